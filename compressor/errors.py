@@ -1,0 +1,52 @@
+"""Everything that can go wrong and is the user's to fix.
+
+CompressorError         the run failed: exit code 1
+├── CheckpointError     a file that cannot be read, or does not fit the network
+├── DataError           samples that cannot be read, or do not fit the network
+├── ProofError          a result that failed its own check; nothing was written
+├── TargetNotMet        a target that was asked for and not reached; what was reached is kept
+└── UsageError          a wrong value or combination: exit code 2
+    └── UnknownName     a name that no registry holds
+
+Anything else that escapes is a bug of ours and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class CompressorError(Exception):
+    """Base of every error that the command line shows as one line, without a traceback."""
+
+
+class CheckpointError(CompressorError):
+    """A file that cannot be read as a checkpoint, or does not fit the network."""
+
+
+class DataError(CompressorError):
+    """Samples that cannot be read, or do not fit the network."""
+
+
+class ProofError(CompressorError):
+    """A result that failed its own check, so it was not written."""
+
+
+class TargetNotMet(CompressorError):
+    """A target that was asked for and not reached; what was reached is kept."""
+
+
+class UsageError(CompressorError, ValueError):
+    """A value or a combination of options that cannot be right."""
+
+
+class UnknownName(UsageError):
+    """A name was asked for that the registry does not hold."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        choices = sorted(known)
+        near = get_close_matches(name, choices, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        super().__init__(f"no {kind} is called {name!r}.{hint} Known: {', '.join(choices)}.")
+        self.kind, self.name = kind, name
