@@ -1,0 +1,144 @@
+"""Trained networks on disk: load anybody's, save ours.
+
+Our file is ``.pt`` (readable with ``torch.load(weights_only=True)``) or ``.safetensors``; it holds
+tensors and a plain-data header with the architecture, the edits that shrank it, input shape,
+normalisation, class names, data reference and history.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from compressor.checkpoints import embedded
+from compressor.checkpoints.matching import fill, option, propose
+from compressor.checkpoints.metadata import FORMAT, DataChoice, Metadata, from_plain
+from compressor.checkpoints.reading import read
+from compressor.checkpoints.structure import Edit, difference, replay
+from compressor.data.normalization import Normalization
+from compressor.errors import CheckpointError, UnknownName, UsageError
+from compressor.files import refuse_existing, write_bytes
+from compressor.sources import Architecture, input_shape_of
+
+__all__ = ["DataChoice", "Metadata", "Network", "load", "save"]
+
+SUFFIXES = (".pt", ".safetensors")
+
+
+@dataclass(frozen=True)
+class Network:
+    """A model together with what its checkpoint knows about it."""
+
+    model: nn.Module
+    metadata: Metadata
+
+    def example_input(self, batch: int = 2) -> Tensor:
+        """Normal random input (batch, *input_shape), the same at every call."""
+        generator = torch.Generator().manual_seed(0)
+        return torch.randn(batch, *self.metadata.input_shape, generator=generator)
+
+
+def load(
+    model: str | Path,
+    *,
+    arch: str | None = None,
+    arch_args: Mapping[str, Any] | None = None,
+    input_shape: Sequence[int] | None = None,
+    normalize: str | None = None,
+    classes: Sequence[str] | None = None,
+    trust_arch: bool = False,
+) -> Network:
+    """Load a checkpoint file, ours or anybody's, or an embedded model by name.
+
+    A file that is not ours needs ``arch``; the other arguments say what it does not know, and
+    overrule it where it does. Nothing in the file is executed: `CheckpointError` refuses such files.
+    An architecture that runs a user's code is built only when ``arch`` or ``trust_arch`` says so.
+    """
+    path = locate(model)
+    state, header = read(path)
+    edits: tuple[Edit, ...] = ()
+    metadata = None
+    if header is not None:
+        try:
+            metadata, edits = from_plain(header)
+        except CheckpointError as error:
+            raise CheckpointError(f"{path} cannot be read: {error}") from error
+    architecture = _architecture(path, state, metadata, arch, arch_args)
+    network = architecture.build(trust=trust_arch or arch is not None)
+    try:
+        replay(network, edits)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path} does not fit {architecture.ref}: {error}") from error
+    fill(network, state, path, architecture.ref)
+    shape = input_shape or (metadata.input_shape if metadata else input_shape_of(network))
+    if shape is None:
+        raise UsageError(f"{architecture.ref} does not say its input shape; pass --input-shape, e.g. 3x224x224")
+    known = metadata or Metadata(architecture=architecture, input_shape=tuple(shape))
+    known = replace(known, architecture=architecture, input_shape=tuple(shape))
+    if normalize is not None:
+        known = replace(known, normalization=Normalization.parse(normalize))
+    if classes is not None:
+        known = replace(known, classes=tuple(classes))
+    return Network(network.eval(), known)
+
+
+def save(network: Network, path: str | Path, *, overwrite: bool = False) -> None:
+    """Write ``network`` to ``path`` (.pt or .safetensors), whole or not at all.
+
+    The architecture is built once more to record in which sizes the model differs from it.
+    `UsageError` when the file exists and ``overwrite`` is not given, or the ending is unknown.
+    """
+    path = Path(path)
+    if path.suffix not in SUFFIXES:
+        raise UsageError(f"{path} must end in {' or '.join(SUFFIXES)}")
+    refuse_existing(path, overwrite=overwrite)
+    with torch.device("meta"):
+        dense = network.metadata.architecture.build(trust=True)
+    header = network.metadata.to_plain(difference(dense, network.model))
+    state = {key: value.detach().cpu().contiguous() for key, value in network.model.state_dict().items()}
+    if path.suffix == ".safetensors":
+        # Tied weights are written once per name: the format has no sharing.
+        content = safetensors.torch.save(
+            {key: value.clone() for key, value in state.items()}, {FORMAT: json.dumps(header)}
+        )
+    else:
+        buffer = io.BytesIO()
+        torch.save({"format": FORMAT, "header": header, "state": state}, buffer)
+        content = buffer.getvalue()
+    write_bytes(path, content)
+
+
+def locate(model: str | Path) -> Path:
+    """The file called ``model``, or the embedded model of that name; `UnknownName` when neither is there."""
+    path, known = Path(model), embedded.names()
+    if path.exists():
+        return path
+    if str(model) in known:
+        return known[str(model)]
+    if len(path.parts) == 1 and not path.suffix:
+        raise UnknownName("file or embedded model", str(model), known)
+    raise CheckpointError(f"{path} does not exist; MODEL is a file or one of: {', '.join(known)}")
+
+
+def _architecture(
+    path: Path,
+    state: dict[str, Tensor],
+    metadata: Metadata | None,
+    arch: str | None,
+    arch_args: Mapping[str, Any] | None,
+) -> Architecture:
+    if metadata is not None and arch in {None, metadata.architecture.ref}:
+        return replace(metadata.architecture, args={**metadata.architecture.args, **(arch_args or {})})
+    if arch is not None:
+        return Architecture(arch, dict(arch_args or {}))
+    guess = propose(state)
+    hint = f"its tensors fit {option(guess)}" if guess else "for example --arch torchvision:resnet18"
+    raise UsageError(f"{path} does not say its architecture; pass --arch ({hint})")

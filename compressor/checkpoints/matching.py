@@ -1,0 +1,66 @@
+"""Does a state dict fit a network? All mismatches at once, or a proposal of what would fit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from compressor.architectures import ARCHITECTURES
+from compressor.errors import CheckpointError
+from compressor.sources import Architecture
+
+
+def mismatches(model: nn.Module, state: dict[str, Tensor]) -> list[str]:
+    """Every missing, unexpected and wrongly shaped tensor, in words; empty when all fit."""
+    wanted = model.state_dict()
+    missing = sorted(set(wanted) - set(state) - _counters(wanted))
+    unexpected = sorted(set(state) - set(wanted))
+    wrong = [
+        f"{key} is {_size(state[key])} instead of {_size(wanted[key])}"
+        for key in sorted(set(wanted) & set(state))
+        if state[key].shape != wanted[key].shape
+    ]
+    lists = {"missing": missing, "unexpected": unexpected, "wrong shape": wrong}
+    return [f"{what} ({len(found)}): {', '.join(found)}" for what, found in lists.items() if found]
+
+
+def fill(model: nn.Module, state: dict[str, Tensor], path: Path, architecture: str) -> None:
+    """Copy ``state`` into ``model``; `CheckpointError` lists every mismatch."""
+    found = mismatches(model, state)
+    if found:
+        raise CheckpointError(f"{path} does not fit {architecture}: {'; '.join(found)}")
+    model.load_state_dict(state, strict=False)
+
+
+def propose(state: dict[str, Tensor]) -> Architecture | None:
+    """A built-in architecture whose keys and shapes ``state`` fits, if there is one."""
+    matrices = [tensor for tensor in state.values() if tensor.ndim >= 2]
+    if not matrices:
+        return None
+    # First layer and classifier tell the two arguments that every built-in factory takes.
+    guessed = {"num_classes": matrices[-1].shape[0], "in_channels": matrices[0].shape[1]}
+    for name in sorted(ARCHITECTURES):
+        for args in ({}, guessed):
+            candidate = Architecture(name, args)
+            with torch.device("meta"):
+                model = candidate.build()
+            if not mismatches(model, state):
+                return candidate
+    return None
+
+
+def option(architecture: Architecture) -> str:
+    """The command-line options that name ``architecture``."""
+    args = (f" --arch-arg {key}={value}" for key, value in architecture.args.items())
+    return f"--arch {architecture.ref}{''.join(args)}"
+
+
+def _counters(state: dict[str, Tensor]) -> set[str]:
+    """Batch counters of BatchNorm, which old checkpoints lack and evaluation never reads."""
+    return {key for key in state if key.endswith("num_batches_tracked")}
+
+
+def _size(tensor: Tensor) -> str:
+    return "x".join(str(size) for size in tensor.shape) or "a scalar"

@@ -1,0 +1,77 @@
+"""Where a network comes from, named by an architecture reference.
+
+    resnet20                     a built-in architecture (``compress list architectures``)
+    torchvision:resnet18         torchvision's models, when it is installed
+    timm:resnet50                timm's models, when it is installed
+    package.module:factory       any importable factory
+    path/to/file.py:factory      a factory in a file
+
+Adding a source is one file with ``build(name, args) -> Module`` and one line in `SOURCES`.
+The last two run the user's own code, so they need the user's word (``trust``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
+
+from compressor.errors import UsageError
+from compressor.registry import resolve
+
+SOURCES = {
+    "builtin": "compressor.sources.builtin:build",
+    "file": "compressor.sources.file:build",
+    "module": "compressor.sources.module:build",
+    "timm": "compressor.sources.timm:build",
+    "torchvision": "compressor.sources.torchvision:build",
+}
+RUN_USER_CODE = frozenset({"file", "module"})
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """An architecture reference and the arguments of its factory."""
+
+    ref: str
+    args: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def source(self) -> str:
+        """The key of `SOURCES` that understands the reference."""
+        head, colon, _ = self.ref.partition(":")
+        if not colon:
+            return "file" if head.endswith(".py") else "builtin"
+        if head.endswith(".py"):
+            return "file"
+        return head if head in {"timm", "torchvision"} else "module"
+
+    @property
+    def runs_user_code(self) -> bool:
+        """Whether building it runs code that a file or module of the user names."""
+        return self.source in RUN_USER_CODE
+
+    def build(self, *, trust: bool = False) -> nn.Module:
+        """A network with random weights; `UsageError` when it needs trust, or cannot be built."""
+        if self.runs_user_code and not trust:
+            raise UsageError(
+                f"architecture {self.ref!r} would run code that the checkpoint names; "
+                f"pass --arch {self.ref} or --trust-arch if you trust it"
+            )
+        name = self.ref.partition(":")[2] if self.source in {"timm", "torchvision"} else self.ref
+        network = resolve("source", SOURCES, self.source)(name, dict(self.args))
+        if not isinstance(network, nn.Module):
+            raise UsageError(f"{self.ref} returned a {type(network).__name__}; a torch.nn.Module is needed")
+        return network
+
+
+def input_shape_of(network: nn.Module) -> tuple[int, ...] | None:
+    """The input shape (channels, height, width) that a network itself declares, if any."""
+    declared = getattr(network, "input_shape", None)
+    if declared is None:
+        # timm's convention
+        config = getattr(network, "default_cfg", None)
+        declared = config.get("input_size") if isinstance(config, Mapping) else None
+    return None if declared is None else tuple(int(size) for size in declared)

@@ -1,0 +1,31 @@
+"""Call a factory with the user's arguments, and say in one line what did not fit."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from compressor.errors import UsageError
+
+
+def call(factory: Callable[..., Any], name: str, args: dict[str, Any]) -> Any:
+    """``factory(**args)``; `UsageError` when the arguments do not fit its signature."""
+    try:
+        inspect.signature(factory).bind(**args)
+    except TypeError as error:
+        takes = ", ".join(inspect.signature(factory).parameters) or "no arguments"
+        raise UsageError(f"--arch-arg does not fit {name}: {error}; it takes {takes}") from None
+    except ValueError:  # a builtin without a signature; the call itself will tell
+        pass
+    return factory(**args)
+
+
+def pick(module: Any, attribute: str, where: str) -> Callable[..., Any]:
+    """``module.attribute`` as a factory; `UsageError` names the factories that are there."""
+    found = getattr(module, attribute, None)
+    if callable(found):
+        return found  # type: ignore[no-any-return]
+    public = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
+    own = [name for name in public if getattr(vars(module)[name], "__module__", "") == module.__name__]
+    raise UsageError(f"{where} has no factory {attribute!r}; it has: {', '.join(sorted(own)) or 'none'}")

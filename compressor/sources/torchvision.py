@@ -1,0 +1,24 @@
+"""Networks of torchvision, which is optional."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from compressor.errors import UnknownName, UsageError
+
+
+def build(name: str, args: dict[str, Any]) -> Any:
+    """A torchvision model with random weights; classifiers take 224x224 RGB images unless said otherwise."""
+    try:
+        from torchvision import models
+    except (ImportError, RuntimeError) as error:
+        raise UsageError(
+            f"torchvision:{name} needs torchvision, which cannot be imported ({error}); "
+            "pip install 'compressor[torchvision]'"
+        ) from error
+    known = models.list_models()
+    if name not in known:
+        raise UnknownName("torchvision model", name, known)
+    network = models.get_model(name, weights=None, **args)
+    network.input_shape = (3, 299, 299) if name.startswith("inception") else (3, 224, 224)
+    return network
