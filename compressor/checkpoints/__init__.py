@@ -28,7 +28,7 @@ from compressor.errors import CheckpointError, UnknownName, UsageError
 from compressor.files import refuse_existing, write_bytes
 from compressor.sources import Architecture, input_shape_of
 
-__all__ = ["DataChoice", "Metadata", "Network", "load", "save"]
+__all__ = ["DataChoice", "Metadata", "Network", "fresh", "load", "save"]
 
 SUFFIXES = (".pt", ".safetensors")
 
@@ -78,16 +78,24 @@ def load(
     except CheckpointError as error:
         raise CheckpointError(f"{path} does not fit {architecture.ref}: {error}") from error
     fill(network, state, path, architecture.ref)
-    shape = input_shape or (metadata.input_shape if metadata else input_shape_of(network))
-    if shape is None:
-        raise UsageError(f"{architecture.ref} does not say its input shape; pass --input-shape, e.g. 3x224x224")
-    known = metadata or Metadata(architecture=architecture, input_shape=tuple(shape))
-    known = replace(known, architecture=architecture, input_shape=tuple(shape))
-    if normalize is not None:
-        known = replace(known, normalization=Normalization.parse(normalize))
-    if classes is not None:
-        known = replace(known, classes=tuple(classes))
-    return Network(network.eval(), known)
+    return Network(network.eval(), _described(metadata, architecture, network, input_shape, normalize, classes))
+
+
+def fresh(
+    arch: str,
+    *,
+    arch_args: Mapping[str, Any] | None = None,
+    input_shape: Sequence[int] | None = None,
+    normalize: str | None = None,
+    classes: Sequence[str] | None = None,
+    seed: int = 0,
+) -> Network:
+    """A network of architecture ``arch`` with random weights drawn from ``seed``."""
+    architecture = Architecture(arch, dict(arch_args or {}))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = architecture.build(trust=True)
+    return Network(model.eval(), _described(None, architecture, model, input_shape, normalize, classes))
 
 
 def save(network: Network, path: str | Path, *, overwrite: bool = False) -> None:
@@ -126,6 +134,25 @@ def locate(model: str | Path) -> Path:
     if len(path.parts) == 1 and not path.suffix:
         raise UnknownName("file or embedded model", str(model), known)
     raise CheckpointError(f"{path} does not exist; MODEL is a file or one of: {', '.join(known)}")
+
+
+def _described(
+    metadata: Metadata | None,
+    architecture: Architecture,
+    network: nn.Module,
+    input_shape: Sequence[int] | None,
+    normalize: str | None,
+    classes: Sequence[str] | None,
+) -> Metadata:
+    """What the file knows, overruled by what the user says."""
+    shape = input_shape or (metadata.input_shape if metadata else input_shape_of(network))
+    if shape is None:
+        raise UsageError(f"{architecture.ref} does not say its input shape; pass --input-shape, e.g. 3x224x224")
+    known = metadata or Metadata(architecture=architecture, input_shape=tuple(shape))
+    known = replace(known, architecture=architecture, input_shape=tuple(shape))
+    if normalize is not None:
+        known = replace(known, normalization=Normalization.parse(normalize))
+    return known if classes is None else replace(known, classes=tuple(classes))
 
 
 def _architecture(

@@ -1,0 +1,241 @@
+"""PyTorch to ONNX, checked: dynamic batch, the opset that was asked for, and outputs that agree."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import logging
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from torch import Tensor, nn
+
+from compressor import __version__
+from compressor.errors import ProofError, UsageError
+from compressor.files import atomic_path
+
+DEFAULT_OPSET = 18
+OPSETS = range(17, 24)
+BATCHES = (1, 2, 3)
+SEEDS = (0, 1, 2)
+# Largest difference over the output scale: rounding stays near 1e-6, faults are far above.
+PARITY_LIMIT = 1e-5
+# Protocol buffers end at 2 GB; larger weights go into a second file.
+EXTERNAL_ABOVE = 1_800_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parity:
+    """How close ONNX Runtime's outputs are to PyTorch's."""
+
+    max_abs: float
+    norm_rel: float
+    sqnr_db: float
+    top1_agreement: float
+    inputs: str
+
+    def to_plain(self) -> dict[str, Any]:
+        """JSON-ready form."""
+        return dict(vars(self))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exported:
+    """An ONNX file that passed its checks; ``fallback`` says why the first exporter was not used."""
+
+    path: Path
+    exporter: str
+    opset: int
+    parity: Parity
+    fallback: str | None
+
+    def to_plain(self) -> dict[str, Any]:
+        """JSON-ready form, without the path."""
+        return {
+            "exporter": self.exporter,
+            "opset": self.opset,
+            "fallback": self.fallback,
+            "parity": self.parity.to_plain(),
+        }
+
+
+def export_onnx(
+    model: nn.Module,
+    example_input: Tensor,
+    path: str | Path,
+    *,
+    opset: int = DEFAULT_OPSET,
+    metadata: Mapping[str, str] | None = None,
+    real_inputs: Tensor | None = None,
+) -> Exported:
+    """Write ``model`` as ONNX with a dynamic batch; `ProofError` when a check fails, then nothing is written.
+
+    The dynamo exporter is tried first; if its file fails a check the TorchScript exporter is, and the result
+    says so. ``metadata`` goes into the file as strings. ``real_inputs`` take part in the comparison.
+    """
+    if opset not in OPSETS:
+        raise UsageError(f"--opset must lie in {OPSETS[0]}..{OPSETS[-1]}, got {opset}")
+    path = Path(path)
+    was_training, parameter = model.training, next(model.parameters(), None)
+    device = torch.device("cpu") if parameter is None else parameter.device
+    model.eval().cpu()
+    try:
+        failures: list[str] = []
+        for exporter in ("dynamo", "torchscript"):
+            with tempfile.TemporaryDirectory(prefix="compressor-") as folder:
+                draft = Path(folder) / path.name
+                try:
+                    _export(model, example_input.cpu(), draft, exporter, opset)
+                    _finish(draft, opset, {**(metadata or {}), "compressor.exporter": exporter})
+                    parity = _parity(model, draft, example_input.shape[1:], real_inputs)
+                except ProofError as failure:
+                    failures.append(f"{exporter}: {failure}")
+                    continue
+                _publish(draft, path)
+            return Exported(
+                path=path, exporter=exporter, opset=opset, parity=parity, fallback=failures[0] if failures else None
+            )
+        raise ProofError(f"cannot export to ONNX opset {opset}: {'; '.join(failures)}")
+    finally:
+        model.train(was_training).to(device)
+
+
+def describe(
+    *, input_shape: Sequence[int], normalization: Mapping[str, Any] | None, classes: Sequence[str] | None
+) -> dict[str, str]:
+    """The ONNX metadata that lets `evaluate` feed the file without options."""
+    known = {"input_shape": list(input_shape), "normalization": normalization, "classes": classes}
+    entries = {f"compressor.{key}": json.dumps(value) for key, value in known.items() if value is not None}
+    return {**entries, "compressor.version": __version__}
+
+
+def _export(model: nn.Module, example: Tensor, draft: Path, exporter: str, opset: int) -> None:
+    size = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
+    options: dict[str, Any] = {
+        "input_names": ["input"],
+        "output_names": ["output"],
+        "opset_version": opset,
+        "external_data": size > EXTERNAL_ABOVE,
+    }
+    if exporter == "dynamo":
+        # verbose=False silences the exporter's own progress lines.
+        options |= {"dynamo": True, "dynamic_shapes": ({0: "batch"},), "verbose": False}
+    else:
+        options |= {"dynamo": False, "dynamic_axes": {"input": {0: "batch"}, "output": {0: "batch"}}}
+    try:
+        with _quiet():
+            torch.onnx.export(model, (example,), str(draft), **options)
+    except Exception as error:  # whatever the exporter meets in foreign code
+        raise ProofError(f"the exporter failed ({type(error).__name__}: {_first_line(error)})") from error
+
+
+def _finish(draft: Path, opset: int, metadata: Mapping[str, str]) -> None:
+    """Check opset, graph and dynamic batch; strip stack traces, which are paths of this machine."""
+    graph = onnx.load(draft, load_external_data=False)
+    found = {entry.domain: entry.version for entry in graph.opset_import}.get("")
+    if found != opset:
+        raise ProofError(f"opset {opset} was asked for, the file has {found}")
+    if not graph.graph.input[0].type.tensor_type.shape.dim[0].dim_param:
+        raise ProofError("the batch dimension is not dynamic")
+    for node in graph.graph.node:
+        del node.metadata_props[:]
+        node.doc_string = ""
+    for value in (*graph.graph.value_info, *graph.graph.input, *graph.graph.output, *graph.graph.initializer):
+        value.doc_string = ""
+        del value.metadata_props[:]
+    del graph.metadata_props[:], graph.graph.metadata_props[:]
+    graph.doc_string = graph.graph.doc_string = ""
+    onnx.helper.set_model_props(graph, dict(metadata))
+    graph.producer_name, graph.producer_version = "compressor", __version__
+    onnx.save_model(graph, draft)
+    try:
+        onnx.checker.check_model(str(draft), full_check=True)
+    except onnx.checker.ValidationError as error:
+        raise ProofError(f"the ONNX checker refuses the file: {_first_line(error)}") from error
+
+
+def _parity(model: nn.Module, draft: Path, shape: Sequence[int], real_inputs: Tensor | None) -> Parity:
+    """Compare every output with PyTorch's on random inputs of several batch sizes, and on real ones."""
+    samples = [
+        torch.randn(batch, *shape, generator=torch.Generator().manual_seed(seed)) for seed in SEEDS for batch in BATCHES
+    ]
+    if real_inputs is not None:
+        samples.append(real_inputs.cpu().float())
+    try:
+        session = _session(draft)
+        pairs = [(_torch_outputs(model, x), session.run(None, {"input": x.numpy()})) for x in samples]
+    except Exception as error:  # ONNX Runtime raises its own kinds
+        raise ProofError(f"ONNX Runtime cannot run the file ({_first_line(error)})") from error
+    flat = [(want, got) for wants, gots in pairs for want, got in zip(wants, gots, strict=True)]
+    if any(want.shape != got.shape for want, got in flat):
+        raise ProofError("an output has another shape than PyTorch's at some batch size")
+    parity = _figures(flat, f"{len(SEEDS)} seeds x batches {', '.join(map(str, BATCHES))}", real_inputs)
+    if not parity.norm_rel <= PARITY_LIMIT:
+        raise ProofError(
+            f"outputs differ from PyTorch's by {parity.norm_rel:.1e} of their scale (allowed {PARITY_LIMIT:g})"
+        )
+    return parity
+
+
+def _figures(pairs: Sequence[tuple[Any, Any]], inputs: str, real: Tensor | None) -> Parity:
+    norm_rel = max(float(np.abs(w - g).max() / max(np.abs(w).max(), 1e-30)) for w, g in pairs)
+    signal, noise = (sum(float(np.square(x.astype(np.float64)).sum()) for x in part) for part in (
+        [w for w, _ in pairs],
+        [w - g for w, g in pairs],
+    ))
+    tops = np.concatenate([(w.argmax(-1) == g.argmax(-1)).ravel() for w, g in pairs])
+    return Parity(
+        max_abs=max(float(np.abs(w - g).max()) for w, g in pairs),
+        norm_rel=norm_rel if np.isfinite(norm_rel) else float("inf"),
+        # 300 dB stands for outputs that are equal to the last bit.
+        sqnr_db=min(300.0, float(10 * np.log10(signal / noise))) if noise > 0 else 300.0,
+        top1_agreement=float(tops.mean()),
+        inputs=inputs + (f", {len(real)} real samples" if real is not None else ""),
+    )
+
+
+@torch.no_grad()
+def _torch_outputs(model: nn.Module, inputs: Tensor) -> list[Any]:
+    found = model(inputs)
+    return [tensor.numpy() for tensor in (found if isinstance(found, tuple | list) else (found,))]
+
+
+def _session(draft: Path) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(str(draft), options, providers=["CPUExecutionProvider"])
+
+
+def _publish(draft: Path, path: Path) -> None:
+    """Weights first, so that a graph never stands without them; each file whole or not at all."""
+    for part in sorted(draft.parent.iterdir(), key=lambda part: part == draft):
+        with atomic_path(path.parent / part.name) as temporary:
+            shutil.copyfile(part, temporary)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporters print, warn and log about their own insides."""
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(level)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or ["no message"])[0][:200]

@@ -1,0 +1,107 @@
+"""Zeroed channels become removed channels, and the outputs are proven equal."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from compressor.errors import ProofError
+from compressor.groups import ChannelGroup, DependencyGraph, find_groups, is_zero
+from compressor.proofs import FLOAT32_LIMIT, FLOAT64_LIMIT, output_difference
+
+RANDOM_SEEDS = (0, 1, 2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Removal:
+    """A shrunk network, what was removed, and how far its outputs are from the original's.
+
+    Differences are the largest absolute one relative to the output scale, over random and real inputs.
+    """
+
+    model: nn.Module
+    channels: Mapping[str, tuple[int, int]]
+    """Channels before and after, by group."""
+    float64: float
+    float32: float
+    inputs: str
+
+    @property
+    def removed(self) -> int:
+        """Number of channels removed."""
+        return sum(before - after for before, after in self.channels.values())
+
+    @property
+    def total(self) -> int:
+        """Number of channels in all prunable groups before."""
+        return sum(before for before, _ in self.channels.values())
+
+    def to_plain(self) -> dict[str, Any]:
+        """JSON-ready form, without the model."""
+        return {
+            "float64": self.float64,
+            "float32": self.float32,
+            "float64_limit": FLOAT64_LIMIT,
+            "float32_limit": FLOAT32_LIMIT,
+            "inputs": self.inputs,
+            "channels_removed": self.removed,
+            "channels_total": self.total,
+        }
+
+
+def shrink(model: nn.Module, example_input: Tensor, *, real_inputs: Tensor | None = None) -> nn.Module:
+    """A physically smaller copy of ``model`` without its zero channels; `ProofError` when outputs differ.
+
+    ``example_input`` is (batch >= 2, *input_shape); ``real_inputs`` are compared too when given.
+    """
+    return remove_zero_channels(model, example_input, real_inputs=real_inputs).model
+
+
+def remove_zero_channels(
+    model: nn.Module,
+    example_input: Tensor,
+    *,
+    real_inputs: Tensor | None = None,
+    groups: Sequence[ChannelGroup] | None = None,
+) -> Removal:
+    """Like `shrink`, with the figures. A group whose channels are all zero keeps one."""
+    found = [group for group in groups or find_groups(model, example_input) if group.prunable]
+    removable = {group.name: _zero_channels(model, group) for group in found}
+    graph = DependencyGraph(model, example_input)
+    graph.remove(removable)
+    samples = [*_random_inputs(example_input), *([real_inputs] if real_inputs is not None else [])]
+    float32 = _difference(model, graph.model, samples, torch.float32)
+    float64 = _difference(model, graph.model, samples, torch.float64)
+    if not (float64 <= FLOAT64_LIMIT and float32 <= FLOAT32_LIMIT):
+        raise ProofError(
+            f"removing channels would change the outputs by {float64:.1e} of their scale in float64 "
+            f"(allowed {FLOAT64_LIMIT:g}) and {float32:.1e} in float32 (allowed {FLOAT32_LIMIT:g}); nothing was written"
+        )
+    return Removal(
+        model=graph.model,
+        channels={g.name: (g.channels, g.channels - len(removable[g.name])) for g in found},
+        float64=float64,
+        float32=float32,
+        inputs=f"{len(RANDOM_SEEDS)} random batches"
+        + (f" and {len(real_inputs)} real samples" if real_inputs is not None else ""),
+    )
+
+
+def _zero_channels(model: nn.Module, group: ChannelGroup) -> list[int]:
+    zeros: list[int] = is_zero(model, group).nonzero().flatten().tolist()
+    return zeros[1:] if len(zeros) == group.channels else zeros
+
+
+def _random_inputs(example: Tensor) -> list[Tensor]:
+    shape = (max(2, len(example)), *example.shape[1:])
+    return [torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in RANDOM_SEEDS]
+
+
+def _difference(dense: nn.Module, small: nn.Module, samples: Sequence[Tensor], dtype: torch.dtype) -> float:
+    one, other = (copy.deepcopy(model).cpu().to(dtype) for model in (dense, small))
+    return max(output_difference(one, other, inputs.cpu().to(dtype)) for inputs in samples)

@@ -1,0 +1,39 @@
+"""Channel counts that the runtime rewards.
+
+ONNX Runtime's convolutions run in blocks of channels: time is a staircase in the width, and a width
+that is no multiple of 4 leaves the blocked path altogether. So survivors are rounded *up* to the
+end of the step they already pay for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from compressor.errors import UsageError
+
+NARROW = 32
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """Round kept channels up to multiples of ``multiple``; None: of 8, of 4 in layers narrower than 32."""
+
+    multiple: int | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Alignment:
+        """``auto`` or a positive number; `UsageError` otherwise."""
+        if text == "auto":
+            return cls(None)
+        if not text.isdecimal() or int(text) < 1:
+            raise UsageError(f"--align is auto or a number of at least 1, got {text!r}")
+        return cls(int(text))
+
+    def step(self, channels: int) -> int:
+        """The multiple for a layer of ``channels``; also the least that is kept of it."""
+        return self.multiple or (4 if channels < NARROW else 8)
+
+    def up(self, kept: int, channels: int) -> int:
+        """``kept`` rounded up to a whole step, at least one step, never above ``channels``."""
+        step = self.step(channels)
+        return min(channels, max(1, -(-kept // step)) * step)

@@ -1,0 +1,45 @@
+"""When beta grows, the budget tightens and the selection is revised, as functions of the step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from compressor.errors import UsageError
+
+# The budget reaches its target at this share of the steps, and the selection is revised until then;
+# what is left of the training only closes the gap, so that projection costs nothing.
+SELECTION = 0.5
+REFRESHES = 50
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """Geometric growth of beta over ``total_steps``, and a budget that falls to its target by half time."""
+
+    total_steps: int
+    beta_start: float = 1.0
+    beta_end: float = 1000.0
+
+    def __post_init__(self) -> None:
+        if self.total_steps < 1:
+            raise UsageError(f"total_steps must be at least 1, got {self.total_steps}")
+        if not 0 < self.beta_start <= self.beta_end:
+            raise UsageError(
+                f"beta must be positive and not fall, got {self.beta_start:g}:{self.beta_end:g}; for example 1:1000"
+            )
+
+    def beta(self, step: int) -> float:
+        """Weight of the splitting term at ``step`` (0 .. total_steps)."""
+        progress = min(1.0, step / self.total_steps)
+        return float(self.beta_start * (self.beta_end / self.beta_start) ** progress)
+
+    def budget(self, step: int, target: float) -> float:
+        """Share of the dense cost allowed at ``step``: 1 at the start, ``target`` from half time on."""
+        progress = min(1.0, step / (SELECTION * self.total_steps))
+        return 1.0 - (1.0 - target) * progress
+
+    def revises(self, step: int) -> bool:
+        """Whether the selection is revised at ``step``."""
+        last = max(1, int(SELECTION * self.total_steps))
+        every = max(1, self.total_steps // REFRESHES)
+        return step == last or (step < last and step % every == 0)

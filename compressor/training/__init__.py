@@ -1,0 +1,1 @@
+"""Training, evaluation, BatchNorm re-estimation and distillation, on Lightning Fabric."""

@@ -1,0 +1,31 @@
+"""Re-estimate BatchNorm statistics: projection changes what reaches every layer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from compressor.groups.graph import NORMS
+
+
+@torch.no_grad()
+def reestimate(model: nn.Module, inputs: Iterable[Tensor]) -> int:
+    """Replace running statistics by plain averages over ``inputs``; returns how many layers were touched."""
+    norms = [m for m in model.modules() if isinstance(m, NORMS) and m.track_running_stats]
+    if not norms:
+        return 0
+    momenta, was_training = [norm.momentum for norm in norms], model.training
+    # Everything but the norms stays in eval mode: dropout would change the statistics.
+    model.eval()
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a plain average over all batches
+        norm.train()
+    for batch in inputs:
+        model(batch)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    model.train(was_training)
+    return len(norms)

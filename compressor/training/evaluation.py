@@ -1,0 +1,73 @@
+"""Accuracy with its confidence interval."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import sqrt
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from compressor.data.batches import batches
+from compressor.data.normalization import Normalization
+from compressor.data.samples import Samples
+from compressor.errors import DataError
+
+Predict = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Share of ``n`` samples whose class is right."""
+
+    value: float
+    n: int
+
+    @property
+    def ci95(self) -> tuple[float, float]:
+        """Wilson's 95 % score interval."""
+        z, n, p = 1.959964, self.n, self.value
+        middle = (p + z * z / (2 * n)) / (1 + z * z / n)
+        half = z / (1 + z * z / n) * sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+        return max(0.0, middle - half), min(1.0, middle + half)
+
+    def to_plain(self) -> dict[str, Any]:
+        """JSON-ready form."""
+        return {"value": self.value, "n": self.n, "ci95": list(self.ci95)}
+
+
+def accuracy(
+    predict: Predict, samples: Samples, normalization: Normalization | None, *, batch_size: int = 256
+) -> Accuracy:
+    """Accuracy of ``predict``, which maps images (batch, c, h, w) to logits (batch, classes)."""
+    if not len(samples):
+        raise DataError("there are no samples to evaluate on; choose another part or a larger --val-fraction")
+    right = 0
+    for images, labels in batches(samples, batch_size=batch_size, normalization=normalization):
+        logits = predict(images)
+        if logits.ndim != 2 or len(logits) != len(labels):
+            raise DataError(
+                f"the network returns {'x'.join(map(str, logits.shape))} for {len(labels)} images; "
+                "class scores (images x classes) are needed"
+            )
+        right += int((logits.argmax(1).cpu() == labels).sum())
+    return Accuracy(right / len(samples), len(samples))
+
+
+def model_accuracy(model: nn.Module, samples: Samples, normalization: Normalization | None) -> Accuracy:
+    """Accuracy of a PyTorch network on the device it lies on; its train/eval mode is restored."""
+    device = next(model.parameters()).device
+    was_training = model.training
+
+    def predict(images: Tensor) -> Tensor:
+        logits: Tensor = model(images.to(device))
+        return logits
+
+    model.eval()
+    try:
+        with torch.no_grad():
+            return accuracy(predict, samples, normalization)
+    finally:
+        model.train(was_training)

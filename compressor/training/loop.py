@@ -1,0 +1,184 @@
+"""The training loop, on Lightning Fabric."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from compressor.data.batches import Augmentation, batches
+from compressor.data.normalization import Normalization
+from compressor.data.samples import DataSet, Samples
+from compressor.errors import CompressorError
+from compressor.splitting import Splitting
+from compressor.training.evaluation import model_accuracy
+from compressor.training.recipe import Recipe, learning_rate_factor
+from compressor.training.zeros import keep_zeros
+
+# Weight and temperature of the teacher's soft labels (Hinton et al., "Distilling the knowledge in a
+# neural network", 2015).
+TEACHER_SHARE = 0.5
+TEMPERATURE = 2.0
+# How often a diverged training goes back one epoch and halves its learning rate before it gives up.
+RETRIES = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Epoch:
+    """Figures of one epoch; ``lr_halved`` when its loss was not finite and it was undone."""
+
+    epoch: int
+    loss: float
+    val_accuracy: float | None
+    macs_kept: float | None
+    beta: float | None
+    gap: float | None
+    lr_halved: bool = False
+
+    def to_plain(self) -> dict[str, Any]:
+        """JSON-ready form."""
+        return dict(vars(self))
+
+
+Progress = Callable[[float, str], None]
+"""Called with the finished share in [0, 1] and the figures that matter."""
+
+
+def train(
+    model: nn.Module,
+    data: DataSet,
+    recipe: Recipe,
+    *,
+    normalization: Normalization | None,
+    splitting: Splitting | None = None,
+    teacher: nn.Module | None = None,
+    on_epoch: Callable[[Epoch], None] | None = None,
+    progress: Progress | None = None,
+) -> tuple[Epoch, ...]:
+    """Train ``model`` in place with cross-entropy, half of it from ``teacher`` when there is one.
+
+    Exact zeros stay zero unless ``splitting`` decides about them. A loss that is not finite undoes the
+    epoch and halves the learning rate, `CompressorError` after three times.
+    """
+    run = _Run(model, data, recipe, normalization, splitting, teacher, progress)
+    epochs = []
+    for number in range(1, recipe.epochs + 1):
+        epochs.append(run.epoch(number))
+        if on_epoch is not None:
+            on_epoch(epochs[-1])
+    run.finish()
+    return tuple(epochs)
+
+
+class _Run:
+    def __init__(
+        self,
+        model: nn.Module,
+        data: DataSet,
+        recipe: Recipe,
+        normalization: Normalization | None,
+        splitting: Splitting | None,
+        teacher: nn.Module | None,
+        progress: Progress | None,
+    ) -> None:
+        self.model, self.recipe, self.normalization = model, recipe, normalization
+        self.train_part, self.val = data.train, data.val
+        self.augmentation: Augmentation = data.augmentation
+        self.splitting, self.progress = splitting, progress or (lambda share, text: None)
+        self.total_steps, self.step, self.retries, self.accuracy = recipe.steps(len(data.train)), 0, 0, ""
+        self.shuffle = torch.Generator().manual_seed(recipe.seed)
+        self.fabric: Fabric = recipe.fabric()
+        # Faster convolutions on CPUs and tensor cores alike; undone in `finish`.
+        model.to(self.fabric.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.teacher = teacher.to(self.fabric.device).eval() if teacher is not None else None
+        optimizer = recipe.build_optimizer(model)
+        self.handle = splitting.attach(optimizer) if splitting is not None else keep_zeros(model, optimizer)
+        self.scheduler = LambdaLR(optimizer, lambda step: learning_rate_factor(step, self.total_steps))
+        self.inner_optimizer: Optimizer = optimizer
+        self.wrapped, self.optimizer = self.fabric.setup(model, optimizer)
+
+    def epoch(self, number: int) -> Epoch:
+        before = copy.deepcopy(self.model.state_dict())
+        loss = self._pass(number)
+        diverged = not torch.isfinite(torch.tensor(loss))
+        if diverged:
+            self._undo(before, loss)
+        accuracy = model_accuracy(self.model, self.val, self.normalization).value if len(self.val) else None
+        self.accuracy = "" if accuracy is None else f"accuracy {100 * accuracy:.1f} %"
+        splitting = self.splitting
+        return Epoch(
+            epoch=number,
+            loss=loss if not diverged else 0.0,
+            val_accuracy=accuracy,
+            macs_kept=splitting.macs_kept if splitting is not None else None,
+            beta=splitting.beta if splitting is not None else None,
+            gap=splitting.gap() if splitting is not None else None,
+            lr_halved=diverged,
+        )
+
+    def finish(self) -> None:
+        self.handle.remove()
+        self.model.to("cpu").to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        self.model.eval()
+
+    def _pass(self, number: int) -> float:
+        """One pass over the training part; the mean loss."""
+        self.model.train()
+        total, count = torch.zeros((), device=self.fabric.device), 0
+        for images, labels in self._batches(self.train_part):
+            self.optimizer.zero_grad()
+            loss = self._loss(images.contiguous(memory_format=torch.channels_last), labels)
+            self.fabric.backward(loss)
+            self.optimizer.step()
+            self.scheduler.step()
+            total, count, self.step = total + loss.detach(), count + 1, self.step + 1
+            # Reading the loss makes a GPU wait, so not at every step.
+            if self.step % 5 == 0 or self.step == self.total_steps:
+                self.progress(self.step / self.total_steps, self._figures(number, float(total) / count))
+        return float(total) / count
+
+    def _batches(self, samples: Samples) -> Any:
+        return batches(
+            samples,
+            batch_size=min(self.recipe.batch_size, len(samples)),
+            normalization=self.normalization,
+            device=self.fabric.device,
+            shuffle=self.shuffle,
+            augmentation=self.augmentation,
+            drop_last=True,
+        )
+
+    def _loss(self, images: Tensor, labels: Tensor) -> Tensor:
+        logits = self.wrapped(images)
+        loss = F.cross_entropy(logits, labels)
+        if self.teacher is None:
+            return loss
+        with torch.no_grad(), self.fabric.autocast():
+            soft = F.softmax(self.teacher(images) / TEMPERATURE, dim=1)
+        distilled = F.kl_div(F.log_softmax(logits / TEMPERATURE, dim=1), soft, reduction="batchmean")
+        return (1 - TEACHER_SHARE) * loss + TEACHER_SHARE * TEMPERATURE**2 * distilled
+
+    def _undo(self, before: dict[str, Tensor], loss: float) -> None:
+        if self.retries == RETRIES:
+            raise CompressorError(
+                f"the loss became {loss} {RETRIES + 1} times, at last with a learning rate of "
+                f"{self.recipe.learning_rate / 2**RETRIES:g}; use a smaller --lr"
+            )
+        self.retries += 1
+        self.model.load_state_dict(before)
+        self.inner_optimizer.state.clear()
+        self.scheduler.base_lrs = [rate / 2 for rate in self.scheduler.base_lrs]
+
+    def _figures(self, number: int, loss: float) -> str:
+        parts = [f"epoch {number}/{self.recipe.epochs}", f"loss {loss:.3f}", self.accuracy]
+        if self.splitting is not None and self.splitting.macs_kept is not None:
+            parts.append(f"MACs kept {100 * self.splitting.macs_kept:.0f} %")
+        return "  ".join(part for part in parts if part)

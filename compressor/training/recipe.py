@@ -1,0 +1,98 @@
+"""How to train: what a user can choose, checked."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+from torch.optim import SGD, AdamW, Optimizer
+
+from compressor.errors import UsageError
+
+LEARNING_RATES = {"adamw": 1e-3, "sgd": 0.02}
+PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
+WARMUP = 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Epochs, optimiser and machine of one training; ``lr`` None means the optimiser's default."""
+
+    epochs: int
+    lr: float | None = None
+    batch_size: int = 64
+    optimizer: str = "sgd"
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    device: str = "auto"
+    precision: str = "32"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1:
+            raise UsageError(f"--epochs must be at least 1, got {self.epochs}")
+        if self.batch_size < 2:
+            raise UsageError(f"--batch-size must be at least 2, got {self.batch_size}")
+        if self.optimizer not in LEARNING_RATES:
+            raise UsageError(f"--optimizer must be one of {', '.join(LEARNING_RATES)}, got {self.optimizer!r}")
+        if self.precision not in PRECISIONS:
+            raise UsageError(f"--precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}")
+        if self.lr is not None and not 0 < self.lr < math.inf:
+            raise UsageError(f"--lr must be positive, got {self.lr:g}")
+
+    @property
+    def learning_rate(self) -> float:
+        """The peak learning rate."""
+        return LEARNING_RATES[self.optimizer] if self.lr is None else self.lr
+
+    def steps(self, samples: int) -> int:
+        """Optimiser steps of the whole training; the last, smaller batch of an epoch is left out."""
+        return self.epochs * max(1, samples // self.batch_size)
+
+    def build_optimizer(self, model: nn.Module) -> Optimizer:
+        """The optimiser over all trainable parameters; weight decay spares biases and norms."""
+        trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        if not trainable:
+            raise UsageError("the network has no trainable parameter: all are frozen (requires_grad is off)")
+        groups = [
+            {"params": [p for p in trainable if p.ndim > 1], "weight_decay": self.weight_decay},
+            {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},
+        ]
+        if self.optimizer == "adamw":
+            return AdamW(groups, lr=self.learning_rate)
+        return SGD(groups, lr=self.learning_rate, momentum=self.momentum, nesterov=self.momentum > 0)
+
+    def fabric(self) -> Fabric:
+        """Lightning Fabric for the chosen device and precision."""
+        accelerator, index = pick_device(self.device)
+        return Fabric(
+            accelerator=accelerator,
+            devices=1 if index is None else [index],
+            precision=PRECISIONS[self.precision],  # type: ignore[arg-type]
+        )
+
+
+def learning_rate_factor(step: int, total: int) -> float:
+    """Linear warm-up, then half a cosine to zero: the share of the peak learning rate at ``step``."""
+    warmup = max(1, round(WARMUP * total))
+    if step < warmup:
+        return (step + 1) / warmup
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))
+
+
+def pick_device(text: str) -> tuple[str, int | None]:
+    """``auto``, ``cpu``, ``cuda`` or ``cuda:i`` as (accelerator, index); `UsageError` when it is not there."""
+    kind, colon, index = text.partition(":")
+    if kind not in {"auto", "cpu", "cuda"} or (colon and not (kind == "cuda" and index.isdecimal())):
+        raise UsageError(f"--device must be auto, cpu, cuda or cuda:INDEX, got {text!r}")
+    if kind == "auto":
+        return ("cuda", 0) if torch.cuda.is_available() else ("cpu", None)
+    if kind == "cpu":
+        return "cpu", None
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if int(index or 0) >= count:
+        raise UsageError(f"--device {text} is not there: {count} CUDA devices are visible; use --device cpu")
+    return "cuda", int(index or 0)
