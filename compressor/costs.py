@@ -61,9 +61,7 @@ class CostModel:
         return np.array([full - float(self.by_layer(kept).sum()) for kept in one_less])
 
 
-def cost_model(
-    model: nn.Module, example_input: Tensor, groups: Sequence[ChannelGroup], kind: Kind
-) -> CostModel:
+def cost_model(model: nn.Module, example_input: Tensor, groups: Sequence[ChannelGroup], kind: Kind) -> CostModel:
     """The cost of ``model`` on one sample, in MACs or in parameters, as a function of the groups' channels."""
     counted = PRODUCERS if kind == "macs" else PRODUCERS + NORMS
     layers = {name: module for name, module in model.named_modules() if isinstance(module, counted)}

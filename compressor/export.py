@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from compressor import __version__
+from compressor.checkpoints import Metadata
 from compressor.errors import ProofError, UsageError
 from compressor.files import atomic_path
 
@@ -83,8 +84,7 @@ def export_onnx(
     The dynamo exporter is tried first; if its file fails a check the TorchScript exporter is, and the result
     says so. ``metadata`` goes into the file as strings. ``real_inputs`` take part in the comparison.
     """
-    if opset not in OPSETS:
-        raise UsageError(f"--opset must lie in {OPSETS[0]}..{OPSETS[-1]}, got {opset}")
+    check_opset(opset)
     path = Path(path)
     was_training, parameter = model.training, next(model.parameters(), None)
     device = torch.device("cpu") if parameter is None else parameter.device
@@ -103,20 +103,32 @@ def export_onnx(
                     continue
                 _publish(draft, path)
             return Exported(
-                path=path, exporter=exporter, opset=opset, parity=parity, fallback=failures[0] if failures else None
+                path=path,
+                exporter=exporter,
+                opset=opset,
+                parity=parity,
+                fallback=failures[0] if failures else None,
             )
         raise ProofError(f"cannot export to ONNX opset {opset}: {'; '.join(failures)}")
     finally:
         model.train(was_training).to(device)
 
 
-def describe(
-    *, input_shape: Sequence[int], normalization: Mapping[str, Any] | None, classes: Sequence[str] | None
-) -> dict[str, str]:
-    """The ONNX metadata that lets `evaluate` feed the file without options."""
-    known = {"input_shape": list(input_shape), "normalization": normalization, "classes": classes}
-    entries = {f"compressor.{key}": json.dumps(value) for key, value in known.items() if value is not None}
-    return {**entries, "compressor.version": __version__}
+def check_opset(opset: int) -> None:
+    """Raise `UsageError` when ``opset`` cannot be exported."""
+    if opset not in OPSETS:
+        raise UsageError(f"--opset must lie in {OPSETS[0]}..{OPSETS[-1]}, got {opset}")
+
+
+def describe(known: Metadata) -> dict[str, str]:
+    """The ONNX metadata that lets ``compress evaluate`` feed the file without options."""
+    entries = {
+        "input_shape": list(known.input_shape),
+        "normalization": known.normalization.to_plain() if known.normalization else None,
+        "classes": list(known.classes) if known.classes else None,
+        "data": known.data.ref if known.data else None,
+    }
+    return {f"compressor.{key}": json.dumps(value) for key, value in entries.items() if value is not None}
 
 
 def _export(model: nn.Module, example: Tensor, draft: Path, exporter: str, opset: int) -> None:
@@ -189,10 +201,13 @@ def _parity(model: nn.Module, draft: Path, shape: Sequence[int], real_inputs: Te
 
 def _figures(pairs: Sequence[tuple[Any, Any]], inputs: str, real: Tensor | None) -> Parity:
     norm_rel = max(float(np.abs(w - g).max() / max(np.abs(w).max(), 1e-30)) for w, g in pairs)
-    signal, noise = (sum(float(np.square(x.astype(np.float64)).sum()) for x in part) for part in (
-        [w for w, _ in pairs],
-        [w - g for w, g in pairs],
-    ))
+    signal, noise = (
+        sum(float(np.square(x.astype(np.float64)).sum()) for x in part)
+        for part in (
+            [w for w, _ in pairs],
+            [w - g for w, g in pairs],
+        )
+    )
     tops = np.concatenate([(w.argmax(-1) == g.argmax(-1)).ravel() for w, g in pairs])
     return Parity(
         max_abs=max(float(np.abs(w - g).max()) for w, g in pairs),

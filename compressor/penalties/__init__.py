@@ -6,11 +6,12 @@ test of the prox follow by themselves.
 
 from __future__ import annotations
 
-from typing import Protocol
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Protocol
 
 from compressor.registry import resolve
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 PENALTIES = {
     "l0": "compressor.penalties.l0:L0",

@@ -27,7 +27,8 @@ class L1MinusL2:
 
     def value(self, w: Tensor) -> Tensor:
         """l1 norm minus alpha times the l2 norm."""
-        return w.abs().sum() - self.alpha * torch.linalg.vector_norm(w)
+        norm: Tensor = torch.linalg.vector_norm(w)
+        return w.abs().sum() - self.alpha * norm
 
     def prox(self, x: Tensor, step: float) -> Tensor:
         """Soft threshold rescaled to its norm plus alpha step; one entry survives when none exceeds step."""

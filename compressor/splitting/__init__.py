@@ -89,7 +89,8 @@ class Splitting:
     def attach(self, optimizer: Optimizer) -> RemovableHandle:
         """Pull after every ``optimizer.step()``; the handle's ``remove`` ends it."""
         rates = {parameter: group for group in optimizer.param_groups for parameter in group["params"]}
-        penalised = {p for part in (*self._grouped, *self._elementwise) for p in part.parameters}
+        parts: list[GroupL0 | Elementwise] = [*self._grouped, *self._elementwise]
+        penalised = {parameter for part in parts for parameter in part.parameters}
         if not penalised & set(rates):
             raise UsageError("the optimizer holds none of the model's parameters; attach the one that trains it")
 

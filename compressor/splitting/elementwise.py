@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from compressor.penalties import Penalty
 
@@ -17,14 +17,14 @@ class Elementwise:
     lambda would grow without bound, and a convex penalty would shrink every weight to nothing.
     """
 
-    def __init__(self, weight: nn.Parameter, penalty: Penalty, lam: float) -> None:
+    def __init__(self, weight: Tensor, penalty: Penalty, lam: float) -> None:
         self.weight = weight
         self.penalty = penalty
         self.lam = lam
         self._unit = weight.detach().square().mean().sqrt().clamp_min(torch.finfo(weight.dtype).tiny)
 
     @property
-    def parameters(self) -> list[nn.Parameter]:
+    def parameters(self) -> list[Tensor]:
         """The one parameter that is penalised."""
         return [self.weight]
 

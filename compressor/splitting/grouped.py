@@ -27,7 +27,7 @@ class GroupL0:
         self._limit = torch.full_like(self._squared_norms(), -1.0)
 
     @property
-    def parameters(self) -> list[nn.Parameter]:
+    def parameters(self) -> list[Tensor]:
         """The parameters that this group penalises."""
         return [part.parameter for part in self._slices]
 

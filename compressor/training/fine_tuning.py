@@ -15,7 +15,8 @@ from compressor.costs import count_macs, count_parameters
 from compressor.data.batches import batches
 from compressor.data.normalization import Normalization
 from compressor.data.samples import DataSet
-from compressor.errors import DataError, UsageError
+from compressor.errors import DataError, UnknownName, UsageError
+from compressor.penalties import PENALTIES
 from compressor.splitting import Projection, Splitting
 from compressor.training.batchnorm import reestimate
 from compressor.training.evaluation import Accuracy, model_accuracy
@@ -36,6 +37,10 @@ class Penalties:
     target_params: float | None = None
     beta: tuple[float, float] = (1.0, 1000.0)
     align: str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.penalty != "none" and self.penalty not in PENALTIES:
+            raise UnknownName("penalty", self.penalty, ["none", *PENALTIES])
 
     @property
     def any(self) -> bool:

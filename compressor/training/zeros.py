@@ -24,9 +24,9 @@ def keep_zeros(model: nn.Module, optimizer: Optimizer) -> RemovableHandle:
     return optimizer.register_step_post_hook(after_step)
 
 
-def _masks(model: nn.Module) -> list[tuple[nn.Parameter, Tensor]]:
+def _masks(model: nn.Module) -> list[tuple[Tensor, Tensor]]:
     """For each parameter that can hold zeros, 1 where it may move."""
-    found: list[tuple[nn.Parameter, Tensor]] = []
+    found: list[tuple[Tensor, Tensor]] = []
     for module in model.modules():
         if not isinstance(module, PRODUCERS + NORMS) or module.weight is None:
             continue

@@ -1,0 +1,163 @@
+"""What an ONNX file holds: inputs, parameters, multiply-accumulates, channels that do not fit the runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from onnx import TensorProto, external_data_helper, inliner, numpy_helper, shape_inference
+
+from compressor.benchmarking.document import UnalignedLayer
+from compressor.benchmarking.inputs import Input
+from compressor.benchmarking.macs import CONVOLUTIONS, count_macs, uncounted
+from compressor.errors import CheckpointError, UsageError
+
+ALIGNMENT = 4  # ONNX Runtime's blocked layout needs input channels in fours
+
+# Whole numbers of more than eight bits are shapes and indices, not weights.
+_WEIGHT_TYPES = {
+    getattr(TensorProto, name) for name in ("FLOAT", "FLOAT16", "BFLOAT16", "DOUBLE", "INT8", "UINT8", "INT4", "UINT4")
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Graph:
+    """The facts of one file; ``macs`` is for a dynamic batch of 1, None when shapes cannot be inferred."""
+
+    inputs: tuple[Input, ...]
+    opset: int
+    metadata: dict[str, str]
+    macs: int | None
+    uncounted: tuple[str, ...]
+    parameters: int
+    parameters_nonzero: int
+    unaligned: tuple[UnalignedLayer, ...]
+    external: tuple[Path, ...]
+
+
+def read_graph(path: Path) -> Graph:
+    """Read ``path``; raises `UsageError` when it is missing, `CheckpointError` when it is no ONNX model."""
+    model = _load(path)
+    counts = [_count(tensor, path) for tensor in _tensors(model)]
+    inputs = _inputs(model, path)
+    shapes = _shapes(model, inputs)
+    return Graph(
+        inputs=inputs,
+        opset=next((e.version for e in model.opset_import if e.domain in ("", "ai.onnx")), 0),
+        metadata={entry.key: entry.value for entry in model.metadata_props},
+        macs=count_macs(model.graph, shapes),
+        uncounted=uncounted(model.graph),
+        parameters=sum(total for total, _ in counts),
+        parameters_nonzero=sum(nonzero for _, nonzero in counts),
+        unaligned=tuple(_unaligned(model.graph, shapes)),
+        external=_external(model, path),
+    )
+
+
+def _load(path: Path) -> Any:
+    if not path.is_file():
+        raise UsageError(f"{path} does not exist or is no file")
+    try:
+        model = onnx.load(path, format="protobuf", load_external_data=False)
+    except (DecodeError, ValueError) as error:
+        raise CheckpointError(f"{path} is not an ONNX model") from error
+    except OSError as error:
+        raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from error
+    if not model.graph.node:
+        raise CheckpointError(f"{path} is not an ONNX model: it has no nodes")
+    return inliner.inline_local_functions(model)
+
+
+def _tensors(model: Any) -> Iterator[Any]:
+    """All tensors stored in the file: initializers, constants and values of sparse initializers."""
+    graph = model.graph
+    yield from graph.initializer
+    yield from (a.t for node in graph.node if node.op_type == "Constant" for a in node.attribute)
+    yield from (tensor.values for tensor in graph.sparse_initializer)
+
+
+def _is_weight(tensor: Any) -> bool:
+    return bool(tensor.dims) and tensor.data_type in _WEIGHT_TYPES
+
+
+def _count(tensor: Any, path: Path) -> tuple[int, int]:
+    """Entries and nonzero entries of a weight; none of anything else."""
+    if not _is_weight(tensor):
+        return 0, 0
+    copy = onnx.TensorProto()
+    copy.CopyFrom(tensor)
+    try:
+        if external_data_helper.uses_external_data(copy):
+            external_data_helper.load_external_data_for_tensor(copy, str(path.parent))
+        values = numpy_helper.to_array(copy)
+    except (OSError, ValueError, onnx.checker.ValidationError) as error:
+        reason = str(error).splitlines()[0]
+        raise CheckpointError(f"{path}: the weights of {tensor.name!r} cannot be read: {reason}") from error
+    return values.size, int(np.count_nonzero(values))
+
+
+def _external(model: Any, path: Path) -> tuple[Path, ...]:
+    tensors = filter(external_data_helper.uses_external_data, _tensors(model))
+    locations = {entry.value for tensor in tensors for entry in tensor.external_data if entry.key == "location"}
+    return tuple(path.parent / location for location in sorted(locations))
+
+
+def _inputs(model: Any, path: Path) -> tuple[Input, ...]:
+    given = {tensor.name for tensor in model.graph.initializer}
+    return tuple(_input(entry, path) for entry in model.graph.input if entry.name not in given)
+
+
+def _input(entry: Any, path: Path) -> Input:
+    if not entry.type.tensor_type.HasField("shape"):
+        raise UsageError(f"{path}: input {entry.name!r} has no shape; export it with one")
+    shape = [d.dim_value if d.HasField("dim_value") else None for d in entry.type.tensor_type.shape.dim]
+    if None in shape[1:]:
+        index = shape.index(None, 1)
+        raise UsageError(
+            f"{path}: dimension {index} of input {entry.name!r} is dynamic; only the batch (dimension 0) may be"
+        )
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(entry.type.tensor_type.elem_type)
+    if dtype.kind not in "fiub":
+        raise UsageError(f"{path}: input {entry.name!r} takes {dtype}, which cannot be drawn at random")
+    return Input(entry.name, dtype.name, tuple(shape))
+
+
+def _shapes(model: Any, inputs: tuple[Input, ...]) -> dict[str, tuple[int, ...]]:
+    """Shapes of all tensors whose sizes are known once the batch is 1."""
+    dynamic = {entry.name for entry in inputs if entry.shape and entry.shape[0] is None}
+    batch_names = {
+        entry.type.tensor_type.shape.dim[0].dim_param for entry in model.graph.input if entry.name in dynamic
+    }
+    for entry in (*model.graph.input, *model.graph.value_info, *model.graph.output):
+        for position, dim in enumerate(entry.type.tensor_type.shape.dim):
+            if (dim.dim_param and dim.dim_param in batch_names) or (entry.name in dynamic and position == 0):
+                dim.dim_value = 1
+    graph = shape_inference.infer_shapes(model, data_prop=True).graph
+    known = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
+    known |= {sparse.values.name: tuple(sparse.dims) for sparse in graph.sparse_initializer}
+    for entry in (*graph.input, *graph.value_info, *graph.output):
+        tensor = entry.type.tensor_type
+        if tensor.HasField("shape") and all(dim.HasField("dim_value") for dim in tensor.shape.dim):
+            known[entry.name] = tuple(dim.dim_value for dim in tensor.shape.dim)
+    return known
+
+
+def _unaligned(graph: Any, shapes: dict[str, tuple[int, ...]]) -> Iterator[UnalignedLayer]:
+    """Convolutions whose output reaches another convolution with channels that are no multiple of four."""
+    reaching: set[str] = set()  # tensors from which a convolution further on is fed
+    found = []
+    for node in reversed(graph.node):
+        feeds_another = not reaching.isdisjoint(node.output)
+        if node.op_type in CONVOLUTIONS:
+            shape = shapes.get(node.output[0], ())
+            if feeds_another and len(shape) > 1 and shape[1] % ALIGNMENT:
+                found.append(UnalignedLayer(name=node.name or node.output[0], channels=shape[1]))
+            reaching.update(node.input)
+        elif feeds_another:
+            reaching.update(node.input)
+    yield from reversed(found)

@@ -1,0 +1,68 @@
+"""The command line ``compress``: one command a file, heavy modules imported inside commands."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import Any
+
+import click
+
+from compressor import __version__
+
+# In the order of the road, which is the order of the help text.
+COMMANDS = {
+    "run": "compressor.cli.run:run",
+    "fine-tune": "compressor.cli.fine_tune:fine_tune",
+    "shrink": "compressor.cli.shrink:shrink",
+    "export": "compressor.cli.export:export",
+    "benchmark": "compressor.cli.benchmark:benchmark",
+    "compare": "compressor.cli.compare:compare",
+    "evaluate": "compressor.cli.evaluate:evaluate",
+    "inspect": "compressor.cli.inspect:inspect",
+    "list": "compressor.cli.list:list_",
+}
+
+
+class LazyGroup(click.Group):
+    """Finds commands by name in `COMMANDS`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All command names, in the order of the road."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the one command that was asked for."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute = COMMANDS[cmd_name].split(":")
+        command: click.Command = getattr(import_module(module), attribute)
+        return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        """Suggest the nearest command when there is none of that name."""
+        from compressor.errors import UnknownName
+
+        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+            raise click.UsageError(str(UnknownName("command", args[0], COMMANDS)), ctx)
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="compress")
+def compress() -> None:
+    """Make trained PyTorch networks smaller and faster, and prove it.
+
+    \b
+      compress run digits_resnet --target-macs 0.5 --out runs/digits
+
+    fine-tunes until half of the multiply-accumulates sit in channels that are exactly zero, removes those
+    channels, recovers, exports ONNX, measures latency and writes a report. The other commands are its stages.
+
+    Exit codes: 0 done; 1 the run failed or a target was not met; 2 wrong usage.
+    """
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    compress.main(prog_name="compress", args=sys.argv[1:])

@@ -1,0 +1,42 @@
+"""``compress benchmark``: latency and size of ONNX files, side by side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from compressor.cli.command import command
+from compressor.cli.console import Console
+from compressor.cli.options import out_option, overwrite_option
+
+
+@command("benchmark")
+@click.argument("files", metavar="A.onnx [B.onnx ...]", nargs=-1, required=True)
+@click.option("--batch", "batches", type=int, multiple=True, default=(1,), show_default=True,
+              help="Batch size; repeat for several.")  # fmt: skip
+@click.option("--threads", type=int, default=1, show_default=True, help="Threads inside an operator.")
+@click.option("--provider", default="cpu", show_default=True, metavar="NAME", help="See compress list providers.")
+@click.option("--max-seconds", type=float, default=60.0, show_default=True, help="Time for measuring.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of inputs and of the order of calls.")
+@out_option("Report to write, .json; .html and .md go beside it.")
+@overwrite_option
+def benchmark(console: Console, files: tuple[str, ...], out: Path | None, overwrite: bool, **settings: Any) -> None:
+    """Measure latency and size of ONNX files; the first is the baseline.
+
+    Fresh sessions in pairs, interleaved calls and a second copy of the baseline as a control: a file is only
+    called faster or slower when the 95 % interval of the ratio lies beyond the noise.
+    """
+    from compressor.benchmarking import benchmark as measure
+    from compressor.cli.publishing import check_report_path, publish
+    from compressor.report.headline import summary_lines
+    from compressor.report.tables import benchmark_table
+
+    if out is not None:
+        check_report_path(out, overwrite=overwrite)
+    with console.progress("benchmark") as progress:
+        found = measure(files, progress=progress, **settings)
+    document = found.to_plain()
+    written = [f"Wrote {', '.join(map(str, publish(document, out)))}"] if out is not None else []
+    console.result(document, benchmark_table(document), *summary_lines(document), *written)

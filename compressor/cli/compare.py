@@ -1,0 +1,65 @@
+"""``compress compare``: reports side by side; can fail a CI job."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from compressor.cli.command import command
+from compressor.cli.console import Console
+from compressor.cli.options import out_option, overwrite_option
+
+
+@command("compare")
+@click.argument("reports", metavar="OLD.json NEW.json ...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--max-drop", type=float, metavar="POINTS", help="Fail when accuracy may have dropped by more.")
+@click.option("--min-speedup", type=float, metavar="FACTOR", help="Fail when the speed-up may be smaller.")
+@out_option("Comparison to write, .html or .md.")
+@overwrite_option
+def compare(
+    console: Console,
+    reports: tuple[Path, ...],
+    max_drop: float | None,
+    min_speedup: float | None,
+    out: Path | None,
+    overwrite: bool,
+) -> None:
+    """Put JSON reports side by side, with gates for CI.
+
+    Warns when the reports come from different environments. The gates compare every later report with the first and judge the unfavourable end of the 95 % interval;
+    when one fails the exit code is 1.
+    """
+    from dataclasses import asdict
+
+    from compressor.errors import TargetNotMet, UsageError
+    from compressor.files import refuse_existing, write_text
+    from compressor.report import check_gates, read_document
+    from compressor.report import compare as side_by_side
+    from compressor.report.html import comparison_html
+    from compressor.report.markdown import comparison_markdown
+    from compressor.report.tables import comparison_table
+
+    if len(reports) < 2:
+        raise UsageError(f"compare needs at least two reports, got {len(reports)}")
+    writers = {".html": comparison_html, ".md": comparison_markdown}
+    if out is not None:
+        if out.suffix not in writers:
+            raise UsageError(f"--out {out} must end in {' or '.join(writers)}")
+        refuse_existing(out, overwrite=overwrite)
+    labelled = [(str(path), read_document(path)) for path in reports]
+    found = side_by_side(labelled)
+    old = labelled[0][1]
+    failures = [
+        f"{label}: {failure}"
+        for label, new in labelled[1:]
+        for failure in check_gates(old, new, max_drop=max_drop, min_speedup=min_speedup)
+    ]
+    if out is not None:
+        write_text(out, writers[out.suffix](labelled))
+        console.note(f"Wrote {out}")
+    for warning in found.warnings:
+        console.warn(warning)
+    console.result({**asdict(found), "failures": failures}, comparison_table(labelled))
+    if failures:
+        raise TargetNotMet("; ".join(failures))

@@ -1,0 +1,101 @@
+"""The only place that prints: results to stdout, progress and warnings to stderr."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from rich.console import Console as RichConsole
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+# Without a terminal, a line of progress now and then keeps logs alive without flooding them.
+QUIET_SECONDS = 15.0
+
+Update = Callable[[float, str], None]
+Announce = Callable[[str], None]
+
+
+class Console:
+    """Output of one command, honouring ``--json`` and ``--quiet``."""
+
+    def __init__(self, *, as_json: bool = False, quiet: bool = False) -> None:
+        self._as_json = as_json
+        self._quiet = quiet
+        self._out = RichConsole(highlight=False)
+        self._err = RichConsole(stderr=True, highlight=False)
+
+    def result(self, document: Any, *renderables: Any) -> None:
+        """The command's result: ``document`` under ``--json``, else the tables and lines for people."""
+        if self._as_json:
+            print(json.dumps(document, indent=2, ensure_ascii=False))
+            return
+        for renderable in renderables:
+            self._out.print(renderable, soft_wrap=isinstance(renderable, str))
+
+    def note(self, text: str) -> None:
+        """A line of progress."""
+        if not self._quiet:
+            self._err.print(escape(text), style="dim", soft_wrap=True)
+
+    def warn(self, text: str) -> None:
+        """A line that the user should read; ``--quiet`` does not hide it."""
+        self._err.print(f"[yellow]Warning:[/] {escape(text)}", soft_wrap=True)
+
+    @contextlib.contextmanager
+    def progress(self, title: str) -> Iterator[Update]:
+        """A progress bar on a terminal, a line now and then elsewhere; yields ``update(share, text)``."""
+        if self._quiet:
+            yield lambda share, text: None
+        elif self._err.is_terminal:
+            with self._bar() as bar:
+                task = bar.add_task(title, total=1.0, figures="")
+                yield lambda share, text: bar.update(task, completed=share, figures=escape(text))
+        else:
+            yield self._lines(title)
+
+    @contextlib.contextmanager
+    def stages(self, titles: Mapping[str, str]) -> Iterator[tuple[Announce, Announce, Update]]:
+        """For a run of several stages: yields ``start(stage)``, ``skip(stage)`` and ``update(share, text)``."""
+        with contextlib.ExitStack() as stack:
+            current: list[Update] = []
+
+            def start(stage: str) -> None:
+                stack.close()
+                self.note(titles[stage])
+                current[:] = [stack.enter_context(self.progress(f"  {stage}"))]
+
+            def skip(stage: str) -> None:
+                stack.close()
+                self.note(f"{titles[stage]}: finished before, not repeated")
+
+            def update(share: float, text: str) -> None:
+                current[0](share, text)
+
+            yield start, skip, update
+
+    def _bar(self) -> Progress:
+        return Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TextColumn("{task.fields[figures]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=self._err,
+            transient=True,
+        )
+
+    def _lines(self, title: str) -> Update:
+        last = time.monotonic()
+
+        def update(share: float, text: str) -> None:
+            nonlocal last
+            if time.monotonic() - last >= QUIET_SECONDS:
+                last = time.monotonic()
+                self.note(f"{title}  {100 * share:3.0f} %  {text}")
+
+        return update

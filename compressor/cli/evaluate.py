@@ -1,0 +1,71 @@
+"""``compress evaluate``: accuracy of a checkpoint or of an ONNX file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from compressor.cli.command import command
+from compressor.cli.console import Console
+from compressor.cli.options import data_options, device_option, model_options
+
+if TYPE_CHECKING:
+    from compressor.training.evaluation import Accuracy
+
+
+@command("evaluate")
+@click.argument("model")
+@click.option("--part", type=click.Choice(["test", "val", "train"]), default="test", show_default=True,
+              help="Which part of the data.")  # fmt: skip
+@device_option
+@data_options
+@model_options
+def evaluate(console: Console, model: str, part: str, device: str, **options: Any) -> None:
+    """Accuracy of a checkpoint or an .onnx file, with its interval."""
+    from compressor.cli.figures import accuracy_text
+
+    with console.progress("evaluate"):
+        if model.endswith(".onnx"):
+            found, ref = _onnx(console, Path(model), part, options)
+        else:
+            found, ref = _checkpoint(console, model, part, device, options)
+    plain = found.to_plain()
+    console.result(
+        {"model": model, "data": ref, "part": part, "accuracy": plain},
+        f"{model}: {accuracy_text(plain)} on the {part} part of {ref}",
+    )
+
+
+def _checkpoint(console: Console, model: str, part: str, device: str, options: dict[str, Any]) -> tuple[Accuracy, str]:
+    from compressor.cli.loading import load_network, load_samples
+    from compressor.training.evaluation import model_accuracy
+    from compressor.training.fine_tuning import check_fit
+    from compressor.training.recipe import pick_device
+
+    accelerator, index = pick_device(device)
+    network, data = load_samples(console, load_network(model, options), options)
+    check_fit(network, data)
+    network.model.to(accelerator if index is None else f"{accelerator}:{index}")
+    return model_accuracy(network.model, getattr(data, part), network.metadata.normalization), data.ref
+
+
+def _onnx(console: Console, path: Path, part: str, options: dict[str, Any]) -> tuple[Accuracy, str]:
+    from compressor.cli.loading import image_shape
+    from compressor.data import load_data
+    from compressor.data.normalization import Normalization
+    from compressor.errors import UsageError
+    from compressor.evaluating import onnx_accuracy, onnx_facts
+
+    facts = onnx_facts(path)
+    ref, shape = options["data"] or facts.data, options["input_shape"] or facts.input_shape
+    if ref is None:
+        raise UsageError(f"{path} does not know its data; pass --data, for example --data folder:photos")
+    choice: dict[str, Any] = {key: options[key] for key in ("val_fraction", "split_seed") if options[key] is not None}
+    data = load_data(ref, image_shape(shape), **choice)
+    asked = options["normalize"]
+    normalization = Normalization.parse(asked) if asked else facts.normalization or data.normalization
+    if normalization is None:
+        console.warn(f"{path} does not know its normalisation, so inputs stay in [0, 1]; pass --normalize")
+    return onnx_accuracy(path, getattr(data, part), normalization), ref

@@ -1,0 +1,128 @@
+"""``compress fine-tune``: train with penalties until whole channels are exactly zero."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from compressor.cli.command import command
+from compressor.cli.console import Console
+from compressor.cli.options import (
+    data_options,
+    model_options,
+    out_option,
+    overwrite_option,
+    penalty_options,
+    training_options,
+)
+
+if TYPE_CHECKING:
+    from compressor.training.fine_tuning import FineTuned
+
+
+@command("fine-tune")
+@click.argument("model", required=False)
+@penalty_options
+@click.option("--epochs", type=int, default=10, show_default=True)
+@training_options
+@click.option("--teacher", metavar="MODEL", help="Checkpoint whose soft labels make up half of the loss.")
+@data_options
+@model_options
+@out_option("Checkpoint to write, .pt or .safetensors.  [default: MODEL-sparse.pt, or MODEL-tuned.pt]")
+@overwrite_option
+def fine_tune(console: Console, model: str | None, **options: Any) -> None:
+    """Train MODEL until whole channels are exactly zero.
+
+    MODEL is a checkpoint file or a name from `compress list models`; without it, --arch starts from random
+    weights. --penalty alone implies --target-macs 0.5; --penalty none without a target only trains. Weights
+    that are exactly zero stay so. Metrics go to a .jsonl file beside --out.
+
+    \b
+    compress fine-tune digits_resnet --penalty l1-l2 --target-macs 0.5
+    """
+    from compressor.checkpoints import save
+    from compressor.cli.loading import load_network, load_samples
+    from compressor.errors import TargetNotMet
+    from compressor.files import refuse_existing
+    from compressor.training.fine_tuning import Penalties
+    from compressor.training.fine_tuning import fine_tune as work
+    from compressor.training.metrics import metrics_file
+    from compressor.training.recipe import Recipe
+
+    if options["penalty"] != "none" and options["target_macs"] is None and options["target_params"] is None:
+        options["target_macs"] = 0.5
+    penalties = Penalties(**{key: options[key] for key in Penalties.__dataclass_fields__})
+    recipe = Recipe(**{key: options[key] for key in options.keys() & Recipe.__dataclass_fields__.keys()})
+    recipe.fabric()  # a missing device is told before anything is loaded
+    out = options["out"] or _default_out(model, options["arch"], sparse=penalties.any)
+    refuse_existing(out, overwrite=options["overwrite"])
+    network, data = load_samples(console, load_network(model, options, seed=recipe.seed), options)
+    teacher = load_network(options["teacher"], _plain_options(options)).model if options["teacher"] else None
+    with metrics_file(out.with_suffix(".jsonl")) as write, console.progress("fine-tune") as progress:
+        tuned = work(
+            network, data, recipe, penalties,
+            teacher=teacher, on_epoch=lambda epoch: write(epoch.to_plain()), progress=progress,
+        )  # fmt: skip
+    save(tuned.network, out, overwrite=options["overwrite"])
+    console.result(_document(tuned, out), *_tables(tuned), f"Wrote {out}")
+    if not tuned.met and tuned.projection is not None and tuned.projection.target is not None:
+        target = tuned.projection.target
+        raise TargetNotMet(
+            f"{tuned.projection.reached:.3f} of the {target.kind} are left, {target.ratio:g} was asked; {out} is kept"
+        )
+
+
+def _default_out(model: str | None, arch: str | None, *, sparse: bool) -> Path:
+    stem = Path(model).stem if model else (arch or "model").rpartition(":")[2]
+    return Path(f"{stem}-{'sparse' if sparse else 'tuned'}.pt")
+
+
+def _plain_options(options: dict[str, Any]) -> dict[str, Any]:
+    """Model options for a second checkpoint, which describes itself or shares the architecture."""
+    return {**options, "classes": None}
+
+
+def _document(tuned: FineTuned, out: Path) -> dict[str, Any]:
+    projection = tuned.projection
+    return {
+        "out": str(out),
+        "accuracy": {
+            "before": tuned.before.to_plain(),
+            "trained": tuned.trained.to_plain(),
+            "projected": tuned.projected.to_plain() if tuned.projected else None,
+            "final": tuned.final.to_plain(),
+        },
+        "macs": projection.macs if projection else None,
+        "parameters": projection.parameters if projection else None,
+        "channels_kept": dict(projection.kept) if projection else None,
+        "gap": projection.gap if projection else None,
+        "entries_zeroed": projection.entries_zeroed if projection else None,
+        "epochs": [epoch.to_plain() for epoch in tuned.epochs],
+    }
+
+
+def _tables(tuned: FineTuned) -> list[Any]:
+    from compressor.cli.figures import accuracy_text, percent, table
+
+    steps = {"before": tuned.before, "after training": tuned.trained, "after projection": tuned.projected}
+    if tuned.projected is not None:
+        steps["BatchNorm re-estimated"] = tuned.final
+    rows = [(name, accuracy_text(found.to_plain())) for name, found in steps.items() if found is not None]
+    shown: list[Any] = [table(("", "test accuracy"), rows)]
+    projection = tuned.projection
+    if projection is not None:
+        kept = [
+            (name, f"{after:,} of {before:,}", percent(after / before))
+            for name, pair in (("MACs", projection.macs), ("parameters", projection.parameters))
+            if pair is not None
+            for before, after in [pair]
+        ]
+        if kept:
+            shown.append(table(("kept once the zero channels are removed", "", ""), kept))
+        shown.append(
+            f"Gap |W - P(W)| / |W| before projection: {projection.gap:.1e}; "
+            f"{projection.entries_zeroed:,} single weights set to zero."
+        )
+    return shown

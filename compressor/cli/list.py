@@ -1,0 +1,104 @@
+"""``compress list``: what there is, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from compressor.cli.command import command
+from compressor.cli.console import Console
+from compressor.errors import UnknownName
+
+Rows = list[dict[str, Any]]
+
+
+@command("list")
+@click.argument("kind", metavar="penalties|models|architectures|data|providers")
+def list_(console: Console, kind: str) -> None:
+    """List what there is, by name."""
+    from compressor.cli.figures import table
+
+    if kind not in KINDS:
+        raise UnknownName("list", kind, KINDS)
+    rows = KINDS[kind]()
+    headers = list(rows[0])
+    console.result(rows, table(headers, [[_text(row[key]) for key in headers] for row in rows]))
+
+
+def _penalties() -> Rows:
+    from dataclasses import fields
+
+    from compressor.penalties import PENALTIES
+    from compressor.registry import resolve, summary
+
+    found = []
+    for name in sorted(PENALTIES):
+        penalty = resolve("penalty", PENALTIES, name)
+        parameters = {field.name: field.default for field in fields(penalty)}
+        found.append({"name": name, "parameters": parameters, "what it does": summary(penalty)})
+    return [{"name": "none", "parameters": {}, "what it does": "Single weights are not penalised"}, *found]
+
+
+def _models() -> Rows:
+    from compressor.checkpoints import embedded, load
+    from compressor.cli.figures import percent
+    from compressor.costs import count_macs, count_parameters
+
+    found = {name: load(path) for name, path in embedded.names().items()}
+    return [
+        {
+            "name": name,
+            "architecture": network.metadata.architecture.ref,
+            "data": network.metadata.data.ref if network.metadata.data else "-",
+            "test accuracy": percent(network.metadata.history[-1]["test_accuracy"]),
+            "parameters": count_parameters(network.model),
+            "MACs": count_macs(network.model, network.example_input()),
+        }
+        for name, network in found.items()
+    ]
+
+
+def _architectures() -> Rows:
+    from compressor.architectures import ARCHITECTURES
+    from compressor.registry import resolve, summary
+
+    found = [(name, resolve("architecture", ARCHITECTURES, name)) for name in sorted(ARCHITECTURES)]
+    return [
+        {"name": name, "input": "x".join(map(str, factory().input_shape)), "what it is": summary(factory)}
+        for name, factory in found
+    ]
+
+
+def _data() -> Rows:
+    from compressor.data import DATASETS
+    from compressor.registry import resolve, summary
+
+    readers = [resolve("data set", DATASETS, name) for name in sorted(DATASETS)]
+    return [{"--data": reader.form, "what it is": summary(reader)} for reader in readers]
+
+
+def _providers() -> Rows:
+    from compressor.benchmarking import PROVIDERS, available
+
+    here = set(available())
+    return [
+        {"name": name, "for": provider.about, "ONNX Runtime": provider.id, "here": "yes" if name in here else "no"}
+        for name, provider in PROVIDERS.items()
+    ]
+
+
+KINDS: dict[str, Callable[[], Rows]] = {
+    "architectures": _architectures,
+    "data": _data,
+    "models": _models,
+    "penalties": _penalties,
+    "providers": _providers,
+}
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key}={item}" for key, item in value.items())
+    return f"{value:,}" if isinstance(value, int) else str(value)

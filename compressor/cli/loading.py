@@ -1,0 +1,105 @@
+"""From options to a network and its samples, with the warnings that a user should see."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from compressor.cli.console import Console
+from compressor.cli.options import parse_arch_args
+from compressor.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from compressor.checkpoints import Network
+    from compressor.data.samples import DataSet
+
+MODEL_OPTIONS = ("arch", "arch_args", "trust_arch", "normalize", "input_shape", "classes")
+DATA_OPTIONS = ("data", "val_fraction", "split_seed", "max_train")
+
+
+def load_network(model: str | None, options: dict[str, Any], *, seed: int = 0) -> Network:
+    """The network that ``model`` and the model options name; random weights when there is no ``model``."""
+    from compressor.checkpoints import fresh, load
+
+    known: dict[str, Any] = {
+        "arch_args": parse_arch_args(options["arch_args"]),
+        "input_shape": options["input_shape"],
+        "normalize": options["normalize"],
+        "classes": _class_names(options["classes"]),
+    }
+    if model is None:
+        if options["arch"] is None:
+            raise UsageError("give a MODEL (a file, or a name from compress list models), or --arch for random weights")
+        return fresh(options["arch"], seed=seed, **known)
+    return load(model, arch=options["arch"], trust_arch=options["trust_arch"], **known)
+
+
+def load_samples(console: Console, network: Network, options: dict[str, Any]) -> tuple[Network, DataSet]:
+    """The data set, and the network with the normalisation that its inputs get."""
+    from compressor.data import load_data
+
+    known, asked = network.metadata.data, options["data"]
+    if asked is None and known is None:
+        raise UsageError("this checkpoint does not know its data; pass --data, for example --data folder:photos")
+    own = known if known is not None and asked in {None, known.ref} else None
+    choice: dict[str, Any] = {
+        "val_fraction": own.val_fraction if own else 0.1,
+        "split_seed": own.split_seed if own else 0,
+        "max_train": own.max_train if own else None,
+    }
+    choice |= {key: options[key] for key in choice if options.get(key) is not None}
+    data = load_data(asked or (known.ref if known else ""), image_shape(network.metadata.input_shape), **choice)
+    if known is not None and own is not None and data.split_seed != own.split_seed:
+        console.warn(f"this checkpoint was trained with --split-seed {own.split_seed}: it has seen test samples")
+    return _normalised(console, network, data), data
+
+
+def image_shape(shape: Sequence[int] | None) -> tuple[int, int, int] | None:
+    """``shape`` as channels, height and width; `DataError` when the network takes something else."""
+    if shape is None:
+        return None
+    if len(shape) != 3:
+        raise DataError(f"images need an input of channels x height x width, the network takes {tuple(shape)}")
+    return shape[0], shape[1], shape[2]
+
+
+def _normalised(console: Console, network: Network, data: DataSet) -> Network:
+    if network.metadata.normalization is not None:
+        return network
+    if data.normalization is None:
+        console.warn(
+            "neither the checkpoint nor the data say how inputs are normalised, so they stay in [0, 1]; "
+            "a wrong normalisation costs most of the accuracy: pass --normalize"
+        )
+        return network
+    return replace(network, metadata=replace(network.metadata, normalization=data.normalization))
+
+
+def provenance(network: Network, data: DataSet) -> tuple[str, ...]:
+    """What a reader of accuracies must know about where the weights come from."""
+    known = network.metadata.data
+    if known is None:
+        return (
+            "The checkpoint does not say what it was trained on. If that includes the test images here, accuracies "
+            "compare the rows of this table; they claim nothing about new images.",
+        )
+    if (known.ref, known.split_seed) != (data.ref, data.split_seed):
+        return (
+            f"The checkpoint was trained on {known.ref} with split seed {known.split_seed}, not on this training part: "
+            "it may have seen test images.",
+        )
+    return ()
+
+
+def _class_names(path: Path | None) -> list[str] | None:
+    if path is None:
+        return None
+    try:
+        names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"--classes {path} cannot be read: {error}") from error
+    if not names:
+        raise UsageError(f"--classes {path} is empty; it needs one class name a line")
+    return names

@@ -1,0 +1,183 @@
+"""Options that mean the same thing everywhere, spelled once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from compressor.errors import UnknownName, UsageError
+from compressor.penalties import PENALTIES
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+class Parsed(click.ParamType[Any]):
+    """A value read by a function whose errors are ours."""
+
+    def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
+        self.name = name
+        self._parse = parse
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The parsed value; click shows the error with the option's name."""
+        if not isinstance(value, str):
+            return value
+        try:
+            return self._parse(value)
+        except UsageError as error:
+            self.fail(str(error), param, ctx)
+
+
+def parse_shape(text: str) -> tuple[int, ...]:
+    """``3x32x32`` or ``3,32,32`` as a tuple."""
+    parts = text.lower().replace(",", "x").split("x")
+    if not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
+        raise UsageError(f"{text!r} is no shape; write channels x height x width, for example 3x224x224")
+    return tuple(int(part) for part in parts)
+
+
+def parse_beta(text: str) -> tuple[float, float]:
+    """``1:1000`` or ``10`` (constant) as (start, end)."""
+    start, _, end = text.partition(":")
+    try:
+        pair = float(start), float(end or start)
+    except ValueError:
+        pair = (0.0, 0.0)
+    if not 0 < pair[0] <= pair[1] < float("inf"):
+        raise UsageError(f"{text!r} is no beta; write START:END with 0 < START <= END, for example 1:1000")
+    return pair
+
+
+def parse_penalty(text: str) -> str:
+    """A registered penalty, or none."""
+    if text != "none" and text not in PENALTIES:
+        raise UnknownName("penalty", text, ["none", *PENALTIES])
+    return text
+
+
+def parse_share(text: str) -> float:
+    """A share in (0, 1]."""
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 < share <= 1:
+        raise UsageError(f"{text} is outside (0, 1]; 0.5 keeps half")
+    return share
+
+
+def parse_arch_args(pairs: tuple[str, ...]) -> dict[str, Any]:
+    """``k=v`` pairs; values are JSON where they can be, else text."""
+    found: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise UsageError(f"--arch-arg {pair!r} is no pair; write name=value, for example num_classes=10")
+        try:
+            found[key] = json.loads(value)
+        except ValueError:
+            found[key] = value
+    return found
+
+
+def _stack(*decorators: Decorator) -> Decorator:
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return decorate
+
+
+SHAPE = Parsed("CxHxW", parse_shape)
+BETA = Parsed("start:end", parse_beta)
+PENALTY = Parsed("name", parse_penalty)
+SHARE = Parsed("share", parse_share)
+
+input_options = _stack(
+    click.option("--normalize", metavar="NAME|MEAN/STD", help="none, imagenet, cifar10, or 0.5,0.5,0.5/0.2,0.2,0.2."),
+    click.option("--input-shape", type=SHAPE, help="Input of the network, for example 3x224x224."),
+)
+
+model_options = _stack(
+    click.option(
+        "--arch", metavar="REF", help="resnet20, torchvision:NAME, timm:NAME, package.module:factory, file.py:factory."
+    ),
+    click.option(
+        "--arch-arg", "arch_args", metavar="NAME=VALUE", multiple=True, help="Argument of the architecture's factory."
+    ),
+    click.option(
+        "--trust-arch", is_flag=True, help="Run the factory in a user's file or module that the checkpoint names."
+    ),
+    input_options,
+    click.option(
+        "--classes", type=click.Path(dir_okay=False, path_type=Path), help="Text file with one class name a line."
+    ),
+)
+
+data_options = _stack(
+    click.option(
+        "--data",
+        metavar="REF",
+        help="digits, mnist:DIR, folder:DIR|FILE.zip or npz:FILE; the checkpoint's own by default.",
+    ),
+    click.option(
+        "--val-fraction", type=float, help="Share of the training part held out for validation.  [default: 0.1]"
+    ),
+    click.option("--split-seed", type=int, help="Which samples are held out for validation and test.  [default: 0]"),
+    click.option("--max-train", type=int, help="Train on at most this many samples."),
+)
+
+penalty_options = _stack(
+    click.option(
+        "--penalty",
+        type=PENALTY,
+        default="none",
+        show_default=True,
+        metavar="NAME",
+        help=f"On single weights: none, {', '.join(sorted(PENALTIES))}.",
+    ),
+    click.option("--strength", type=float, help="Threshold of the penalty, in units of a layer's RMS.  [default: 0.1]"),
+    click.option("--target-macs", type=SHARE, help="Keep at most this share of the multiply-accumulates."),
+    click.option("--target-params", type=SHARE, help="Keep at most this share of the parameters."),
+    click.option(
+        "--beta", type=BETA, default="1:1000", show_default=True, help="Weight of the splitting term, growing."
+    ),
+    click.option(
+        "--align",
+        metavar="auto|N",
+        default="auto",
+        show_default=True,
+        help="Round kept channels up to multiples of N; auto: 8, or 4 in narrow layers.",
+    ),
+)
+
+device_option = click.option(
+    "--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:i]", help="Where to train."
+)
+
+training_options = _stack(
+    click.option("--lr", type=float, help="Peak learning rate.  [default: 0.02 for sgd, 0.001 for adamw]"),
+    click.option("--batch-size", type=int, default=64, show_default=True),
+    click.option("--optimizer", type=click.Choice(["sgd", "adamw"]), default="sgd", show_default=True),
+    device_option,
+    click.option(
+        "--precision",
+        type=click.Choice(["32", "bf16", "16"]),
+        default="32",
+        show_default=True,
+        help="Arithmetic of the training; weights stay in 32 bits.",
+    ),
+    click.option("--seed", type=int, default=0, show_default=True, help="Of order, augmentation and random weights."),
+)
+
+overwrite_option = click.option("--overwrite", is_flag=True, help="Replace what is at --out.")
+
+
+def out_option(help_text: str) -> Decorator:
+    """``--out`` with what it is in this command."""
+    return click.option("--out", type=click.Path(path_type=Path), help=help_text)

@@ -1,0 +1,89 @@
+"""``compress run``: the whole road, resumable, with one report."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from compressor.cli.command import command
+from compressor.cli.console import Console
+from compressor.cli.options import (
+    data_options,
+    model_options,
+    out_option,
+    overwrite_option,
+    penalty_options,
+    training_options,
+)
+
+TITLES = {
+    "dense": "Evaluating the dense network",
+    "fine-tune": "Fine-tuning with the penalty",
+    "shrink": "Removing zero channels",
+    "recover": "Recovering",
+    "export": "Exporting to ONNX",
+    "benchmark": "Measuring latency",
+}
+
+
+@command("run")
+@click.argument("model")
+@penalty_options
+@click.option("--epochs", type=int, default=12, show_default=True, help="Half with the penalty, half to recover.")
+@training_options
+@click.option("--opset", type=int, default=18, show_default=True, help="ONNX opset, 17 to 23.")
+@click.option("--threads", type=int, default=1, show_default=True, help="Threads of the latency measurement.")
+@click.option("--provider", default="cpu", show_default=True, metavar="NAME", help="See compress list providers.")
+@click.option("--max-seconds", type=float, default=60.0, show_default=True, help="Time for measuring latency.")
+@data_options
+@model_options
+@out_option("Folder of the run.  [default: runs/MODEL]")
+@overwrite_option
+def run(console: Console, model: str, **options: Any) -> None:
+    """Do all of it: fine-tune, shrink, recover, export, benchmark.
+
+    Without a target, half of the MACs are kept. After a kill, the same command goes on where it stopped:
+    finished stages are not repeated, an interrupted one starts again from its own seed.
+
+    \b
+    compress run digits_resnet --target-macs 0.5 --out runs/digits
+    """
+    from compressor.cli.loading import load_network, load_samples, provenance
+    from compressor.cli.publishing import publish
+    from compressor.errors import TargetNotMet
+    from compressor.pipeline import RunPlan, Watcher
+    from compressor.pipeline import run as work
+    from compressor.report.headline import summary_lines
+    from compressor.report.tables import stage_table
+    from compressor.training.fine_tuning import Penalties
+    from compressor.training.recipe import Recipe
+
+    if options["target_macs"] is None and options["target_params"] is None:
+        options["target_macs"] = 0.5
+    recipe = Recipe(**{key: options[key] for key in options.keys() & Recipe.__dataclass_fields__.keys()})
+    recipe.fabric()  # a missing device is told before anything is loaded
+    penalties = Penalties(**{key: options[key] for key in Penalties.__dataclass_fields__})
+    measuring = {key: options[key] for key in ("opset", "threads", "provider", "max_seconds")}
+    plan = RunPlan(recipe=recipe, penalties=penalties, command=_command(), **measuring)
+    network, data = load_samples(console, load_network(model, options), options)
+    plan = plan.noted(provenance(network, data))
+    out = options["out"] or Path("runs") / Path(model).stem
+    report = out / "report.json"
+    with console.stages(TITLES) as (start, skip, progress):
+        watcher = Watcher(start=start, skip=skip, progress=progress)
+        document = work(network, data, plan, out, overwrite=options["overwrite"], watcher=watcher)
+    publish(document, report)
+    console.result(document, stage_table(document), *summary_lines(document), f"Report: {report.with_suffix('.html')}")
+    target = document["target"]
+    if not target["met"]:
+        raise TargetNotMet(
+            f"{target['reached']:.3f} of the {target['kind']} are left, {target['asked']:g} was asked; {out} is kept"
+        )
+
+
+def _command() -> str:
+    return shlex.join(["compress", *sys.argv[1:]])

@@ -1,0 +1,112 @@
+"""Batches of normalised images, shuffled and augmented on the device they are used on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor
+
+from compressor.data.normalization import Normalization
+from compressor.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from compressor.data.samples import Samples
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Random crops after padding with ``shift`` black pixels on every side, and random mirroring."""
+
+    shift: int = 0
+    flip: bool = False
+
+    def __post_init__(self) -> None:
+        if self.shift < 0:
+            raise UsageError(f"shift must be 0 or more pixels, got {self.shift}")
+
+    def apply(self, images: Tensor, generator: Generator) -> Tensor:
+        """Augment ``images``, (samples, channels, height, width), each in its own way."""
+        if self.shift:
+            images = _shifted(images, self.shift, generator)
+        if self.flip:
+            mirror = _random(2, len(images), generator, images.device).bool()
+            images = torch.where(mirror[:, None, None, None], images.flip(-1), images)
+        return images
+
+
+def batches(
+    samples: Samples,
+    *,
+    batch_size: int,
+    normalization: Normalization | None,
+    device: torch.device | str = "cpu",
+    shuffle: Generator | None = None,
+    augmentation: Augmentation | None = None,
+    drop_last: bool = False,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield images, float32 (batch, channels, height, width), and labels, int64 (batch,), on ``device``.
+
+    ``shuffle`` draws the order and the augmentation; without it the order is that of ``samples``.
+    Raises ValueError for an augmentation without ``shuffle``, `UsageError` for a batch size that cannot be.
+    """
+    if augmentation is not None and shuffle is None:
+        raise ValueError("augmentation draws from the shuffle generator, which is missing")
+    if batch_size < 1:
+        raise UsageError(f"batch size must be at least 1, got {batch_size}")
+    if drop_last and batch_size > len(samples):
+        raise UsageError(f"batch size {batch_size} is more than the {len(samples)} samples there are")
+
+    def generate() -> Iterator[tuple[Tensor, Tensor]]:
+        order = _order(samples, shuffle)
+        end = len(order) // batch_size * batch_size if drop_last else len(order)
+        for start in range(0, end, batch_size):
+            indices = order[start : start + batch_size]
+            images = samples.images[indices].to(device)
+            if augmentation is not None and shuffle is not None:
+                images = augmentation.apply(images, shuffle)
+            yield normalized(images, normalization, device), samples.labels[indices].to(device)
+
+    return generate()
+
+
+def normalized(images_uint8: Tensor, normalization: Normalization | None, device: torch.device | str = "cpu") -> Tensor:
+    """Bring uint8 images (samples, channels, height, width) to float32 in [0, 1], then normalise them.
+
+    Raises `DataError` when the images have another number of channels than ``normalization``.
+    """
+    images = images_uint8.to(device).to(torch.float32).div_(255)
+    if normalization is None:
+        return images
+    channels = images.shape[1]
+    if normalization.channels not in (1, channels):
+        raise DataError(
+            f"normalization {normalization} is for {normalization.channels} channels, the images have {channels}"
+        )
+    mean, std = (
+        torch.tensor(values, dtype=torch.float32, device=device).view(-1, 1, 1)
+        for values in (normalization.mean, normalization.std)
+    )
+    return images.sub_(mean).div_(std)
+
+
+def _order(samples: Samples, shuffle: Generator | None) -> Tensor:
+    device = samples.images.device
+    if shuffle is None:
+        return torch.arange(len(samples), device=device)
+    return torch.randperm(len(samples), generator=shuffle, device=shuffle.device).to(device)
+
+
+def _shifted(images: Tensor, shift: int, generator: Generator) -> Tensor:
+    count, _, height, width = images.shape
+    # Every crop is a view into the padded images: only the chosen ones are copied.
+    crops = F.pad(images, (shift,) * 4).unfold(2, height, 1).unfold(3, width, 1)
+    top, left = (_random(2 * shift + 1, count, generator, images.device) for _ in range(2))
+    return crops[torch.arange(count, device=images.device), :, top, left]
+
+
+def _random(below: int, count: int, generator: Generator, device: torch.device) -> Tensor:
+    return torch.randint(below, (count,), generator=generator, device=generator.device).to(device)

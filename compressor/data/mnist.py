@@ -1,0 +1,89 @@
+"""MNIST from its four idx files (LeCun, Cortes, Burges: the MNIST database of handwritten digits)."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import struct
+import zlib
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from compressor.data.batches import Augmentation
+from compressor.data.normalization import Normalization
+from compressor.data.reader import MAX_BYTES, Parts, Shape
+from compressor.data.resizing import resize_grey
+from compressor.data.samples import Samples
+from compressor.errors import DataError
+
+SIDE = 28
+FOLDERS = (".", "MNIST/raw", "raw")
+
+
+class Mnist:
+    """60,000 grey handwritten digits of 28x28 pixels and 10,000 to test, from the idx files in a folder."""
+
+    form = "mnist:DIR"
+
+    def read(self, place: str, shape: Shape | None) -> Parts:
+        """Read the idx files, gzipped or not, in ``place`` itself or where torchvision puts them."""
+        folder = Path(place).expanduser()
+        return Parts(
+            train=_samples(folder, "train", shape),
+            test=_samples(folder, "t10k", shape),
+            classes=tuple("0123456789"),
+            normalization=Normalization.none(),
+            augmentation=Augmentation(shift=2),
+        )
+
+
+def _samples(folder: Path, part: str, shape: Shape | None) -> Samples:
+    images_file = _find(folder, f"{part}-images", "idx3-ubyte")
+    labels_file = _find(folder, f"{part}-labels", "idx1-ubyte")
+    images, labels = _read_idx(images_file, 3), _read_idx(labels_file, 1).long()
+    if images.shape[1:] != (SIDE, SIDE):
+        height, width = images.shape[1:]
+        raise DataError(f"{images_file} holds images of {height}x{width}, expected {SIDE}x{SIDE}")
+    if len(images) != len(labels):
+        raise DataError(f"{images_file} holds {len(images)} images, {labels_file} {len(labels)} labels")
+    if not len(labels):
+        raise DataError(f"{images_file} holds no images")
+    if labels.max() > 9:
+        raise DataError(f"{labels_file} holds the label {labels.max()}, expected 0 to 9")
+    return Samples(resize_grey(images[:, None], shape, str(images_file)), labels)
+
+
+def _find(folder: Path, name: str, kind: str) -> Path:
+    for place in FOLDERS:
+        for dot in "-.":
+            for suffix in ("", ".gz"):
+                file = folder / place / f"{name}{dot}{kind}{suffix}"
+                if file.is_file():
+                    return file
+    raise DataError(f"no {name}-{kind} or {name}-{kind}.gz in {folder}, nor in its MNIST/raw or raw")
+
+
+def _read_idx(file: Path, dimensions: int) -> Tensor:
+    """Read unsigned bytes: two zeros, type 8, the number of dimensions, each as 32 bits, the values."""
+    try:
+        with _open(file) as stream:
+            magic = stream.read(4)
+            if magic != bytes((0, 0, 8, dimensions)):
+                raise DataError(f"{file} is no idx file of bytes in {dimensions}D: it starts {magic.hex(' ')}")
+            shape = struct.unpack(f">{dimensions}I", stream.read(4 * dimensions))
+            count = math.prod(shape)
+            content = stream.read(count + 1) if count <= MAX_BYTES else b""
+    except (OSError, EOFError, zlib.error, struct.error) as error:
+        raise DataError(f"cannot read {file}: {error}") from error
+    if len(content) != count:
+        raise DataError(f"{file} does not hold the {count} values that its header promises")
+    return torch.from_numpy(np.frombuffer(content, np.uint8).reshape(shape).copy())
+
+
+def _open(file: Path) -> BinaryIO:
+    # gzip.open gives a reader with everything BinaryIO asks for, under another name.
+    return cast(BinaryIO, gzip.open(file)) if file.suffix == ".gz" else file.open("rb")

@@ -1,0 +1,74 @@
+"""Accuracy of ONNX files, fed by what the file itself knows."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnxruntime
+import torch
+from torch import Tensor
+
+from compressor.data.normalization import Normalization
+from compressor.data.samples import Samples
+from compressor.errors import CheckpointError
+from compressor.training.evaluation import Accuracy, accuracy
+
+
+@dataclass(frozen=True)
+class OnnxFacts:
+    """What an ONNX file of ours knows; None for what it does not."""
+
+    input_shape: tuple[int, ...] | None
+    normalization: Normalization | None
+    classes: tuple[str, ...] | None
+    data: str | None
+
+
+def onnx_facts(path: Path) -> OnnxFacts:
+    """Read the metadata of an ONNX file; the input shape falls back to the graph's own."""
+    session = _session(path)
+    known = session.get_modelmeta().custom_metadata_map
+    try:
+        entries: dict[str, Any] = {
+            key.removeprefix("compressor."): json.loads(value)
+            for key, value in known.items()
+            if key in {"compressor.input_shape", "compressor.normalization", "compressor.classes", "compressor.data"}
+        }
+        normalization = entries.get("normalization")
+        shape = entries.get("input_shape") or session.get_inputs()[0].shape[1:]
+        return OnnxFacts(
+            input_shape=tuple(shape) if all(isinstance(size, int) for size in shape) else None,
+            normalization=Normalization.from_plain(normalization) if normalization else None,
+            classes=tuple(entries["classes"]) if entries.get("classes") else None,
+            data=entries.get("data"),
+        )
+    except (ValueError, TypeError) as error:
+        raise CheckpointError(f"{path} has damaged metadata: {error}") from error
+
+
+def onnx_accuracy(path: Path, samples: Samples, normalization: Normalization | None) -> Accuracy:
+    """Accuracy of an ONNX classifier through ONNX Runtime on the CPU."""
+    session = _session(path)
+    name = session.get_inputs()[0].name
+
+    def predict(images: Tensor) -> Tensor:
+        try:
+            return torch.from_numpy(session.run(None, {name: images.numpy()})[0])
+        except Exception as error:  # ONNX Runtime raises its own kinds
+            reason = str(error).strip().splitlines()[0][:200]
+            raise CheckpointError(f"{path} does not accept these images: {reason}") from error
+
+    return accuracy(predict, samples, normalization)
+
+
+def _session(path: Path) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime raises its own kinds
+        reason = (str(error).strip().splitlines() or ["unreadable"])[0][:200]
+        raise CheckpointError(f"{path} is no ONNX model that ONNX Runtime can load: {reason}") from error

@@ -1,0 +1,268 @@
+"""The whole road: fine-tune, shrink, recover, export, benchmark, report. The only place that knows the order."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from compressor.benchmarking import Settings, benchmark
+from compressor.benchmarking.checks import check_settings
+from compressor.checkpoints import Network, load, save
+from compressor.costs import count_macs, count_parameters
+from compressor.data.batches import normalized
+from compressor.data.samples import DataSet
+from compressor.errors import UsageError
+from compressor.evaluating import onnx_accuracy
+from compressor.export import DEFAULT_OPSET, check_opset, describe, export_onnx
+from compressor.pipeline.document import run_document
+from compressor.pipeline.folder import Figures, RunFolder, open_folder
+from compressor.pipeline.layers import layer_changes
+from compressor.report import Document, write_document
+from compressor.shrinking import remove_zero_channels
+from compressor.training.evaluation import model_accuracy
+from compressor.training.fine_tuning import FineTuned, Penalties, check_fit, fine_tune
+from compressor.training.loop import Progress
+from compressor.training.metrics import metrics_file
+from compressor.training.recipe import Recipe
+
+__all__ = ["RunPlan", "Watcher", "run"]
+
+REAL_SAMPLES = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunPlan:
+    """What a run does; ``recipe.epochs`` is the total: half fine-tunes with the penalty, half recovers."""
+
+    penalties: Penalties
+    recipe: Recipe
+    opset: int = DEFAULT_OPSET
+    threads: int = 1
+    provider: str = "cpu"
+    max_seconds: float = 60.0
+    command: str = ""
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.recipe.epochs < 2:
+            raise UsageError(f"--epochs of a run is the total and must be at least 2, got {self.recipe.epochs}")
+        if self.penalties.target_macs is None and self.penalties.target_params is None:
+            raise UsageError("a run needs a target: --target-macs or --target-params, a share in (0, 1]")
+        check_opset(self.opset)
+        # What the last stage needs is checked before the first one runs.
+        check_settings(Settings(**self.timing, batches=(1,), pairs=8, rounds=6))
+
+    @property
+    def timing(self) -> dict[str, Any]:
+        """How latency is measured, as arguments of `benchmark`."""
+        return {
+            "provider": self.provider,
+            "threads": self.threads,
+            "max_seconds": self.max_seconds,
+            "seed": self.recipe.seed,
+        }
+
+    def noted(self, notes: tuple[str, ...]) -> RunPlan:
+        """The same plan with notes for the reader of its report."""
+        return replace(self, notes=notes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watcher:
+    """Who wants to know how the run goes; every callback may be left out."""
+
+    start: Callable[[str], None] = lambda stage: None
+    skip: Callable[[str], None] = lambda stage: None
+    progress: Progress = field(default=lambda share, text: None)
+
+
+def run(
+    network: Network,
+    data: DataSet,
+    plan: RunPlan,
+    out: Path,
+    *,
+    overwrite: bool = False,
+    watcher: Watcher | None = None,
+) -> Document:
+    """Do or resume the run in folder ``out`` and return its report document, also written there.
+
+    A target that was not met is in the document; files are kept. Raises what the stages raise.
+    """
+    check_fit(network, data)
+    settings = _settings(network, data, plan)
+    folder = open_folder(out, settings, overwrite=overwrite)
+    stages = _Stages(network, data, plan, folder, watcher or Watcher())
+    figures = {
+        "dense": stages.do("dense", stages.dense),
+        "fine-tune": stages.do("fine-tune", stages.fine_tune),
+        "shrink": stages.do("shrink", stages.shrink),
+        "recover": stages.do("recover", stages.recover),
+        "export": stages.do("export", stages.export),
+        "benchmark": stages.do("benchmark", stages.benchmark),
+    }
+    document = run_document(figures, settings, plan.command, plan.notes)
+    write_document(folder.file("report.json"), document)
+    return document
+
+
+def _settings(network: Network, data: DataSet, plan: RunPlan) -> dict[str, Any]:
+    """Everything that decides the results: a run is only resumed with the same."""
+    recipe = {key: value for key, value in vars(plan.recipe).items() if key != "device"}
+    return {
+        **{key: value for key, value in vars(plan.penalties).items() if key != "beta"},
+        **recipe,
+        "beta": "{:g}:{:g}".format(*plan.penalties.beta),
+        "opset": plan.opset,
+        "threads": plan.threads,
+        "provider": plan.provider,
+        "max_seconds": plan.max_seconds,
+        "data": data.ref,
+        "split_seed": data.split_seed,
+        "val_fraction": data.val_fraction,
+        "train_samples": len(data.train),
+        "architecture": network.metadata.architecture.ref,
+        "normalization": str(network.metadata.normalization) if network.metadata.normalization else None,
+        "weights_sha256": _fingerprint(network),
+    }
+
+
+def _fingerprint(network: Network) -> str:
+    digest = hashlib.sha256()
+    for name, tensor in network.model.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+class _Stages:
+    """Each method does one stage, writes its files, and returns its figures as plain data."""
+
+    def __init__(self, network: Network, data: DataSet, plan: RunPlan, folder: RunFolder, watcher: Watcher) -> None:
+        self.network, self.data, self.plan, self.folder, self.watcher = network, data, plan, folder, watcher
+
+    def do(self, name: str, work: Callable[[], Figures]) -> Figures:
+        def timed() -> Figures:
+            self.watcher.start(name)
+            began, clock = datetime.now(UTC), time.monotonic()
+            figures = work()
+            return {
+                **figures,
+                "started": began.isoformat(timespec="seconds"),
+                "seconds": round(time.monotonic() - clock, 2),
+            }
+
+        return self.folder.stage(name, timed, self.watcher.skip)
+
+    def dense(self) -> Figures:
+        self._save(self.network, "dense.pt")
+        return self._described(self.network, "dense.pt")
+
+    def fine_tune(self) -> Figures:
+        epochs = self.plan.recipe.epochs - self.plan.recipe.epochs // 2
+        tuned = self._train(self.network, "fine-tune", epochs, self.plan.penalties)
+        self._save(tuned.network, "sparse.pt")
+        projection = tuned.projection
+        assert projection is not None
+        assert projection.target is not None
+        assert tuned.projected is not None
+        return {
+            **_training(tuned),
+            **self._described(tuned.network, "sparse.pt"),
+            "projected": tuned.projected.to_plain(),
+            "gap": projection.gap,
+            "entries_zeroed": projection.entries_zeroed,
+            "channels_zeroed": sum(projection.channels.values()) - sum(projection.kept.values()),
+            "channels_total": sum(projection.channels.values()),
+            "target": {
+                "kind": projection.target.kind,
+                "asked": projection.target.ratio,
+                "reached": projection.reached,
+                "met": projection.met,
+            },
+        }
+
+    def shrink(self) -> Figures:
+        sparse = self._load("sparse.pt")
+        removal = remove_zero_channels(sparse.model, sparse.example_input(), real_inputs=self._real())
+        small = Network(removal.model, sparse.metadata.with_stage("shrink", **removal.to_plain()))
+        self._save(small, "small.pt")
+        return {
+            **self._described(small, "small.pt"),
+            "removal": removal.to_plain(),
+            "layers": layer_changes(sparse.model, small.model, sparse.example_input()),
+        }
+
+    def recover(self) -> Figures:
+        small, epochs = self._load("small.pt"), self.plan.recipe.epochs // 2
+        tuned = self._train(small, "recover", epochs, Penalties())
+        self._save(tuned.network, "recovered.pt")
+        return {**_training(tuned), **self._described(tuned.network, "recovered.pt")}
+
+    def export(self) -> Figures:
+        exports = []
+        for variant, source in (("dense", "dense.pt"), ("small", "recovered.pt")):
+            network = self._load(source)
+            exported = export_onnx(
+                network.model,
+                network.example_input(),
+                self.folder.file(f"{variant}.onnx"),
+                opset=self.plan.opset,
+                metadata=describe(network.metadata),
+                real_inputs=self._real(),
+            )
+            exports.append({"variant": variant, **exported.to_plain()})
+        small = self.folder.file("small.onnx")
+        accuracy = onnx_accuracy(small, self.data.test, self.network.metadata.normalization)
+        return {"exports": exports, "accuracy": accuracy.to_plain(), "size_bytes": small.stat().st_size}
+
+    def benchmark(self) -> Figures:
+        files = [self.folder.file("dense.onnx"), self.folder.file("small.onnx")]
+        measured = benchmark(files, names=["dense", "small"], progress=self.watcher.progress, **self.plan.timing)
+        return {"benchmark": measured.to_plain()}
+
+    def _train(self, network: Network, stage: str, epochs: int, penalties: Penalties) -> FineTuned:
+        # The seed starts anew with every stage, so that a stage done again alone ends the same.
+        recipe = replace(self.plan.recipe, epochs=epochs)
+        with metrics_file(self.folder.file(f"{stage}.jsonl")) as write:
+            return fine_tune(
+                network,
+                self.data,
+                recipe,
+                penalties,
+                teacher=self.network.model,
+                on_epoch=lambda epoch: write(epoch.to_plain()),
+                progress=self.watcher.progress,
+            )
+
+    def _described(self, network: Network, file: str) -> Figures:
+        normalization = network.metadata.normalization
+        return {
+            "accuracy": model_accuracy(network.model, self.data.test, normalization).to_plain(),
+            "macs": count_macs(network.model, network.example_input()),
+            "parameters": count_parameters(network.model),
+            "size_bytes": self.folder.file(file).stat().st_size,
+        }
+
+    def _real(self) -> Tensor:
+        images = self.data.test.images[:: max(1, len(self.data.test) // REAL_SAMPLES)][:REAL_SAMPLES]
+        return normalized(images, self.network.metadata.normalization)
+
+    def _save(self, network: Network, name: str) -> None:
+        save(network, self.folder.file(name), overwrite=True)
+
+    def _load(self, name: str) -> Network:
+        # Its architecture was built once already, by the user's word.
+        return load(self.folder.file(name), trust_arch=True)
+
+
+def _training(tuned: FineTuned) -> Figures:
+    return {"trained": tuned.trained.to_plain(), "epochs": [epoch.to_plain() for epoch in tuned.epochs]}

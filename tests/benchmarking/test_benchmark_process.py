@@ -1,0 +1,76 @@
+import subprocess
+import sys
+
+import pytest
+
+from compressor.benchmarking import process
+from compressor.errors import CompressorError
+
+
+@pytest.fixture
+def worker(monkeypatch, tmp_path):
+    """Put a script of the test in the worker's place."""
+
+    def become(script):
+        (tmp_path / "stand_in.py").write_text("import json, os, signal, sys\n" + script)
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+        monkeypatch.setattr(process, "WORKER", "stand_in")
+
+    return become
+
+
+def quiet(done, text):
+    pass
+
+
+def test_the_answer_comes_back(worker):
+    worker("request = json.load(sys.stdin); print(json.dumps({'answer': {'twice': 2 * request['n']}}))")
+    assert process.ask({"n": 21}, quiet) == {"twice": 42}
+
+
+def test_progress_is_passed_on(worker):
+    worker('print(\'{"progress": [0.5, "half"]}\'); print(\'{"answer": {}}\')')
+    seen = []
+    process.ask({}, lambda done, text: seen.append((done, text)))
+    assert seen == [(0.5, "half")]
+
+
+def test_an_error_of_the_worker_is_ours(worker):
+    worker("print(json.dumps({'error': 'cannot load a.onnx'}))")
+    with pytest.raises(CompressorError, match=r"^cannot load a\.onnx$"):
+        process.ask({}, quiet)
+
+
+@pytest.mark.parametrize(
+    ("script", "complaint"),
+    [
+        ("raise RuntimeError('out of luck')", r"died \(exit code 1\): RuntimeError: out of luck"),
+        ("os.kill(os.getpid(), signal.SIGKILL)", r"died \(killed by SIGKILL\): it said nothing"),
+        ('sys.stdout.write(\'{"answer": {"cut"\'); sys.stdout.flush(); os._exit(3)', r"died \(exit code 3\)"),
+        ("sys.exit(0)", r"died \(exit code 0\)"),
+    ],
+)
+def test_a_dead_worker_is_told_with_its_last_words(worker, script, complaint):
+    worker(script)
+    with pytest.raises(CompressorError, match=complaint):
+        process.ask({"much": "x" * 1_000_000}, quiet)
+
+
+def test_the_worker_ends_when_the_caller_is_interrupted(worker):
+    worker("print(json.dumps({'progress': [0, str(os.getpid())]}), flush=True); signal.pause()")
+    seen = []
+
+    def interrupt(done, text):
+        seen.append(int(text))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        process.ask({}, interrupt)
+    with pytest.raises(ProcessLookupError):
+        process.os.kill(seen[0], 0)
+
+
+def test_the_real_worker_imports_no_torch():
+    script = f"import sys, {process.WORKER}; print('onnxruntime' in sys.modules, 'torch' in sys.modules)"
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert found.stdout.split() == ["True", "False"]

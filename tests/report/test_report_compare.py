@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import report_documents as documents
+
+from compressor.report import check_gates, compare
+from compressor.report.compare import drop_bound
+
+
+def with_accuracy(value: float, reach: float) -> dict[str, Any]:
+    document = documents.run()
+    document["stages"][-1]["accuracy"] = documents.accuracy(value, reach)
+    return document
+
+
+def test_a_run_gives_its_dense_and_its_final_network() -> None:
+    rows = compare([("main", documents.run())]).rows
+    assert [(row.label, row.variant, row.macs) for row in rows] == [
+        ("main", "dense", 82_300_000),
+        ("main", "small", 41_000_000),
+    ]
+
+
+def test_a_benchmark_gives_a_row_for_each_variant_and_batch() -> None:
+    rows = compare([("b", documents.benchmark())]).rows
+    assert [(row.variant, row.batch) for row in rows] == [
+        ("dense", 1),
+        ("dense", 8),
+        ("small", 1),
+        ("small", 8),
+    ]
+
+
+def test_only_what_was_measured_against_a_baseline_has_a_comparison() -> None:
+    dense, small = compare([("main", documents.run("slower"))]).rows
+    assert dense.comparison is None
+    assert small.comparison is not None
+    assert small.comparison["verdict"] == "slower"
+
+
+def test_a_run_that_was_not_timed_has_no_times() -> None:
+    rows = compare([("main", {**documents.run(), "benchmark": None})]).rows
+    assert [row.p50_ms for row in rows] == [None, None]
+    assert rows[-1].size_bytes == 481_000
+
+
+def test_other_machines_are_a_warning() -> None:
+    other = documents.benchmark(cpu_model="Intel Xeon")
+    warnings = compare([("a", documents.benchmark()), ("b", other)]).warnings
+    assert (
+        warnings[0] == "The measurements differ in processor: AMD EPYC 9354 32-Core Processor | Intel Xeon."
+    )
+
+
+def test_other_data_is_a_warning() -> None:
+    other = documents.run()
+    other["settings"]["data"] = "mnist:data"
+    warnings = compare([("a", documents.run()), ("b", other)]).warnings
+    assert "The accuracies were measured on different data: digits | mnist:data." in warnings
+
+
+def test_another_number_of_samples_is_a_warning() -> None:
+    other = documents.run()
+    other["stages"][-1]["accuracy"]["n"] = 100
+    warnings = compare([("a", documents.run()), ("b", other)]).warnings
+    assert "The accuracies were measured on different numbers of samples: 100 | 360." in warnings
+
+
+def test_the_warnings_of_each_document_carry_its_label() -> None:
+    warnings = compare([("old", documents.run())]).warnings
+    assert warnings == ("old: the machine is virtualised: absolute times may drift",)
+
+
+def test_no_gate_no_failure() -> None:
+    assert check_gates(documents.run(), documents.missed_target(), max_drop=None, min_speedup=None) == []
+
+
+def test_the_drop_is_judged_by_its_bound() -> None:
+    old, new = with_accuracy(0.98, 0.001), with_accuracy(0.977, 0.001)
+    assert check_gates(old, new, max_drop=0.5, min_speedup=None) == []
+    (failure,) = check_gates(old, with_accuracy(0.977, 0.01), max_drop=0.5, min_speedup=None)
+    assert failure == (
+        "accuracy changed by −0.30 points, but with 360 samples a drop of up to 1.30 lies within the 95 % "
+        "interval; 0.5 is allowed"
+    )
+
+
+def test_the_bound_of_a_drop_is_newcombes() -> None:
+    # Newcombe 1998, Table II (a): 56/70 against 48/80 with Wilson intervals gives 0.0524 to 0.3339.
+    old = {"value": 56 / 70, "ci95": [0.6918, 0.8770]}
+    new = {"value": 48 / 80, "ci95": [0.4905, 0.7004]}
+    assert drop_bound(old, new) == pytest.approx(33.39, abs=0.03)
+
+
+def test_the_speed_up_is_judged_by_its_bound() -> None:
+    assert check_gates(documents.run(), documents.run(), max_drop=None, min_speedup=1.85) == []
+    failures = check_gates(documents.run(), documents.run(), max_drop=None, min_speedup=1.88)
+    assert failures[0] == (
+        "small against dense, batch 1: measured 1.90x as fast, but the 95 % interval begins at 1.86x; "
+        "1.88x is required"
+    )
+
+
+def test_every_comparison_has_to_pass_the_speed_gate() -> None:
+    assert len(check_gates(documents.run(), documents.run("same"), max_drop=None, min_speedup=1.2)) == 2
+
+
+def test_a_gate_on_what_was_not_timed_fails() -> None:
+    new = {**documents.run(), "benchmark": None}
+    assert check_gates(documents.run(), new, max_drop=None, min_speedup=1.2) == [
+        "the new document has no timed comparison, so min-speedup 1.2 cannot be checked"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "which"),
+    [
+        (documents.benchmark(), documents.run(), "old"),
+        (documents.run(), documents.benchmark(), "new"),
+    ],
+)
+def test_a_gate_on_an_accuracy_that_is_not_there_fails(
+    old: dict[str, Any], new: dict[str, Any], which: str
+) -> None:
+    (failure,) = check_gates(old, new, max_drop=1.0, min_speedup=None)
+    assert failure == f"max-drop 1 cannot be checked: the {which} document has no accuracy interval"

@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import re
+from functools import cache
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+import report_documents as documents
+
+from compressor.report.html import comparison_html, document_html
+
+NASTY = '<script>alert("1")</script>'
+
+
+class Page(HTMLParser):
+    """Collects the tags, the links and the text of a page."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.links: list[str] = []
+        self.ids: list[str] = []
+        self.words: list[str] = []
+        self.feed(source)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.ids += [value or "" for name, value in attrs if name == "id"]
+        self.links += [value or "" for name, value in attrs if name in ("href", "src", "xlink:href")]
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return re.sub(r"\s+", " ", " ".join(self.words))
+
+
+def nasty_run() -> dict[str, Any]:
+    document = documents.run()
+    document["settings"]["architecture"] = NASTY
+    document["command"] = f"compress run {NASTY}"
+    document["warnings"] = [NASTY]
+    document["notes"] = [NASTY]
+    document["layers"][0]["name"] = NASTY
+    document["stages"][1]["stage"] = NASTY
+    document["benchmark"]["variants"][0]["name"] = NASTY
+    document["benchmark"]["comparisons"][0]["variant"] = NASTY
+    document["benchmark"]["environment"]["cpu_model"] = NASTY
+    return document
+
+
+PAGES = {
+    "run": lambda: document_html(documents.run()),
+    "missed": lambda: document_html(documents.missed_target()),
+    "benchmark": lambda: document_html(documents.benchmark("slower")),
+    "nasty": lambda: document_html(nasty_run()),
+    "comparison": lambda: comparison_html([(NASTY, documents.run()), ("new", documents.benchmark())]),
+}
+
+
+@cache
+def html(name: str) -> str:
+    return PAGES[name]()
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_asks_for_nothing_and_runs_nothing(name: str) -> None:
+    page = Page(html(name))
+    assert not {"script", "link", "img", "iframe", "object"} & set(page.tags)
+    assert all(link.startswith("#") for link in page.links)
+    assert not re.search(r"url\((?!#)|@import", html(name))
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_id_of_a_page_is_its_own(name: str) -> None:
+    ids = Page(html(name)).ids
+    assert len(ids) == len(set(ids))
+
+
+def test_the_same_document_gives_the_same_bytes() -> None:
+    assert document_html(documents.run()) == html("run")
+
+
+def test_names_from_a_file_are_shown_as_text() -> None:
+    page = Page(html("nasty"))
+    assert page.text.count(NASTY) >= 9
+
+
+def test_charts_take_their_colours_from_the_page() -> None:
+    page = html("run")
+    charts = page[page.index("<figure") :]
+    assert "var(--accent)" in charts
+    assert not re.search(r"(?:fill|stroke): ?#", charts)
+
+
+def test_a_run_shows_four_charts() -> None:
+    assert Page(html("run")).tags.count("svg") == 4
+
+
+def test_a_benchmark_shows_its_latencies() -> None:
+    page = Page(html("benchmark"))
+    assert page.tags.count("svg") == 1
+    assert "1.21x slower (CI 1.17–1.25, noise floor ±1.3 %, 8x6 rounds)" in page.text
+
+
+def test_a_comparison_shows_the_trade_off_and_every_environment() -> None:
+    page = Page(html("comparison"))
+    assert page.tags.count("svg") == 2
+    assert "Environment of new" in page.text
+
+
+def test_a_missed_target_and_the_warnings_stand_before_the_tables() -> None:
+    text = Page(html("missed")).text
+    assert text.index("Target missed") < text.index("the target was not met") < text.index("Stages")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "compress run digits-resnet --penalty l1-l2 --target-macs 0.5 --out runs/digits",
+        "2025-06-01 10:00 UTC · took 2 min 31 s · compressor 0.1.0",
+        "AMD EPYC 9354 32-Core Processor",
+        "1.90x faster CI 1.86–1.94 · batch 1",
+        "Removing 1012 of 2100 channels changes nothing, float64",
+        "graph optimization all",
+    ],
+)
+def test_a_run_tells_how_it_came_about(words: str) -> None:
+    assert words in Page(html("run")).text
+
+
+def test_a_run_without_benchmark_training_or_accuracy_still_has_a_page() -> None:
+    document = {**documents.run(), "benchmark": None, "training": [], "layers": [], "export": []}
+    document |= {"removal": None, "target": None, "gap": None}
+    document["stages"] = [{**stage, "accuracy": None} for stage in document["stages"]]
+    page = Page(document_html(document))
+    assert "svg" not in page.tags
+    assert "latency was not measured" in page.text
+
+
+def test_a_name_with_dollars_is_no_formula() -> None:
+    document = documents.run()
+    document["layers"][0]["name"] = "a$b_$c"
+    assert "a$b_$c" in Page(document_html(document)).text
