@@ -27,8 +27,8 @@ def compare(
 ) -> None:
     """Put JSON reports side by side, with gates for CI.
 
-    Warns when the reports come from different environments. The gates compare every later report with the first and judge the unfavourable end of the 95 % interval;
-    when one fails the exit code is 1.
+    Warns when the reports come from different environments. The gates compare every later report with the
+    first and judge the unfavourable end of the 95 % interval; when one fails the exit code is 1.
     """
     from dataclasses import asdict
 

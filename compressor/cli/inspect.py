@@ -18,7 +18,8 @@ from compressor.cli.options import model_options
 def inspect(console: Console, model: str | None, align: str, **options: Any) -> None:
     """Show what can be removed, and why the rest cannot.
 
-    One line for every channel group: its channels, the MACs it carries, its members. The MACs of a group are what the network would save if all its channels were gone.
+    One line for every channel group: its channels, the MACs it carries, its members. The MACs of a group are
+    what the network would save if all its channels were gone.
     """
     from compressor.cli.loading import load_network
     from compressor.inspecting import inspect_network
