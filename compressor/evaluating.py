@@ -16,26 +16,32 @@ from compressor.data.samples import Samples
 from compressor.errors import CheckpointError
 from compressor.training.evaluation import Accuracy, accuracy
 
+ENTRIES = ("input_shape", "normalization", "classes", "data", "split_seed", "val_fraction")
+
 
 @dataclass(frozen=True)
 class OnnxFacts:
-    """What an ONNX file of ours knows; None for what it does not."""
+    """What an ONNX file of ours knows; None, or the default split, for what it does not."""
 
     input_shape: tuple[int, ...] | None
     normalization: Normalization | None
     classes: tuple[str, ...] | None
     data: str | None
+    split_seed: int
+    val_fraction: float
 
 
 def onnx_facts(path: Path) -> OnnxFacts:
     """Read the metadata of an ONNX file; the input shape falls back to the graph's own."""
+    if not path.is_file():
+        raise CheckpointError(f"{path} is {'a folder' if path.is_dir() else 'missing'}; an .onnx file is needed")
     session = _session(path)
     known = session.get_modelmeta().custom_metadata_map
     try:
         entries: dict[str, Any] = {
             key.removeprefix("compressor."): json.loads(value)
             for key, value in known.items()
-            if key in {"compressor.input_shape", "compressor.normalization", "compressor.classes", "compressor.data"}
+            if key.removeprefix("compressor.") in ENTRIES
         }
         normalization = entries.get("normalization")
         shape = entries.get("input_shape") or session.get_inputs()[0].shape[1:]
@@ -44,6 +50,8 @@ def onnx_facts(path: Path) -> OnnxFacts:
             normalization=Normalization.from_plain(normalization) if normalization else None,
             classes=tuple(entries["classes"]) if entries.get("classes") else None,
             data=entries.get("data"),
+            split_seed=int(entries.get("split_seed", 0)),
+            val_fraction=float(entries.get("val_fraction", 0.1)),
         )
     except (ValueError, TypeError) as error:
         raise CheckpointError(f"{path} has damaged metadata: {error}") from error

@@ -40,6 +40,10 @@ class Network:
     model: nn.Module
     metadata: Metadata
 
+    def with_model(self, model: nn.Module) -> Network:
+        """The same description around another model, for example a shrunk one."""
+        return replace(self, model=model)
+
     def example_input(self, batch: int = 2) -> Tensor:
         """Normal random input (batch, *input_shape), the same at every call."""
         generator = torch.Generator().manual_seed(0)
@@ -72,7 +76,7 @@ def load(
         except CheckpointError as error:
             raise CheckpointError(f"{path} cannot be read: {error}") from error
     architecture = _architecture(path, state, metadata, arch, arch_args)
-    network = architecture.build(trust=trust_arch or arch is not None)
+    network = _built(architecture, trust=trust_arch or arch is not None)
     try:
         replay(network, edits)
     except CheckpointError as error:
@@ -98,18 +102,33 @@ def fresh(
     return Network(model.eval(), _described(None, architecture, model, input_shape, normalize, classes))
 
 
-def save(network: Network, path: str | Path, *, overwrite: bool = False) -> None:
+def save(
+    network: Network | nn.Module,
+    path: str | Path,
+    *,
+    arch: str | None = None,
+    arch_args: Mapping[str, Any] | None = None,
+    input_shape: Sequence[int] | None = None,
+    normalize: str | None = None,
+    classes: Sequence[str] | None = None,
+    overwrite: bool = False,
+) -> None:
     """Write ``network`` to ``path`` (.pt or .safetensors), whole or not at all.
 
-    The architecture is built once more to record in which sizes the model differs from it.
-    `UsageError` when the file exists and ``overwrite`` is not given, or the ending is unknown.
+    A bare module needs ``arch``, the reference of the factory that makes it in full size; the other
+    arguments are as in `load`. The architecture is built once more to record in which sizes the model
+    differs from it. `UsageError` when the file exists and ``overwrite`` is not given, or the ending is unknown.
     """
+    if isinstance(network, nn.Module):
+        if arch is None:
+            raise UsageError("saving a bare module needs arch=, for example arch='package.module:factory'")
+        architecture = Architecture(arch, dict(arch_args or {}))
+        network = Network(network, _described(None, architecture, network, input_shape, normalize, classes))
     path = Path(path)
     if path.suffix not in SUFFIXES:
         raise UsageError(f"{path} must end in {' or '.join(SUFFIXES)}")
     refuse_existing(path, overwrite=overwrite)
-    with torch.device("meta"):
-        dense = network.metadata.architecture.build(trust=True)
+    dense = _built(network.metadata.architecture, trust=True)
     header = network.metadata.to_plain(difference(dense, network.model))
     state = {key: value.detach().cpu().contiguous() for key, value in network.model.state_dict().items()}
     if path.suffix == ".safetensors":
@@ -134,6 +153,12 @@ def locate(model: str | Path) -> Path:
     if len(path.parts) == 1 and not path.suffix:
         raise UnknownName("file or embedded model", str(model), known)
     raise CheckpointError(f"{path} does not exist; MODEL is a file or one of: {', '.join(known)}")
+
+
+def _built(architecture: Architecture, *, trust: bool) -> nn.Module:
+    """Build without disturbing the caller's random numbers."""
+    with torch.random.fork_rng(devices=[]):
+        return architecture.build(trust=trust)
 
 
 def _described(

@@ -17,12 +17,14 @@ def mismatches(model: nn.Module, state: dict[str, Tensor]) -> list[str]:
     wanted = model.state_dict()
     missing = sorted(set(wanted) - set(state) - _counters(wanted))
     unexpected = sorted(set(state) - set(wanted))
+    common = sorted(set(wanted) & set(state))
     wrong = [
         f"{key} is {_size(state[key])} instead of {_size(wanted[key])}"
-        for key in sorted(set(wanted) & set(state))
+        for key in common
         if state[key].shape != wanted[key].shape
     ]
-    lists = {"missing": missing, "unexpected": unexpected, "wrong shape": wrong}
+    unfit = [f"{key} is {_kind(state[key])}" for key in common if not _is_copied(state[key], wanted[key])]
+    lists = {"missing": missing, "unexpected": unexpected, "wrong shape": wrong, "not dense real numbers": unfit}
     return [f"{what} ({len(found)}): {', '.join(found)}" for what, found in lists.items() if found]
 
 
@@ -36,7 +38,7 @@ def fill(model: nn.Module, state: dict[str, Tensor], path: Path, architecture: s
 
 def propose(state: dict[str, Tensor]) -> Architecture | None:
     """A built-in architecture whose keys and shapes ``state`` fits, if there is one."""
-    matrices = [tensor for tensor in state.values() if tensor.ndim >= 2]
+    matrices = [tensor for tensor in state.values() if tensor.ndim >= 2 and tensor.numel()]
     if not matrices:
         return None
     # First layer and classifier tell the two arguments that every built-in factory takes.
@@ -60,6 +62,17 @@ def option(architecture: Architecture) -> str:
 def _counters(state: dict[str, Tensor]) -> set[str]:
     """Batch counters of BatchNorm, which old checkpoints lack and evaluation never reads."""
     return {key for key in state if key.endswith("num_batches_tracked")}
+
+
+def _is_copied(found: Tensor, wanted: Tensor) -> bool:
+    """Whether copying keeps the meaning: not from quantised integers, sparse, complex or data-less tensors."""
+    dense = found.layout is torch.strided and not found.is_meta
+    return dense and (found.is_floating_point() or not wanted.is_floating_point())
+
+
+def _kind(tensor: Tensor) -> str:
+    kinds = (tensor.dtype, "" if tensor.layout is torch.strided else tensor.layout, "meta" if tensor.is_meta else "")
+    return " ".join(str(kind).removeprefix("torch.") for kind in kinds if kind)
 
 
 def _size(tensor: Tensor) -> str:

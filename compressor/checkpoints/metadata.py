@@ -6,11 +6,13 @@ import json
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from types import NoneType
 from typing import Any
 
 import torch
 
 from compressor import __version__
+from compressor.checkpoints.fields import field, named, sizes, texts
 from compressor.checkpoints.structure import Edit
 from compressor.data.normalization import Normalization
 from compressor.errors import CheckpointError
@@ -78,18 +80,34 @@ def from_plain(header: Mapping[str, Any]) -> tuple[Metadata, tuple[Edit, ...]]:
             f"its header has version {version!r}, this compressor {__version__} reads version {VERSION}"
         )
     try:
-        architecture = header["architecture"]
-        data = header["data"]
-        normalization = header["normalization"]
-        classes = header["classes"]
+        architecture = named(header, "architecture")
+        normalization = field(header, "normalization", Mapping, NoneType)
         metadata = Metadata(
-            architecture=Architecture(str(architecture["ref"]), dict(architecture["args"])),
-            input_shape=tuple(int(size) for size in header["input_shape"]),
-            normalization=Normalization.from_plain(normalization) if normalization else None,
-            classes=tuple(str(name) for name in classes) if classes is not None else None,
-            data=DataChoice(**data) if data else None,
-            history=tuple(dict(stage) for stage in header["history"]),
+            architecture=Architecture(field(architecture, "ref", str), named(architecture, "args")),
+            input_shape=_input_shape(header),
+            normalization=None if normalization is None else Normalization.from_plain(normalization),
+            classes=None if field(header, "classes", list, NoneType) is None else texts(header, "classes"),
+            data=_data(field(header, "data", Mapping, NoneType)),
+            history=tuple(named({"history": stage}, "history") for stage in field(header, "history", list)),
         )
-        return metadata, tuple(Edit.from_plain(edit) for edit in header["edits"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"its header is damaged: {type(error).__name__} {error}") from error
+        return metadata, tuple(Edit.from_plain(edit) for edit in field(header, "edits", list))
+    except (OverflowError, ValueError) as error:
+        raise CheckpointError(f"its header is damaged: {error}") from error
+
+
+def _input_shape(header: Mapping[str, Any]) -> tuple[int, ...]:
+    shape = sizes(header, "input_shape")
+    if not shape:
+        raise ValueError("input_shape may not be empty")
+    return shape
+
+
+def _data(plain: Mapping[str, Any] | None) -> DataChoice | None:
+    if plain is None:
+        return None
+    return DataChoice(
+        ref=field(plain, "ref", str),
+        split_seed=field(plain, "split_seed", int),
+        val_fraction=field(plain, "val_fraction", float, int),
+        max_train=field(plain, "max_train", int, NoneType),
+    )

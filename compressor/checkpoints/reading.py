@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import pickle
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -38,7 +39,7 @@ def read(path: Path) -> tuple[State, Mapping[str, Any] | None]:
     content = _read_torch(path)
     if isinstance(content, Mapping) and content.get("format") == FORMAT:
         header, state = content.get("header"), content.get("state")
-        if not isinstance(header, Mapping) or not isinstance(state, Mapping):
+        if not isinstance(header, Mapping) or not _is_state(state):
             raise CheckpointError(f"{path} is damaged: its header or its tensors are missing")
         return dict(state), header
     return _unprefixed(_unnested(content, path)), None
@@ -54,24 +55,38 @@ def _read_safetensors(path: Path) -> tuple[State, Mapping[str, Any] | None]:
     if header is None:
         return _unprefixed(_unnested(state, path)), None
     try:
-        return state, json.loads(header)
-    except ValueError as error:
+        plain = json.loads(header)
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is damaged: its header is no JSON") from error
+    if not isinstance(plain, Mapping):
+        raise CheckpointError(f"{path} is damaged: its header is no JSON object")
+    return state, plain
 
 
 def _read_torch(path: Path) -> Any:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        found = re.search(r"GLOBAL (\S+)", str(error))
+        # What torch warns of here (an unusual pickle protocol) it also refuses, or reads well.
+        with warnings.catch_warnings(action="ignore"):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror or _first_line(error)}") from error
+    except Exception as error:  # torch raises many kinds on damaged files
+        found = re.search(r"GLOBAL (\S+)", str(error)) if isinstance(error, pickle.UnpicklingError) else None
         if found is None:
-            raise CheckpointError(f"{path} is no PyTorch checkpoint: {_first_line(error)}") from error
+            # torch's own words here are internal, or advise to load without the safeguard.
+            raise CheckpointError(
+                f"{path} is no complete PyTorch checkpoint: it is cut short, damaged or a file of another kind"
+            ) from error
         raise CheckpointError(
             f"{path} is refused: it holds more than tensors, and loading it would run code it names "
             f"({found[1].rstrip('.')}); save the tensors alone, with torch.save(model.state_dict(), ...)"
         ) from error
-    except Exception as error:  # torch raises many kinds on damaged files
-        raise CheckpointError(f"{path} is no complete PyTorch checkpoint: {_first_line(error)}") from error
+
+
+def _is_state(content: Any) -> TypeGuard[Mapping[str, Tensor]]:
+    return isinstance(content, Mapping) and all(
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items()
+    )
 
 
 def _unnested(content: Any, path: Path) -> State:

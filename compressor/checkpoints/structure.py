@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from compressor.checkpoints.fields import field, named, size, sizes
 from compressor.errors import CheckpointError
 
 # The only attributes that an edit may set: plain sizes. A file must not reach any other attribute.
@@ -38,28 +39,28 @@ class Edit:
 
     def to_plain(self) -> dict[str, Any]:
         """JSON-ready form."""
-        sizes = {name: list(size) if isinstance(size, tuple) else size for name, size in self.sizes.items()}
         return {
             "edit": "resize",
             "module": self.module,
-            "sizes": sizes,
+            "sizes": {name: list(value) if isinstance(value, tuple) else value for name, value in self.sizes.items()},
             "tensors": {name: list(shape) for name, shape in self.tensors.items()},
         }
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Edit:
         """Read it back; ValueError on an unknown kind of edit or an attribute that is no size."""
-        if plain["edit"] != "resize":
-            raise ValueError(f"unknown edit {plain['edit']!r}")
-        foreign = sorted(set(plain["sizes"]) - set(SIZES))
+        kind = field(plain, "edit", str)
+        if kind != "resize":
+            raise ValueError(f"unknown edit {kind!r}")
+        attributes, tensors = named(plain, "sizes"), named(plain, "tensors")
+        foreign = sorted(set(attributes) - set(SIZES))
         if foreign:
             raise ValueError(f"an edit may not set {', '.join(foreign)}")
-        sizes = {
-            name: tuple(int(s) for s in size) if isinstance(size, list | tuple) else int(size)
-            for name, size in plain["sizes"].items()
-        }
-        tensors = {str(name): tuple(int(s) for s in shape) for name, shape in plain["tensors"].items()}
-        return cls(str(plain["module"]), sizes, tensors)
+        return cls(
+            field(plain, "module", str),
+            {name: size(attributes, name) for name in attributes},
+            {name: sizes(tensors, name) for name in tensors},
+        )
 
 
 def difference(dense: nn.Module, small: nn.Module) -> tuple[Edit, ...]:
@@ -69,11 +70,11 @@ def difference(dense: nn.Module, small: nn.Module) -> tuple[Edit, ...]:
         original = originals.pop(name, None)
         if original is None or type(original) is not type(module):
             raise CheckpointError(f"module {name!r} is not the architecture's; only sizes may differ")
-        sizes, shapes = _sizes(module), _shapes(module)
+        attributes, shapes = _sizes(module), _shapes(module)
         if set(shapes) != set(_shapes(original)):
             raise CheckpointError(f"module {name!r} gained or lost a tensor; only sizes may differ")
-        if sizes != _sizes(original) or shapes != _shapes(original):
-            edits.append(Edit(name, sizes, shapes))
+        if attributes != _sizes(original) or shapes != _shapes(original):
+            edits.append(Edit(name, attributes, shapes))
     if originals:
         raise CheckpointError(f"module {min(originals)!r} of the architecture is missing")
     return tuple(edits)
@@ -84,21 +85,57 @@ def replay(model: nn.Module, edits: tuple[Edit, ...]) -> None:
     modules = dict(model.named_modules())
     for edit in edits:
         module = modules.get(edit.module)
-        if module is None or set(edit.tensors) != set(_shapes(module)) or set(edit.sizes) != set(_sizes(module)):
+        if module is None or set(edit.tensors) != set(_shapes(module)) or _kinds(edit.sizes) != _kinds(_sizes(module)):
             raise CheckpointError(f"its edit of {edit.module!r} does not fit the architecture")
-        for name, size in edit.sizes.items():
-            setattr(module, name, size)
+        for name, value in edit.sizes.items():
+            setattr(module, name, value)
         for name, shape in edit.tensors.items():
-            old = getattr(module, name)
-            new = torch.empty(shape, dtype=old.dtype, device=old.device)
-            is_parameter = isinstance(old, nn.Parameter)
-            setattr(module, name, nn.Parameter(new, old.requires_grad) if is_parameter else new)
+            _resize(module, name, shape)
+        if not _agree(module):
+            raise CheckpointError(f"its edit of {edit.module!r} contradicts itself: sizes and tensors differ")
+
+
+def _resize(module: nn.Module, name: str, shape: tuple[int, ...]) -> None:
+    old = getattr(module, name)
+    try:
+        new = torch.empty(shape, dtype=old.dtype, device=old.device)
+    except (RuntimeError, TypeError) as error:  # more than there is memory, or than a size can count
+        raise CheckpointError(f"its edit asks for a tensor of {'x'.join(map(str, shape))}") from error
+    setattr(module, name, nn.Parameter(new, old.requires_grad) if isinstance(old, nn.Parameter) else new)
+
+
+def _agree(module: nn.Module) -> bool:
+    """Whether the sizes that a layer states are those of its weight."""
+    weight = getattr(module, "weight", None)
+    if not isinstance(weight, Tensor):
+        return True
+    stated: tuple[int, ...]
+    match module:
+        case nn.Linear():
+            stated = (module.out_features, module.in_features)
+        case nn.ConvTranspose1d() | nn.ConvTranspose2d() | nn.ConvTranspose3d():
+            stated = (module.in_channels, module.out_channels // module.groups, *module.kernel_size)
+        case nn.Conv1d() | nn.Conv2d() | nn.Conv3d():
+            stated = (module.out_channels, module.in_channels // module.groups, *module.kernel_size)
+        case nn.BatchNorm1d() | nn.BatchNorm2d() | nn.BatchNorm3d():
+            stated = (module.num_features,)
+        case nn.GroupNorm():
+            stated = (module.num_channels,)
+        case nn.LayerNorm():
+            stated = tuple(module.normalized_shape)
+        case _:
+            return True
+    return tuple(weight.shape) == stated
 
 
 def _sizes(module: nn.Module) -> dict[str, int | tuple[int, ...]]:
     found = {name: getattr(module, name) for name in SIZES if hasattr(module, name)}
     plain = {name: tuple(size) if isinstance(size, list | tuple) else size for name, size in found.items()}
     return {name: size for name, size in plain.items() if isinstance(size, int | tuple)}
+
+
+def _kinds(attributes: Mapping[str, int | tuple[int, ...]]) -> dict[str, type]:
+    return {name: type(value) for name, value in attributes.items()}
 
 
 def _shapes(module: nn.Module) -> dict[str, tuple[int, ...]]:

@@ -23,14 +23,13 @@ from compressor.cli.options import out_option, overwrite_option
 @out_option("Report to write, .json; .html and .md go beside it.")
 @overwrite_option
 def benchmark(console: Console, files: tuple[str, ...], out: Path | None, overwrite: bool, **settings: Any) -> None:
-    """Measure latency and size of ONNX files; the first is the baseline.
+    """Measure latency and size of ONNX files, side by side.
 
-    Fresh sessions in pairs, interleaved calls and a second copy of the baseline as a control: a file is only
+    The first file is the baseline. Fresh sessions in pairs, interleaved calls and a second copy of the baseline as a control: a file is only
     called faster or slower when the 95 % interval of the ratio lies beyond the noise.
     """
     from compressor.benchmarking import benchmark as measure
-    from compressor.cli.publishing import check_report_path, publish
-    from compressor.report.headline import summary_lines
+    from compressor.cli.publishing import check_report_path, publish, show
     from compressor.report.tables import benchmark_table
 
     if out is not None:
@@ -39,4 +38,4 @@ def benchmark(console: Console, files: tuple[str, ...], out: Path | None, overwr
         found = measure(files, progress=progress, **settings)
     document = found.to_plain()
     written = [f"Wrote {', '.join(map(str, publish(document, out)))}"] if out is not None else []
-    console.result(document, benchmark_table(document), *summary_lines(document), *written)
+    show(console, document, benchmark_table(document), *written)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -34,16 +36,18 @@ class Command(click.Command):
         ]
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the callback; our own errors become one line unless ``--debug``."""
+        """Run the callback; our own errors and the operating system's become one line."""
         from compressor.cli.console import Console
 
         debug = ctx.params.pop("debug")
         ctx.obj = Console(as_json=ctx.params.pop("as_json"), quiet=ctx.params.pop("quiet"))
         try:
             return super().invoke(ctx)
-        except CompressorError as error:
+        except (CompressorError, OSError) as error:
+            if isinstance(error, OSError) and error.errno == errno.EPIPE:
+                raise  # whoever read our output has gone; click ends quietly
             if debug:
-                raise
+                click.echo(traceback.format_exc(), err=True, nl=False)
             raise Failure(_one_line(str(error)), 2 if isinstance(error, UsageError) else 1) from error
 
 

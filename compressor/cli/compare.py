@@ -32,8 +32,9 @@ def compare(
     """
     from dataclasses import asdict
 
+    from compressor.cli.publishing import check_out
     from compressor.errors import TargetNotMet, UsageError
-    from compressor.files import refuse_existing, write_text
+    from compressor.files import write_text
     from compressor.report import check_gates, read_document
     from compressor.report import compare as side_by_side
     from compressor.report.html import comparison_html
@@ -44,9 +45,7 @@ def compare(
         raise UsageError(f"compare needs at least two reports, got {len(reports)}")
     writers = {".html": comparison_html, ".md": comparison_markdown}
     if out is not None:
-        if out.suffix not in writers:
-            raise UsageError(f"--out {out} must end in {' or '.join(writers)}")
-        refuse_existing(out, overwrite=overwrite)
+        check_out(out, tuple(writers), overwrite=overwrite)
     labelled = [(str(path), read_document(path)) for path in reports]
     found = side_by_side(labelled)
     old = labelled[0][1]
@@ -57,9 +56,9 @@ def compare(
     ]
     if out is not None:
         write_text(out, writers[out.suffix](labelled))
-        console.note(f"Wrote {out}")
     for warning in found.warnings:
         console.warn(warning)
-    console.result({**asdict(found), "failures": failures}, comparison_table(labelled))
+    written = [f"Wrote {out}"] if out is not None else []
+    console.result({**asdict(found), "failures": failures}, comparison_table(labelled), *written)
     if failures:
         raise TargetNotMet("; ".join(failures))

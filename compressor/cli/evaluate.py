@@ -14,6 +14,8 @@ from compressor.cli.options import data_options, device_option, model_options
 if TYPE_CHECKING:
     from compressor.training.evaluation import Accuracy
 
+CHECKPOINT_OPTIONS = {"arch": "--arch", "arch_args": "--arch-arg", "trust_arch": "--trust-arch", "classes": "--classes"}
+
 
 @command("evaluate")
 @click.argument("model")
@@ -28,7 +30,7 @@ def evaluate(console: Console, model: str, part: str, device: str, **options: An
 
     with console.progress("evaluate"):
         if model.endswith(".onnx"):
-            found, ref = _onnx(console, Path(model), part, options)
+            found, ref = _onnx(console, Path(model), part, device, options)
         else:
             found, ref = _checkpoint(console, model, part, device, options)
     plain = found.to_plain()
@@ -51,19 +53,28 @@ def _checkpoint(console: Console, model: str, part: str, device: str, options: d
     return model_accuracy(network.model, getattr(data, part), network.metadata.normalization), data.ref
 
 
-def _onnx(console: Console, path: Path, part: str, options: dict[str, Any]) -> tuple[Accuracy, str]:
-    from compressor.cli.loading import image_shape
+def _onnx(console: Console, path: Path, part: str, device: str, options: dict[str, Any]) -> tuple[Accuracy, str]:
+    from compressor.cli.loading import image_shape, warn_split
     from compressor.data import load_data
     from compressor.data.normalization import Normalization
     from compressor.errors import UsageError
     from compressor.evaluating import onnx_accuracy, onnx_facts
 
+    if device not in {"auto", "cpu"}:
+        raise UsageError(f"--device {device} is for checkpoints; an .onnx file is evaluated on the cpu")
+    given = [option for name, option in CHECKPOINT_OPTIONS.items() if options[name]]
+    if given:
+        raise UsageError(f"{', '.join(given)} is for checkpoints; {path} is an .onnx file, which needs no architecture")
     facts = onnx_facts(path)
     ref, shape = options["data"] or facts.data, options["input_shape"] or facts.input_shape
     if ref is None:
         raise UsageError(f"{path} does not know its data; pass --data, for example --data folder:photos")
-    choice: dict[str, Any] = {key: options[key] for key in ("val_fraction", "split_seed") if options[key] is not None}
+    own = facts.data == ref
+    choice: dict[str, Any] = {"val_fraction": facts.val_fraction, "split_seed": facts.split_seed} if own else {}
+    choice |= {key: options[key] for key in ("val_fraction", "split_seed", "max_train") if options[key] is not None}
     data = load_data(ref, image_shape(shape), **choice)
+    if own:
+        warn_split(console, facts.split_seed, data)
     asked = options["normalize"]
     normalization = Normalization.parse(asked) if asked else facts.normalization or data.normalization
     if normalization is None:

@@ -26,11 +26,12 @@ def export(console: Console, model: str, **options: Any) -> None:
     `compress evaluate FILE.onnx` needs no option.
     """
     from compressor.cli.loading import load_network
-    from compressor.export import describe, export_onnx
-    from compressor.files import refuse_existing
+    from compressor.cli.publishing import check_out
+    from compressor.export import check_opset, describe, export_onnx
 
     out = options["out"] or Path(f"{Path(model).stem}.onnx")
-    refuse_existing(out, overwrite=options["overwrite"])
+    check_opset(options["opset"])
+    check_out(out, (".onnx",), overwrite=options["overwrite"])
     network = load_network(model, options)
     if network.metadata.normalization is None:
         console.warn("the normalisation is not known, so it is not in the file; pass --normalize")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @command("fine-tune")
 @click.argument("model", required=False)
 @penalty_options
-@click.option("--epochs", type=int, default=10, show_default=True)
+@click.option("--epochs", type=int, default=10, show_default=True, help="Passes over the training part.")
 @training_options
 @click.option("--teacher", metavar="MODEL", help="Checkpoint whose soft labels make up half of the loss.")
 @data_options
@@ -40,12 +40,12 @@ def fine_tune(console: Console, model: str | None, **options: Any) -> None:
     that are exactly zero stay so. Metrics go to a .jsonl file beside --out.
 
     \b
-    compress fine-tune digits_resnet --penalty l1-l2 --target-macs 0.5
+      compress fine-tune digits_resnet --penalty l1-l2 --target-macs 0.5
     """
-    from compressor.checkpoints import save
+    from compressor.checkpoints import SUFFIXES, save
     from compressor.cli.loading import load_network, load_samples
+    from compressor.cli.publishing import check_out
     from compressor.errors import TargetNotMet
-    from compressor.files import refuse_existing
     from compressor.training.fine_tuning import Penalties
     from compressor.training.fine_tuning import fine_tune as work
     from compressor.training.metrics import metrics_file
@@ -57,7 +57,8 @@ def fine_tune(console: Console, model: str | None, **options: Any) -> None:
     recipe = Recipe(**{key: options[key] for key in options.keys() & Recipe.__dataclass_fields__.keys()})
     recipe.fabric()  # a missing device is told before anything is loaded
     out = options["out"] or _default_out(model, options["arch"], sparse=penalties.any)
-    refuse_existing(out, overwrite=options["overwrite"])
+    for file, endings in ((out, SUFFIXES), (out.with_suffix(".jsonl"), (".jsonl",))):
+        check_out(file, endings, overwrite=options["overwrite"])
     network, data = load_samples(console, load_network(model, options, seed=recipe.seed), options)
     teacher = load_network(options["teacher"], _plain_options(options)).model if options["teacher"] else None
     with metrics_file(out.with_suffix(".jsonl")) as write, console.progress("fine-tune") as progress:

@@ -10,6 +10,8 @@ from compressor.cli.command import command
 from compressor.cli.console import Console
 from compressor.cli.options import model_options
 
+MEMBERS = 4
+
 
 @command("inspect")
 @click.argument("model", required=False)
@@ -18,8 +20,8 @@ from compressor.cli.options import model_options
 def inspect(console: Console, model: str | None, align: str, **options: Any) -> None:
     """Show what can be removed, and why the rest cannot.
 
-    One line for every channel group: its channels, the MACs it carries, its members. The MACs of a group are
-    what the network would save if all its channels were gone.
+    One row for every channel group: its channels, the MACs it carries, its members (all of them with --json).
+    The MACs of a group are what the network would save if all its channels were gone.
     """
     from compressor.cli.loading import load_network
     from compressor.inspecting import inspect_network
@@ -32,6 +34,12 @@ def inspect(console: Console, model: str | None, align: str, **options: Any) -> 
     console.result(found, *_tables(found))
 
 
+def _members(members: list[str]) -> str:
+    """A residual stage has dozens; ``--json`` lists them all."""
+    more = len(members) - MEMBERS
+    return ", ".join(members[:MEMBERS]) + (f" and {more} more" if more > 0 else "")
+
+
 def _tables(found: dict[str, Any]) -> list[Any]:
     from compressor.cli.figures import percent, table
 
@@ -41,7 +49,7 @@ def _tables(found: dict[str, Any]) -> list[Any]:
             str(group["channels"]),
             percent(group["macs"] / found["macs"]),
             "yes" if group["excluded"] is None else f"no: {group['excluded']}",
-            ", ".join(group["members"]),
+            _members(group["members"]),
         )
         for group in found["groups"]
     ]

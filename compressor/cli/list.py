@@ -37,7 +37,7 @@ def _penalties() -> Rows:
     for name in sorted(PENALTIES):
         penalty = resolve("penalty", PENALTIES, name)
         parameters = {field.name: field.default for field in fields(penalty)}
-        found.append({"name": name, "parameters": parameters, "what it does": summary(penalty)})
+        found.append({"name": name, "parameters": parameters, "what it does": summary(penalty).replace("`", "")})
     return [{"name": "none", "parameters": {}, "what it does": "Single weights are not penalised"}, *found]
 
 

@@ -51,9 +51,15 @@ def load_samples(console: Console, network: Network, options: dict[str, Any]) ->
     }
     choice |= {key: options[key] for key in choice if options.get(key) is not None}
     data = load_data(asked or (known.ref if known else ""), image_shape(network.metadata.input_shape), **choice)
-    if known is not None and own is not None and data.split_seed != own.split_seed:
-        console.warn(f"this checkpoint was trained with --split-seed {own.split_seed}: it has seen test samples")
+    if own is not None:
+        warn_split(console, own.split_seed, data)
     return _normalised(console, network, data), data
+
+
+def warn_split(console: Console, trained_with: int, data: DataSet) -> None:
+    """Say so when the test part of ``data`` is not the one that the network has never seen."""
+    if data.split_seed != trained_with:
+        console.warn(f"the network was trained with --split-seed {trained_with}, so it may have seen test samples")
 
 
 def image_shape(shape: Sequence[int] | None) -> tuple[int, int, int] | None:

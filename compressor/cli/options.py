@@ -100,7 +100,7 @@ SHARE = Parsed("share", parse_share)
 
 input_options = _stack(
     click.option("--normalize", metavar="NAME|MEAN/STD", help="none, imagenet, cifar10, or 0.5,0.5,0.5/0.2,0.2,0.2."),
-    click.option("--input-shape", type=SHAPE, help="Input of the network, for example 3x224x224."),
+    click.option("--input-shape", type=SHAPE, metavar="CxHxW", help="Input of the network, for example 3x224x224."),
 )
 
 model_options = _stack(
@@ -157,13 +157,14 @@ penalty_options = _stack(
 )
 
 device_option = click.option(
-    "--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:i]", help="Where to train."
+    "--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:i]", help="Where the network runs."
 )
 
 training_options = _stack(
     click.option("--lr", type=float, help="Peak learning rate.  [default: 0.02 for sgd, 0.001 for adamw]"),
-    click.option("--batch-size", type=int, default=64, show_default=True),
-    click.option("--optimizer", type=click.Choice(["sgd", "adamw"]), default="sgd", show_default=True),
+    click.option("--batch-size", type=int, default=64, show_default=True, help="Samples in a training step."),
+    click.option("--optimizer", type=click.Choice(["sgd", "adamw"]), default="sgd", show_default=True,
+        help="Nesterov SGD or AdamW."),
     device_option,
     click.option(
         "--precision",

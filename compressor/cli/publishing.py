@@ -1,24 +1,47 @@
-"""A report as files: JSON for machines, HTML and Markdown for people."""
+"""Where results are written, and a report as files: JSON for machines, HTML and Markdown for people."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from compressor.cli.console import Console
 from compressor.errors import UsageError
 from compressor.files import refuse_existing, write_text
-from compressor.report import Document, write_document
+
+if TYPE_CHECKING:
+    from compressor.report import Document
+
+
+def show(console: Console, document: Document, table: Any, *closing: str) -> None:
+    """Print a report: its table, its findings and the closing lines; warnings go to stderr."""
+    from compressor.report.headline import all_warnings, finding_lines
+
+    for warning in all_warnings(document):
+        console.warn(warning)
+    console.result(document, table, *finding_lines(document), *closing)
+
+
+def check_out(path: Path, endings: Sequence[str], *, overwrite: bool) -> None:
+    """Raise `UsageError` when ``path`` has another ending, is a folder, or exists; call it before any work."""
+    if path.suffix not in endings:
+        raise UsageError(f"--out {path} must end in {' or '.join(endings)}")
+    if path.is_dir():
+        raise UsageError(f"--out {path} is a folder; a file is needed")
+    refuse_existing(path, overwrite=overwrite)
 
 
 def check_report_path(path: Path, *, overwrite: bool) -> None:
     """Raise `UsageError` when ``path`` is no .json, or one of its files exists; call it before any work."""
-    if path.suffix != ".json":
-        raise UsageError(f"--out {path} must end in .json; .html and .md go beside it")
-    for file in (path, path.with_suffix(".html"), path.with_suffix(".md")):
+    check_out(path, (".json",), overwrite=overwrite)
+    for file in (path.with_suffix(".html"), path.with_suffix(".md")):
         refuse_existing(file, overwrite=overwrite)
 
 
 def publish(document: Document, path: Path) -> list[Path]:
     """Write ``document`` to ``path`` (.json) and as .html and .md beside it; returns the files."""
+    from compressor.report import write_document
     from compressor.report.html import document_html
     from compressor.report.markdown import document_markdown
 

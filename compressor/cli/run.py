@@ -33,7 +33,7 @@ TITLES = {
 @command("run")
 @click.argument("model")
 @penalty_options
-@click.option("--epochs", type=int, default=12, show_default=True, help="Half with the penalty, half to recover.")
+@click.option("--epochs", type=int, default=12, show_default=True, help="In all: half with the penalty, half to recover.")
 @training_options
 @click.option("--opset", type=int, default=18, show_default=True, help="ONNX opset, 17 to 23.")
 @click.option("--threads", type=int, default=1, show_default=True, help="Threads of the latency measurement.")
@@ -50,14 +50,13 @@ def run(console: Console, model: str, **options: Any) -> None:
     finished stages are not repeated, an interrupted one starts again from its own seed.
 
     \b
-    compress run digits_resnet --target-macs 0.5 --out runs/digits
+      compress run digits_resnet --target-macs 0.5 --out runs/digits
     """
     from compressor.cli.loading import load_network, load_samples, provenance
-    from compressor.cli.publishing import publish
+    from compressor.cli.publishing import publish, show
     from compressor.errors import TargetNotMet
     from compressor.pipeline import RunPlan, Watcher
     from compressor.pipeline import run as work
-    from compressor.report.headline import summary_lines
     from compressor.report.tables import stage_table
     from compressor.training.fine_tuning import Penalties
     from compressor.training.recipe import Recipe
@@ -77,7 +76,7 @@ def run(console: Console, model: str, **options: Any) -> None:
         watcher = Watcher(start=start, skip=skip, progress=progress)
         document = work(network, data, plan, out, overwrite=options["overwrite"], watcher=watcher)
     publish(document, report)
-    console.result(document, stage_table(document), *summary_lines(document), f"Report: {report.with_suffix('.html')}")
+    show(console, document, stage_table(document), f"Report: {report.with_suffix('.html')}")
     target = document["target"]
     if not target["met"]:
         raise TargetNotMet(

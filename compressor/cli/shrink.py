@@ -24,16 +24,16 @@ def shrink(console: Console, model: str, **options: Any) -> None:
     Outputs before and after are compared on random inputs, and on real ones when the data are known: at most
     1e-9 of their scale in float64 and 1e-5 in float32, else nothing is written.
     """
-    from compressor.checkpoints import Network, save
+    from compressor.checkpoints import SUFFIXES, Network, save
     from compressor.cli.loading import load_network, load_samples
+    from compressor.cli.publishing import check_out
     from compressor.costs import count_macs, count_parameters
     from compressor.data.batches import normalized
     from compressor.errors import CompressorError
-    from compressor.files import refuse_existing
     from compressor.shrinking import remove_zero_channels
 
     out = options["out"] or Path(f"{Path(model).stem.removesuffix('-sparse')}-small.pt")
-    refuse_existing(out, overwrite=options["overwrite"])
+    check_out(out, SUFFIXES, overwrite=options["overwrite"])
     network, real = load_network(model, options), None
     if options["data"] or network.metadata.data:
         network, data = load_samples(console, network, options)

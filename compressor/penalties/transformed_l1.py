@@ -7,7 +7,7 @@ thresholding algorithms", Commun. Math. Sci. 15(2), 2017, theorem 3.1.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import sqrt
+from math import inf, sqrt
 from typing import ClassVar
 
 import torch
@@ -24,8 +24,8 @@ class TransformedL1:
     separable: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if not self.a > 0:
-            raise UsageError(f"a of transformed-l1 must be positive, got {self.a}")
+        if not 0 < self.a < inf:
+            raise UsageError(f"a of transformed-l1 must be positive and finite, got {self.a}")
 
     def value(self, w: Tensor) -> Tensor:
         """Sum of (a + 1) \\|w\\| / (a + \\|w\\|)."""
@@ -38,8 +38,10 @@ class TransformedL1:
         # Up to the critical step the minimiser is continuous in x, above it jumps away from zero.
         critical = a * a / (2 * (a + 1))
         threshold = step * (a + 1) / a if step <= critical else sqrt(2 * step * (a + 1)) - a / 2
-        # Below the threshold the argument can leave [-1, 1]; those entries are zeroed anyway.
-        argument = 1 - 27 * step * a * (a + 1) / (2 * (a + size) ** 3)
-        phi = torch.acos(argument.clamp(-1, 1))
-        root = 2 / 3 * (a + size) * torch.cos(phi / 3) - 2 * a / 3 + size / 3
+        # The theorem's root 2/3 (a+|x|) cos(phi/3) - 2a/3 + |x|/3 with cos phi = 1 - 2 bend, in half angles:
+        # for large a, where phi is tiny, the cosine would lose every digit of float32.
+        whole = a + size
+        bend = 27 / 4 * step * (a / whole) * ((a + 1) / whole) / whole
+        # Below the threshold bend can pass 1; those entries are zeroed anyway.
+        root = size - 4 / 3 * whole * torch.sin(torch.asin(bend.clamp_max(1).sqrt()) / 3) ** 2
         return torch.where(size > threshold, root.copysign(x), torch.zeros_like(x))

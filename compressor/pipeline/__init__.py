@@ -23,12 +23,12 @@ from compressor.errors import UsageError
 from compressor.evaluating import onnx_accuracy
 from compressor.export import DEFAULT_OPSET, check_opset, describe, export_onnx
 from compressor.pipeline.document import run_document
-from compressor.pipeline.folder import Figures, RunFolder, open_folder
+from compressor.pipeline.folder import Figures, RunFolder, holds_run, open_folder
 from compressor.pipeline.layers import layer_changes
 from compressor.report import Document, write_document
 from compressor.shrinking import remove_zero_channels
 from compressor.training.evaluation import model_accuracy
-from compressor.training.fine_tuning import FineTuned, Penalties, check_fit, fine_tune
+from compressor.training.fine_tuning import FineTuned, Penalties, check_fit, check_target, fine_tune
 from compressor.training.loop import Progress
 from compressor.training.metrics import metrics_file
 from compressor.training.recipe import Recipe
@@ -99,6 +99,8 @@ def run(
     """
     check_fit(network, data)
     settings = _settings(network, data, plan)
+    if overwrite or not holds_run(out):
+        check_target(network, plan.penalties)
     folder = open_folder(out, settings, overwrite=overwrite)
     stages = _Stages(network, data, plan, folder, watcher or Watcher())
     figures = {

@@ -51,8 +51,7 @@ class RunFolder:
         record = self._record(name)
         if record.exists():
             on_skip(name)
-            figures: Figures = json.loads(record.read_text())
-            return figures
+            return _read(record)
         figures = work()
         write_text(record, json.dumps(figures, indent=1))
         return figures
@@ -63,6 +62,11 @@ class RunFolder:
 
     def _record(self, name: str) -> Path:
         return self.path / "stages" / f"{name}.json"
+
+
+def holds_run(path: Path) -> bool:
+    """Whether a run was begun in ``path``."""
+    return (path / RECORD).exists()
 
 
 def open_folder(path: Path, settings: Mapping[str, Any], *, overwrite: bool) -> RunFolder:
@@ -76,7 +80,7 @@ def open_folder(path: Path, settings: Mapping[str, Any], *, overwrite: bool) -> 
             _clear(path)
         else:
             _require_same(path, _read(record), plain)
-    elif path.exists() and (not path.is_dir() or any(path.iterdir())):
+    elif path.exists() and (not path.is_dir() or any(map(_foreign, path.iterdir()))):
         raise UsageError(f"{path} exists and holds no run; choose another --out")
     folder = RunFolder(path)
     for part in (path, path / "stages"):
@@ -87,10 +91,10 @@ def open_folder(path: Path, settings: Mapping[str, Any], *, overwrite: bool) -> 
 
 
 def _require_same(path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    differing = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
     changed = [
-        f"{key} was {old.get(key)!r} and is now {new.get(key)!r}"
-        for key in sorted({*old, *new})
-        if old.get(key) != new.get(key)
+        "the weights differ" if key == "weights_sha256" else f"{key} was {old.get(key)!r} and is now {new.get(key)!r}"
+        for key in differing
     ]
     if changed:
         raise UsageError(
@@ -103,10 +107,15 @@ def _read(record: Path) -> dict[str, Any]:
     try:
         content = json.loads(record.read_text())
     except (OSError, ValueError) as error:
-        raise CompressorError(f"{record} cannot be read: {error}") from error
+        raise CompressorError(f"{record} is damaged: {error}; delete it to do its stage again") from error
     if not isinstance(content, dict):
-        raise CompressorError(f"{record} is no run record; delete it or choose another --out")
+        raise CompressorError(f"{record} is no record of a run; delete it or choose another --out")
     return content
+
+
+def _foreign(path: Path) -> bool:
+    """Whether a file is not what a run that was killed at its very beginning leaves."""
+    return path.name != "stages" and not path.match(f".{RECORD}.*.part")
 
 
 def _clear(path: Path) -> None:

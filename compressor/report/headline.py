@@ -19,13 +19,18 @@ def headline(document: Document) -> str:
 
 
 def summary_lines(document: Document) -> list[str]:
-    """The headline, then what was proven, then every warning, one line of plain text each."""
+    """The findings, then every warning, one line of plain text each."""
+    return finding_lines(document) + [f"Warning: {plain(warning)}" for warning in all_warnings(document)]
+
+
+def finding_lines(document: Document) -> list[str]:
+    """The headline, then what was proven or each comparison, one line of plain text each."""
     lines = [headline(document)]
     if document["kind"] == "run":
         lines += _proof_lines(document)
     elif len(document["comparisons"]) > FEW:
         lines += [_comparison_line(comparison) for comparison in document["comparisons"]]
-    return lines + [f"Warning: {plain(warning)}" for warning in all_warnings(document)]
+    return lines
 
 
 def all_warnings(document: Document) -> list[str]:

@@ -29,6 +29,8 @@ SOURCES = {
     "torchvision": "compressor.sources.torchvision:build",
 }
 RUN_USER_CODE = frozenset({"file", "module"})
+# These are told by their form; the others by their name before the colon.
+UNNAMED = RUN_USER_CODE | {"builtin"}
 
 
 @dataclass(frozen=True)
@@ -42,11 +44,11 @@ class Architecture:
     def source(self) -> str:
         """The key of `SOURCES` that understands the reference."""
         head, colon, _ = self.ref.partition(":")
-        if not colon:
-            return "file" if head.endswith(".py") else "builtin"
-        if head.endswith(".py"):
+        if head in SOURCES.keys() - UNNAMED and colon:
+            return head
+        if self.ref.rpartition(":")[0].endswith(".py") or self.ref.endswith(".py"):
             return "file"
-        return head if head in {"timm", "torchvision"} else "module"
+        return "module" if colon else "builtin"
 
     @property
     def runs_user_code(self) -> bool:
@@ -60,7 +62,7 @@ class Architecture:
                 f"architecture {self.ref!r} would run code that the checkpoint names; "
                 f"pass --arch {self.ref} or --trust-arch if you trust it"
             )
-        name = self.ref.partition(":")[2] if self.source in {"timm", "torchvision"} else self.ref
+        name = self.ref if self.source in UNNAMED else self.ref.partition(":")[2]
         network = resolve("source", SOURCES, self.source)(name, dict(self.args))
         if not isinstance(network, nn.Module):
             raise UsageError(f"{self.ref} returned a {type(network).__name__}; a torch.nn.Module is needed")

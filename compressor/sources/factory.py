@@ -10,7 +10,7 @@ from compressor.errors import UsageError
 
 
 def call(factory: Callable[..., Any], name: str, args: dict[str, Any]) -> Any:
-    """``factory(**args)``; `UsageError` when the arguments do not fit its signature."""
+    """``factory(**args)``; `UsageError` when the arguments do not fit its signature, or it fails."""
     try:
         inspect.signature(factory).bind(**args)
     except TypeError as error:
@@ -18,7 +18,11 @@ def call(factory: Callable[..., Any], name: str, args: dict[str, Any]) -> Any:
         raise UsageError(f"--arch-arg does not fit {name}: {error}; it takes {takes}") from None
     except ValueError:  # a builtin without a signature; the call itself will tell
         pass
-    return factory(**args)
+    try:
+        return factory(**args)
+    except Exception as error:
+        given = ", ".join(f"{key}={value!r}" for key, value in args.items())
+        raise UsageError(f"{name} failed with ({given}): {type(error).__name__}: {error}") from error
 
 
 def pick(module: Any, attribute: str, where: str) -> Callable[..., Any]:

@@ -21,6 +21,6 @@ def build(ref: str, args: dict[str, Any]) -> Any:
         sys.path.insert(0, here)
     try:
         module = import_module(name)
-    except ImportError as error:
-        raise UsageError(f"cannot import {name!r} for architecture {ref!r}: {error}") from error
+    except Exception as error:  # importing runs the module, which can fail in any way
+        raise UsageError(f"cannot import {name!r} for architecture {ref!r}: {type(error).__name__}: {error}") from error
     return call(pick(module, attribute, name), ref, args)

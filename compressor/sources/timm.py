@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from compressor.errors import UnknownName, UsageError
+from compressor.sources.factory import call
 
 
 def build(name: str, args: dict[str, Any]) -> Any:
@@ -17,4 +19,4 @@ def build(name: str, args: dict[str, Any]) -> Any:
         ) from error
     if not timm.is_model(name):
         raise UnknownName("timm model", name, timm.list_models())
-    return timm.create_model(name, pretrained=False, **args)
+    return call(partial(timm.create_model, name, pretrained=False), f"timm:{name}", args)

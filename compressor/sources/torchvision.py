@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from compressor.errors import UnknownName, UsageError
+from compressor.sources.factory import call
 
 
 def build(name: str, args: dict[str, Any]) -> Any:
@@ -19,6 +21,6 @@ def build(name: str, args: dict[str, Any]) -> Any:
     known = models.list_models()
     if name not in known:
         raise UnknownName("torchvision model", name, known)
-    network = models.get_model(name, weights=None, **args)
+    network = call(partial(models.get_model, name, weights=None), f"torchvision:{name}", args)
     network.input_shape = (3, 299, 299) if name.startswith("inception") else (3, 224, 224)
     return network

@@ -62,7 +62,7 @@ class Splitting:
         self.model = model
         self.step = 0
         self.schedule = Schedule(total_steps=total_steps, beta_start=beta[0], beta_end=beta[1])
-        self.target = _target(target_macs, target_params)
+        self.target = target_of(target_macs, target_params)
         self._elementwise = _elementwise(model, penalty, strength, beta[0])
         self.groups: tuple[ChannelGroup, ...] = ()
         self._grouped: list[GroupL0] = []
@@ -162,7 +162,8 @@ class Splitting:
         )
 
 
-def _target(macs: float | None, parameters: float | None) -> Target | None:
+def target_of(macs: float | None, parameters: float | None) -> Target | None:
+    """The one target asked for, if any; `UsageError` when both are, or when it is no share."""
     if macs is not None and parameters is not None:
         raise UsageError("give one of --target-macs and --target-params, not both")
     if macs is not None:
@@ -170,14 +171,22 @@ def _target(macs: float | None, parameters: float | None) -> Target | None:
     return Target("params", parameters) if parameters is not None else None
 
 
-def _elementwise(model: nn.Module, name: str, strength: float | None, beta: float) -> list[Elementwise]:
-    if name == "none":
+def strength_of(penalty: str, strength: float | None) -> float:
+    """The strength asked for, or the default; `UsageError` when it is negative, or not for this penalty."""
+    if penalty == "none":
         if strength:
             raise UsageError(f"--strength {strength:g} needs a --penalty; 'none' penalises no single weight")
-        return []
+        return 0.0
     strength = 0.1 if strength is None else strength
-    if not strength >= 0:
-        raise UsageError(f"--strength must not be negative, got {strength:g}")
+    if not 0 <= strength < float("inf"):
+        raise UsageError(f"--strength must be a number of at least 0, got {strength:g}")
+    return strength
+
+
+def _elementwise(model: nn.Module, name: str, strength: float | None, beta: float) -> list[Elementwise]:
+    strength = strength_of(name, strength)
+    if name == "none":
+        return []
     built = build_penalty(name)
     weights = [m.weight for m in model.modules() if isinstance(m, PRODUCERS) and m.weight.requires_grad]
     return [Elementwise(weight, built, strength * beta) for weight in dict.fromkeys(weights)]

@@ -17,7 +17,7 @@ from compressor.data.normalization import Normalization
 from compressor.data.samples import DataSet
 from compressor.errors import DataError, UnknownName, UsageError
 from compressor.penalties import PENALTIES
-from compressor.splitting import Projection, Splitting
+from compressor.splitting import Alignment, Projection, Splitting, strength_of, target_of
 from compressor.training.batchnorm import reestimate
 from compressor.training.evaluation import Accuracy, model_accuracy
 from compressor.training.loop import Epoch, Progress, train
@@ -41,6 +41,9 @@ class Penalties:
     def __post_init__(self) -> None:
         if self.penalty != "none" and self.penalty not in PENALTIES:
             raise UnknownName("penalty", self.penalty, ["none", *PENALTIES])
+        target_of(self.target_macs, self.target_params)
+        strength_of(self.penalty, self.strength)
+        Alignment.parse(self.align)
 
     @property
     def any(self) -> bool:
@@ -136,6 +139,12 @@ def check_fit(network: Network, data: DataSet) -> None:
         raise DataError("the network does not return class scores (images x classes), which training needs")
     if outputs.shape[1] < len(data.classes):
         raise DataError(f"the network tells {outputs.shape[1]} classes apart, {data.ref} has {len(data.classes)}")
+
+
+def check_target(network: Network, penalties: Penalties) -> None:
+    """Raise `TargetNotMet` when no training can reach the target of ``penalties``."""
+    if penalties.any:
+        Splitting(network.model, network.example_input(), total_steps=1, **vars(penalties))
 
 
 def _splitting(model: nn.Module, network: Network, recipe: Recipe, penalties: Penalties, samples: int) -> Splitting:

@@ -13,7 +13,10 @@ from compressor.errors import CompressorError
 
 @contextlib.contextmanager
 def metrics_file(path: Path) -> Iterator[Callable[[dict[str, Any]], None]]:
-    """Yield a function that appends one line to a new ``path``; `CompressorError` when it cannot be written."""
+    """Yield a function that appends one line to a new ``path``; `CompressorError` when it cannot be written.
+
+    A training that fails before its first line leaves no file.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("w", encoding="utf-8") as file:
@@ -25,3 +28,6 @@ def metrics_file(path: Path) -> Iterator[Callable[[dict[str, Any]], None]]:
             yield write
     except OSError as error:
         raise CompressorError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        if path.is_file() and not path.stat().st_size:
+            path.unlink()

@@ -1,0 +1,42 @@
+# Every target does its own set-up: a virtual environment in .venv, filled once.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+OUT ?= runs/demo
+
+.PHONY: demo test lint types tests slow models clean
+
+# The main job on an embedded model: half the multiply-accumulates, one report.
+demo: $(STAMP)
+	$(BIN)/compress run digits_resnet --penalty l1-l2 --target-macs 0.5 --out $(OUT)
+
+test: lint types tests
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+# One thread a test process: many small networks, so threads would only wait for each other.
+tests: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
+
+slow: $(STAMP)
+	OMP_NUM_THREADS=2 $(BIN)/pytest -m slow
+
+# The commands that made the embedded models; each takes minutes.
+models: $(STAMP)
+	$(BIN)/python models/make.py
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "compressor needs Python 3.11 or newer; try: make PYTHON=python3.11 $(MAKECMDGOALS)")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	touch $(STAMP)
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache
