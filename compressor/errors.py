@@ -16,6 +16,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+LISTED = 30
+
 
 class CompressorError(Exception):
     """Base of every error that the command line shows as one line, without a traceback."""
@@ -48,5 +50,7 @@ class UnknownName(UsageError):
         choices = sorted(known)
         near = get_close_matches(name, choices, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
-        super().__init__(f"no {kind} is called {name!r}.{hint} Known: {', '.join(choices)}.")
+        # A list that fills the screen helps nobody.
+        shown = ", ".join(choices) if len(choices) <= LISTED else f"{len(choices)} names, from {choices[0]} on"
+        super().__init__(f"no {kind} is called {name!r}.{hint} Known: {shown}.")
         self.kind, self.name = kind, name

@@ -24,6 +24,7 @@ from compressor import __version__
 from compressor.checkpoints import Metadata
 from compressor.errors import ProofError, UsageError
 from compressor.files import atomic_path
+from compressor.proofs import eval_mode, outputs
 
 DEFAULT_OPSET = 18
 OPSETS = range(17, 24)
@@ -86,10 +87,7 @@ def export_onnx(
     """
     check_opset(opset)
     path = Path(path)
-    was_training, parameter = model.training, next(model.parameters(), None)
-    device = torch.device("cpu") if parameter is None else parameter.device
-    model.eval().cpu()
-    try:
+    with _on_cpu(model):
         failures: list[str] = []
         for exporter in ("dynamo", "torchscript"):
             with tempfile.TemporaryDirectory(prefix="compressor-") as folder:
@@ -110,8 +108,6 @@ def export_onnx(
                 fallback=failures[0] if failures else None,
             )
         raise ProofError(f"cannot export to ONNX opset {opset}: {'; '.join(failures)}")
-    finally:
-        model.train(was_training).to(device)
 
 
 def check_opset(opset: int) -> None:
@@ -150,7 +146,9 @@ def _export(model: nn.Module, example: Tensor, draft: Path, exporter: str, opset
         with _quiet():
             torch.onnx.export(model, (example,), str(draft), **options)
     except Exception as error:  # whatever the exporter meets in foreign code
-        raise ProofError(f"the exporter failed ({type(error).__name__}: {_first_line(error)})") from error
+        # The dynamo exporter wraps what went wrong in general advice.
+        cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
+        raise ProofError(f"the exporter failed ({type(cause).__name__}: {_first_line(cause)})") from error
 
 
 def _finish(draft: Path, opset: int, metadata: Mapping[str, str]) -> None:
@@ -174,7 +172,7 @@ def _finish(draft: Path, opset: int, metadata: Mapping[str, str]) -> None:
     onnx.save_model(graph, draft)
     try:
         onnx.checker.check_model(str(draft), full_check=True)
-    except onnx.checker.ValidationError as error:
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise ProofError(f"the ONNX checker refuses the file: {_first_line(error)}") from error
 
 
@@ -187,10 +185,12 @@ def _parity(model: nn.Module, draft: Path, shape: Sequence[int], real_inputs: Te
         samples.append(real_inputs.cpu().float())
     try:
         session = _session(draft)
-        pairs = [(_torch_outputs(model, x), session.run(None, {"input": x.numpy()})) for x in samples]
+        pairs = [(outputs(model, x), session.run(None, {"input": x.numpy()})) for x in samples]
     except Exception as error:  # ONNX Runtime raises its own kinds
         raise ProofError(f"ONNX Runtime cannot run the file ({_first_line(error)})") from error
-    flat = [(want, got) for wants, gots in pairs for want, got in zip(wants, gots, strict=True)]
+    if any(len(wants) != len(gots) for wants, gots in pairs):
+        raise ProofError("the file has another number of outputs than PyTorch's")
+    flat = [(want.numpy(), got) for wants, gots in pairs for want, got in zip(wants, gots, strict=True)]
     if any(want.shape != got.shape for want, got in flat):
         raise ProofError("an output has another shape than PyTorch's at some batch size")
     parity = _figures(flat, f"{len(SEEDS)} seeds x batches {', '.join(map(str, BATCHES))}", real_inputs)
@@ -202,17 +202,18 @@ def _parity(model: nn.Module, draft: Path, shape: Sequence[int], real_inputs: Te
 
 
 def _figures(pairs: Sequence[tuple[Any, Any]], inputs: str, real: Tensor | None) -> Parity:
-    norm_rel = max(float(np.abs(w - g).max() / max(np.abs(w).max(), 1e-30)) for w, g in pairs)
-    signal, noise = (
-        sum(float(np.square(x.astype(np.float64)).sum()) for x in part)
-        for part in (
-            [w for w, _ in pairs],
-            [w - g for w, g in pairs],
-        )
-    )
-    tops = np.concatenate([(w.argmax(-1) == g.argmax(-1)).ravel() for w, g in pairs])
+    exact = [(want.astype(np.float64), got.astype(np.float64)) for want, got in pairs]
+    with np.errstate(invalid="ignore"):
+        differences = [want - got for want, got in exact]
+    # Unlike Python's, numpy's maximum never hides a NaN.
+    largest = np.array([np.abs(difference).max() for difference in differences])
+    scales = np.array([max(np.abs(want).max(), 1e-30) for want, _ in exact])
+    norm_rel = float((largest / scales).max())
+    signal = sum(float(np.square(want).sum()) for want, _ in exact)
+    noise = sum(float(np.square(difference).sum()) for difference in differences)
+    tops = np.concatenate([(want.argmax(-1) == got.argmax(-1)).ravel() for want, got in exact])
     return Parity(
-        max_abs=max(float(np.abs(w - g).max()) for w, g in pairs),
+        max_abs=float(largest.max()),
         norm_rel=norm_rel if np.isfinite(norm_rel) else float("inf"),
         # 300 dB stands for outputs that are equal to the last bit.
         sqnr_db=min(300.0, float(10 * np.log10(signal / noise))) if noise > 0 else 300.0,
@@ -221,10 +222,16 @@ def _figures(pairs: Sequence[tuple[Any, Any]], inputs: str, real: Tensor | None)
     )
 
 
-@torch.no_grad()
-def _torch_outputs(model: nn.Module, inputs: Tensor) -> list[Any]:
-    found = model(inputs)
-    return [tensor.numpy() for tensor in (found if isinstance(found, tuple | list) else (found,))]
+@contextlib.contextmanager
+def _on_cpu(model: nn.Module) -> Iterator[None]:
+    """In eval mode and on the CPU; modes and device are restored."""
+    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    with eval_mode(model):
+        model.cpu()
+        try:
+            yield
+        finally:
+            model.to(device)
 
 
 def _session(draft: Path) -> onnxruntime.InferenceSession:
@@ -247,7 +254,11 @@ def _quiet() -> Iterator[None]:
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+        ):
             warnings.simplefilter("ignore")
             yield
     finally:

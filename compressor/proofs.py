@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -26,14 +28,23 @@ def relative_difference(expected: Tensor, actual: Tensor) -> float:
     return difference / scale if scale > 0 else math.inf
 
 
+@contextlib.contextmanager
+def eval_mode(model: nn.Module) -> Iterator[None]:
+    """Put ``model`` into eval mode, and every one of its modules back into its own mode afterwards."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
 @torch.no_grad()
 def outputs(model: nn.Module, inputs: Tensor) -> list[Tensor]:
     """All output tensors of ``model`` in eval mode, whatever structure it returns; its mode is restored."""
-    was_training = model.training
-    try:
-        return [leaf for leaf in tree_leaves(model.eval()(inputs)) if isinstance(leaf, Tensor)]
-    finally:
-        model.train(was_training)
+    with eval_mode(model):
+        return [leaf for leaf in tree_leaves(model(inputs)) if isinstance(leaf, Tensor)]
 
 
 def output_difference(expected: nn.Module, actual: nn.Module, inputs: Tensor) -> float:

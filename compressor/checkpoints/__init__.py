@@ -26,6 +26,7 @@ from compressor.checkpoints.structure import Edit, difference, replay
 from compressor.data.normalization import Normalization
 from compressor.errors import CheckpointError, UnknownName, UsageError
 from compressor.files import refuse_existing, write_bytes
+from compressor.proofs import eval_mode
 from compressor.sources import Architecture, input_shape_of
 
 __all__ = ["DataChoice", "Metadata", "Network", "fresh", "load", "save"]
@@ -48,6 +49,16 @@ class Network:
         """Normal random input (batch, *input_shape), the same at every call."""
         generator = torch.Generator().manual_seed(0)
         return torch.randn(batch, *self.metadata.input_shape, generator=generator)
+
+    def try_input(self) -> Any:
+        """The model's outputs for its example input; `UsageError` when it does not accept the input shape."""
+        try:
+            with torch.no_grad(), eval_mode(self.model):
+                return self.model(self.example_input())
+        except Exception as error:  # whatever foreign code raises on a shape it did not expect
+            shape = "x".join(map(str, self.metadata.input_shape))
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise UsageError(f"the network does not accept an input of {shape} (--input-shape): {reason}") from error
 
 
 def load(

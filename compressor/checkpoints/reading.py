@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import pickle
 import re
@@ -68,9 +69,10 @@ def _read_torch(path: Path) -> Any:
         # What torch warns of here (an unusual pickle protocol) it also refuses, or reads well.
         with warnings.catch_warnings(action="ignore"):
             return torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror or _first_line(error)}") from error
     except Exception as error:  # torch raises many kinds on damaged files
+        # It seeks before the beginning of a file that was cut short, which is an invalid argument.
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:
+            raise CheckpointError(f"{path} cannot be read: {error.strerror or _first_line(error)}") from error
         found = re.search(r"GLOBAL (\S+)", str(error)) if isinstance(error, pickle.UnpicklingError) else None
         if found is None:
             # torch's own words here are internal, or advise to load without the safeguard.

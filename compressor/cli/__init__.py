@@ -29,7 +29,7 @@ class LazyGroup(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """All command names, in the order of the road."""
-        return list(COMMANDS)
+        return [*COMMANDS]  # the module cli.list may stand where the built-in name was
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the one command that was asked for."""

@@ -25,8 +25,8 @@ from compressor.cli.options import out_option, overwrite_option
 def benchmark(console: Console, files: tuple[str, ...], out: Path | None, overwrite: bool, **settings: Any) -> None:
     """Measure latency and size of ONNX files, side by side.
 
-    The first file is the baseline. Fresh sessions in pairs, interleaved calls and a second copy of the baseline as a control: a file is only
-    called faster or slower when the 95 % interval of the ratio lies beyond the noise.
+    The first file is the baseline. Fresh sessions in pairs, interleaved calls and a second copy of the baseline
+    as a control: a file is only called faster or slower when the 95 % interval of the ratio lies beyond the noise.
     """
     from compressor.benchmarking import benchmark as measure
     from compressor.cli.publishing import check_report_path, publish, show

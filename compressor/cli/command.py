@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -39,6 +40,8 @@ class Command(click.Command):
         """Run the callback; our own errors and the operating system's become one line."""
         from compressor.cli.console import Console
 
+        # It announces every precision, at any verbosity.
+        logging.getLogger("lightning_fabric.utilities.rank_zero").setLevel(logging.WARNING)
         debug = ctx.params.pop("debug")
         ctx.obj = Console(as_json=ctx.params.pop("as_json"), quiet=ctx.params.pop("quiet"))
         try:

@@ -34,7 +34,7 @@ class Console:
             print(json.dumps(document, indent=2, ensure_ascii=False))
             return
         for renderable in renderables:
-            self._out.print(renderable, soft_wrap=isinstance(renderable, str))
+            self._out.print(renderable, soft_wrap=isinstance(renderable, str), markup=False)
 
     def note(self, text: str) -> None:
         """A line of progress."""

@@ -33,6 +33,7 @@ def export(console: Console, model: str, **options: Any) -> None:
     check_opset(options["opset"])
     check_out(out, (".onnx",), overwrite=options["overwrite"])
     network = load_network(model, options)
+    network.try_input()
     if network.metadata.normalization is None:
         console.warn("the normalisation is not known, so it is not in the file; pass --normalize")
     with console.progress("export"):

@@ -6,18 +6,23 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rich import box
+from rich.markup import escape
 from rich.table import Table
 
 
-def table(headers: Sequence[str], rows: Iterable[Sequence[str]], *, title: str | None = None) -> Table:
-    """A plain table; columns after the first are aligned to the right when they hold figures."""
-    found = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
+def table(headers: Sequence[str], rows: Iterable[Sequence[str]], *, words: Sequence[str] = ()) -> Table:
+    """A plain table; columns after the first are aligned to the right when they hold figures and no ``words``."""
+    found = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     rows = [list(row) for row in rows]
     for place, header in enumerate(headers):
-        figures = place > 0 and all(row[place][:1].isdigit() or row[place] in {"", "-"} for row in rows)
+        figures = (
+            place > 0
+            and header not in words
+            and all(row[place][:1].isdigit() or row[place] in {"", "-"} for row in rows)
+        )
         found.add_column(header, justify="right" if figures else "left", overflow="fold")
     for row in rows:
-        found.add_row(*row)
+        found.add_row(*map(escape, row))
     return found
 
 

@@ -66,12 +66,15 @@ def fine_tune(console: Console, model: str | None, **options: Any) -> None:
             network, data, recipe, penalties,
             teacher=teacher, on_epoch=lambda epoch: write(epoch.to_plain()), progress=progress,
         )  # fmt: skip
-    save(tuned.network, out, overwrite=options["overwrite"])
+        save(tuned.network, out, overwrite=options["overwrite"])
+    undone = [str(epoch.epoch) for epoch in tuned.epochs if epoch.lr_halved]
+    if undone:
+        console.warn(f"training diverged in epoch {', '.join(undone)}; undone, learning rate halved")
     console.result(_document(tuned, out), *_tables(tuned), f"Wrote {out}")
     if not tuned.met and tuned.projection is not None and tuned.projection.target is not None:
         target = tuned.projection.target
         raise TargetNotMet(
-            f"{tuned.projection.reached:.3f} of the {target.kind} are left, {target.ratio:g} was asked; {out} is kept"
+            f"{tuned.projection.reached:.3f} of the {target.what} are left, {target.ratio:g} was asked; {out} is kept"
         )
 
 

@@ -29,6 +29,7 @@ def inspect(console: Console, model: str | None, align: str, **options: Any) -> 
 
     alignment = Alignment.parse(align)
     network = load_network(model, options)
+    network.try_input()
     with console.progress("inspect"):
         found = inspect_network(network, alignment)
     console.result(found, *_tables(found))
@@ -57,7 +58,7 @@ def _tables(found: dict[str, Any]) -> list[Any]:
     return [
         f"{found['architecture']}, input {'x'.join(map(str, found['input_shape']))}: "
         f"{found['macs']:,} MACs, {found['parameters']:,} parameters, {found['zero_channels']} zero channels.",
-        table(("group", "channels", "MACs", "prunable", "members"), rows),
+        table(("group", "channels", "MACs", "prunable", "members"), rows, words=("members",)),
         "Nothing here can be removed."
         if least is None
         else f"The least that can be reached is {percent(least / found['macs'])} of the MACs (--target-macs).",

@@ -163,8 +163,13 @@ device_option = click.option(
 training_options = _stack(
     click.option("--lr", type=float, help="Peak learning rate.  [default: 0.02 for sgd, 0.001 for adamw]"),
     click.option("--batch-size", type=int, default=64, show_default=True, help="Samples in a training step."),
-    click.option("--optimizer", type=click.Choice(["sgd", "adamw"]), default="sgd", show_default=True,
-        help="Nesterov SGD or AdamW."),
+    click.option(
+        "--optimizer",
+        type=click.Choice(["sgd", "adamw"]),
+        default="sgd",
+        show_default=True,
+        help="Nesterov SGD or AdamW.",
+    ),
     device_option,
     click.option(
         "--precision",

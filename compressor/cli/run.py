@@ -33,7 +33,9 @@ TITLES = {
 @command("run")
 @click.argument("model")
 @penalty_options
-@click.option("--epochs", type=int, default=12, show_default=True, help="In all: half with the penalty, half to recover.")
+@click.option(
+    "--epochs", type=int, default=12, show_default=True, help="In all: half with the penalty, half to recover."
+)
 @training_options
 @click.option("--opset", type=int, default=18, show_default=True, help="ONNX opset, 17 to 23.")
 @click.option("--threads", type=int, default=1, show_default=True, help="Threads of the latency measurement.")
@@ -79,8 +81,9 @@ def run(console: Console, model: str, **options: Any) -> None:
     show(console, document, stage_table(document), f"Report: {report.with_suffix('.html')}")
     target = document["target"]
     if not target["met"]:
+        what = "MACs" if target["kind"] == "macs" else "parameters"
         raise TargetNotMet(
-            f"{target['reached']:.3f} of the {target['kind']} are left, {target['asked']:g} was asked; {out} is kept"
+            f"{target['reached']:.3f} of the {what} are left, {target['asked']:g} was asked; {out} is kept"
         )
 
 

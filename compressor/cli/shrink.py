@@ -38,6 +38,7 @@ def shrink(console: Console, model: str, **options: Any) -> None:
     if options["data"] or network.metadata.data:
         network, data = load_samples(console, network, options)
         real = normalized(data.test.images[:16], network.metadata.normalization)
+    network.try_input()
     example = network.example_input()
     with console.progress("shrink"):
         removal = remove_zero_channels(network.model, example, real_inputs=real)

@@ -34,7 +34,7 @@ class Member:
 
 @dataclass(frozen=True, eq=False)
 class ChannelGroup:
-    """Channels that can only be removed together with all their members; named after the first producer."""
+    """Channels that can only be removed together with all their members; named after one of its producers."""
 
     name: str
     channels: int
@@ -62,8 +62,14 @@ def vanishing_tensors(model: nn.Module, group: ChannelGroup) -> Iterator[tuple[n
 
 def channel_axis(module: nn.Module, member: Member) -> int:
     """The axis of ``module.weight`` on which the member's channels lie."""
+    return 1 - member.axis if output_axis(module) else member.axis
+
+
+def output_axis(module: nn.Module) -> int:
+    """The axis of ``module.weight`` on which its output channels lie: 1 for transposed convolutions, else 0."""
     transposed = isinstance(module, nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d)
-    return 1 - member.axis if transposed else member.axis
+    # A depthwise one has one output per input, and they lie on axis 0.
+    return int(transposed and module.groups == 1)
 
 
 def squared_norms(tensor: Tensor, axis: int, index: Tensor) -> Tensor:

@@ -41,8 +41,8 @@ class DependencyGraph:
             example = example_input.to(next(self.model.parameters()))
             self._graph = tp.DependencyGraph().build_dependency(self.model, example, verbose=False)
         self._names = {module: name for name, module in self.model.named_modules()}
-        for name, parameter in self.model.named_parameters():
-            parameter.requires_grad_(name not in self._frozen)
+        self._parameters = {parameter: name for name, parameter in self.model.named_parameters()}
+        self._freeze()
 
     def groups(self) -> tuple[ChannelGroup, ...]:
         """Every group of coupled channels in the order of the modules, not yet probed."""
@@ -58,6 +58,11 @@ class DependencyGraph:
             pruner = self._graph.get_pruner_of_module(root)
             if len(places):
                 self._graph.get_pruning_group(root, pruner.prune_out_channels, list(places)).prune()
+        self._freeze()
+
+    def _freeze(self) -> None:
+        for name, parameter in self.model.named_parameters():
+            parameter.requires_grad_(name not in self._frozen)
 
     def _group(self, proposed: Any) -> ChannelGroup:
         items = [item for item in proposed.items if item.dep.target.module in self._names]
@@ -69,8 +74,9 @@ class DependencyGraph:
                 members.append(self._member(item, channels))
             except ValueError as problem:
                 problems.append(str(problem))
-        foreign = [item.dep.target for item in proposed.items if isinstance(item.dep.target.module, nn.Parameter)]
-        problems += [f"it includes the bare parameter {node.name.split(' ')[0]}" for node in foreign]
+        targets = [item.dep.target.module for item in proposed.items]
+        foreign = [self._parameters[target] for target in targets if isinstance(target, nn.Parameter)]
+        problems += [f"it includes the bare parameter {name}, which is not handled" for name in foreign]
         if not any(member.role == "consumer" for member in members):
             problems.append("its channels are outputs of the network")
         return ChannelGroup(root, channels, tuple(_unique(members)), problems[0] if problems else None)
@@ -88,6 +94,8 @@ class DependencyGraph:
     def _role(self, module: nn.Module, name: str, handler: Any) -> Role:
         if not isinstance(module, PRODUCERS + NORMS):
             raise ValueError(f"it includes {name}, a {type(module).__name__}, which is not handled")
+        if isinstance(module, NORMS) and not module.affine:
+            raise ValueError(f"it includes {name}, a {type(module).__name__} without scale and bias that could vanish")
         groups = getattr(module, "groups", 1)
         depthwise = groups > 1 and groups == module.out_channels == module.in_channels
         if groups > 1 and not depthwise:

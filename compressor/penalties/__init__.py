@@ -6,8 +6,10 @@ test of the prox follow by themselves.
 
 from __future__ import annotations
 
+from inspect import signature
 from typing import TYPE_CHECKING, Protocol
 
+from compressor.errors import UsageError
 from compressor.registry import resolve
 
 if TYPE_CHECKING:
@@ -36,5 +38,10 @@ class Penalty(Protocol):
 
 def penalty(name: str, **options: float) -> Penalty:
     """Build the penalty called ``name``; `UnknownName` or `UsageError` say what is allowed."""
-    built: Penalty = resolve("penalty", PENALTIES, name)(**options)
+    build = resolve("penalty", PENALTIES, name)
+    takes = list(signature(build).parameters)
+    foreign = sorted(set(options) - set(takes))
+    if foreign:
+        raise UsageError(f"penalty {name!r} has no option {foreign[0]!r}; it takes {', '.join(takes) or 'none'}")
+    built: Penalty = build(**options)
     return built

@@ -2,77 +2,35 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-import torch
 from torch import Tensor
 
-from compressor.benchmarking import Settings, benchmark
-from compressor.benchmarking.checks import check_settings
+from compressor.benchmarking import benchmark
 from compressor.checkpoints import Network, load, save
 from compressor.costs import count_macs, count_parameters
 from compressor.data.batches import normalized
 from compressor.data.samples import DataSet
-from compressor.errors import UsageError
 from compressor.evaluating import onnx_accuracy
-from compressor.export import DEFAULT_OPSET, check_opset, describe, export_onnx
+from compressor.export import describe, export_onnx
 from compressor.pipeline.document import run_document
 from compressor.pipeline.folder import Figures, RunFolder, holds_run, open_folder
 from compressor.pipeline.layers import layer_changes
+from compressor.pipeline.plan import RunPlan, settings_of
 from compressor.report import Document, write_document
 from compressor.shrinking import remove_zero_channels
 from compressor.training.evaluation import model_accuracy
 from compressor.training.fine_tuning import FineTuned, Penalties, check_fit, check_target, fine_tune
 from compressor.training.loop import Progress
 from compressor.training.metrics import metrics_file
-from compressor.training.recipe import Recipe
 
 __all__ = ["RunPlan", "Watcher", "run"]
 
 REAL_SAMPLES = 16
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunPlan:
-    """What a run does; ``recipe.epochs`` is the total: half fine-tunes with the penalty, half recovers."""
-
-    penalties: Penalties
-    recipe: Recipe
-    opset: int = DEFAULT_OPSET
-    threads: int = 1
-    provider: str = "cpu"
-    max_seconds: float = 60.0
-    command: str = ""
-    notes: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        if self.recipe.epochs < 2:
-            raise UsageError(f"--epochs of a run is the total and must be at least 2, got {self.recipe.epochs}")
-        if self.penalties.target_macs is None and self.penalties.target_params is None:
-            raise UsageError("a run needs a target: --target-macs or --target-params, a share in (0, 1]")
-        check_opset(self.opset)
-        # What the last stage needs is checked before the first one runs.
-        check_settings(Settings(**self.timing, batches=(1,), pairs=8, rounds=6))
-
-    @property
-    def timing(self) -> dict[str, Any]:
-        """How latency is measured, as arguments of `benchmark`."""
-        return {
-            "provider": self.provider,
-            "threads": self.threads,
-            "max_seconds": self.max_seconds,
-            "seed": self.recipe.seed,
-        }
-
-    def noted(self, notes: tuple[str, ...]) -> RunPlan:
-        """The same plan with notes for the reader of its report."""
-        return replace(self, notes=notes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +56,7 @@ def run(
     A target that was not met is in the document; files are kept. Raises what the stages raise.
     """
     check_fit(network, data)
-    settings = _settings(network, data, plan)
+    settings = settings_of(network, data, plan)
     if overwrite or not holds_run(out):
         check_target(network, plan.penalties)
     folder = open_folder(out, settings, overwrite=overwrite)
@@ -114,35 +72,6 @@ def run(
     document = run_document(figures, settings, plan.command, plan.notes)
     write_document(folder.file("report.json"), document)
     return document
-
-
-def _settings(network: Network, data: DataSet, plan: RunPlan) -> dict[str, Any]:
-    """Everything that decides the results: a run is only resumed with the same."""
-    recipe = {key: value for key, value in vars(plan.recipe).items() if key != "device"}
-    return {
-        **{key: value for key, value in vars(plan.penalties).items() if key != "beta"},
-        **recipe,
-        "beta": "{:g}:{:g}".format(*plan.penalties.beta),
-        "opset": plan.opset,
-        "threads": plan.threads,
-        "provider": plan.provider,
-        "max_seconds": plan.max_seconds,
-        "data": data.ref,
-        "split_seed": data.split_seed,
-        "val_fraction": data.val_fraction,
-        "train_samples": len(data.train),
-        "architecture": network.metadata.architecture.ref,
-        "normalization": str(network.metadata.normalization) if network.metadata.normalization else None,
-        "weights_sha256": _fingerprint(network),
-    }
-
-
-def _fingerprint(network: Network) -> str:
-    digest = hashlib.sha256()
-    for name, tensor in network.model.state_dict().items():
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
 
 
 class _Stages:

@@ -75,9 +75,9 @@ def _epochs(phase: str, epochs: Sequence[Mapping[str, Any]]) -> list[dict[str, A
 def _warnings(figures: Mapping[str, Figures]) -> list[str]:
     found = []
     for stage in ("fine-tune", "recover"):
-        undone = [epoch["epoch"] for epoch in figures[stage]["epochs"] if epoch["lr_halved"]]
+        undone = [str(epoch["epoch"]) for epoch in figures[stage]["epochs"] if epoch["lr_halved"]]
         if undone:
-            found.append(f"{stage}: the loss was not finite in epoch {undone}; undone, learning rate halved")
+            found.append(f"{stage}: training diverged in epoch {', '.join(undone)}; undone, learning rate halved")
     for export in figures["export"]["exports"]:
         if export["fallback"]:
             found.append(f"{export['variant']}.onnx: exported by {export['exporter']}, because {export['fallback']}")

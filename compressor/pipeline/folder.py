@@ -85,7 +85,7 @@ def open_folder(path: Path, settings: Mapping[str, Any], *, overwrite: bool) -> 
     folder = RunFolder(path)
     for part in (path, path / "stages"):
         remove_leftovers(part)
-    if not record.exists():
+    if overwrite or not record.exists():
         write_text(record, json.dumps(plain, indent=1))
     return folder
 
@@ -93,7 +93,9 @@ def open_folder(path: Path, settings: Mapping[str, Any], *, overwrite: bool) -> 
 def _require_same(path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
     differing = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
     changed = [
-        "the weights differ" if key == "weights_sha256" else f"{key} was {old.get(key)!r} and is now {new.get(key)!r}"
+        f"the {key.removesuffix('_sha256')} differ"
+        if key.endswith("_sha256")
+        else f"{key} was {old.get(key)!r} and is now {new.get(key)!r}"
         for key in differing
     ]
     if changed:
@@ -107,22 +109,22 @@ def _read(record: Path) -> dict[str, Any]:
     try:
         content = json.loads(record.read_text())
     except (OSError, ValueError) as error:
-        raise CompressorError(f"{record} is damaged: {error}; delete it to do its stage again") from error
+        raise CompressorError(f"{record} is damaged ({error}); pass --overwrite to start the run again") from error
     if not isinstance(content, dict):
-        raise CompressorError(f"{record} is no record of a run; delete it or choose another --out")
+        raise CompressorError(f"{record} is no record of a run; choose another --out")
     return content
 
 
 def _foreign(path: Path) -> bool:
     """Whether a file is not what a run that was killed at its very beginning leaves."""
-    return path.name != "stages" and not path.match(f".{RECORD}.*.part")
+    return not path.match(f".{RECORD}.*.part")
 
 
 def _clear(path: Path) -> None:
-    """Remove what a run writes, and nothing else; the record last."""
+    """Remove what a run writes, and nothing else; the record stays until the new one takes its place."""
     for name in STAGES:
         (path / "stages" / f"{name}.json").unlink(missing_ok=True)
-    for name in (*PRODUCTS, RECORD):
+    for name in PRODUCTS:
         (path / name).unlink(missing_ok=True)
     with contextlib.suppress(OSError):
         (path / "stages").rmdir()

@@ -118,7 +118,7 @@ def _proof_lines(run: Document) -> list[str]:
             f"{scientific(removal['float32'])} in float32 (limit {scientific(removal['float32_limit'])})."
         )
     if run["gap"] is not None:
-        lines.append(f"Gap before projection: {100 * run['gap']:.2g} % of the weights' norm.")
+        lines.append(f"Gap before projection: {scientific(run['gap'])} of the weights' norm.")
     for export in run["export"]:
         parity = export["parity"]
         lines.append(

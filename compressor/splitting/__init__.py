@@ -88,22 +88,23 @@ class Splitting:
 
     def attach(self, optimizer: Optimizer) -> RemovableHandle:
         """Pull after every ``optimizer.step()``; the handle's ``remove`` ends it."""
-        rates = {parameter: group for group in optimizer.param_groups for parameter in group["params"]}
+        held = {parameter for group in optimizer.param_groups for parameter in group["params"]}
         parts: list[GroupL0 | Elementwise] = [*self._grouped, *self._elementwise]
         penalised = {parameter for part in parts for parameter in part.parameters}
-        if not penalised & set(rates):
+        if not penalised & held:
             raise UsageError("the optimizer holds none of the model's parameters; attach the one that trains it")
 
         def after_step(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-            self.pull({parameter: float(group["lr"]) for parameter, group in rates.items()})
+            # Read anew: schedulers change the rates, and loading a state replaces the groups.
+            self.pull({p: float(group["lr"]) for group in optimizer.param_groups for p in group["params"]})
 
         return optimizer.register_step_post_hook(after_step)
 
     @torch.no_grad()
     def pull(self, learning_rate: dict[Tensor, float]) -> None:
         """Move W towards U and V once; `attach` calls this after every optimiser step."""
-        if self._grouped and self.target is not None and self.schedule.revises(self.step):
-            self._select(self.schedule.budget(self.step, self.target.ratio))
+        if self.schedule.revises(self.step):
+            self.revise()
         beta = self.beta
         share = {p: lr * beta / (1 + lr * beta) for p, lr in learning_rate.items()}
         for part in self._grouped:
@@ -111,6 +112,11 @@ class Splitting:
         for entries in self._elementwise:
             entries.pull(share, beta)
         self.step += 1
+
+    def revise(self) -> None:
+        """Choose the survivors anew from the weights as they are; needed only when they were set from outside."""
+        if self._grouped and self.target is not None:
+            self._select(self.schedule.budget(self.step, self.target.ratio))
 
     def _select(self, ratio: float) -> None:
         """Choose the surviving channels for a budget and freeze the group thresholds that keep them."""

@@ -25,6 +25,11 @@ class Target:
         if not 0 < self.ratio <= 1:
             raise UsageError(f"--target-{self.kind} must lie in (0, 1], got {self.ratio:g}")
 
+    @property
+    def what(self) -> str:
+        """What is counted, in words."""
+        return "MACs" if self.kind == "macs" else "parameters"
+
 
 @dataclass(frozen=True)
 class Budget:
@@ -47,7 +52,7 @@ class Budget:
         least = self.ratio(self.least)
         if least > target.ratio:
             raise TargetNotMet(
-                f"a target of {target.ratio:g} of the {target.kind} cannot be reached: {least:.3f} is the least, "
+                f"a target of {target.ratio:g} of the {target.what} cannot be reached: {least:.3f} is the least, "
                 f"with {self.alignment.step(0)} to {self.alignment.step(64)} channels left in each of the "
                 f"{len(self.cost.channels)} prunable groups (compress inspect shows them)"
             )
@@ -59,7 +64,6 @@ class Budget:
         the best remaining channel of all groups raises its group by a whole step as long as the
         result costs at most ``ratio`` of the dense network; a group that no longer fits stays.
         """
-        limit = ratio * self.cost.total()
         kept = np.array(self.least)
         owners = np.concatenate([np.full(len(s), g) for g, s in enumerate(scores)])
         order = torch.argsort(torch.cat(list(scores)), descending=True, stable=True)
@@ -70,7 +74,7 @@ class Budget:
                 continue
             raised = kept.copy()
             raised[group] = self.alignment.up(int(seen[group]), int(self.cost.channels[group]))
-            if self.cost.total(raised) <= limit:
+            if self.ratio(raised.tolist()) <= ratio:
                 kept = raised
             else:
                 closed[group] = True

@@ -41,7 +41,8 @@ class GroupL0:
             norms = self._squared_norms().to(score)
             limit = norms * (cut / score.clamp_min(torch.finfo(score.dtype).tiny))
             # Ties and rounding must not change how many survive.
-            limit[order[:kept]] = torch.fmin(limit[order[:kept]], 0.999 * norms[order[:kept]])
+            best = norms[order[:kept]]
+            limit[order[:kept]] = torch.where(best > 0, torch.fmin(limit[order[:kept]], 0.999 * best), -1.0)
             limit[order[kept:]] = torch.fmax(limit[order[kept:]], norms[order[kept:]])
         self._limit = limit.to(self._limit)
 

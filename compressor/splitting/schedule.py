@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from compressor.errors import UsageError
@@ -23,9 +24,10 @@ class Schedule:
     def __post_init__(self) -> None:
         if self.total_steps < 1:
             raise UsageError(f"total_steps must be at least 1, got {self.total_steps}")
-        if not 0 < self.beta_start <= self.beta_end:
+        if not 0 < self.beta_start <= self.beta_end < math.inf:
             raise UsageError(
-                f"beta must be positive and not fall, got {self.beta_start:g}:{self.beta_end:g}; for example 1:1000"
+                f"beta must be positive, finite and not fall, got {self.beta_start:g}:{self.beta_end:g}; "
+                "for example 1:1000"
             )
 
     def beta(self, step: int) -> float:
@@ -40,6 +42,6 @@ class Schedule:
 
     def revises(self, step: int) -> bool:
         """Whether the selection is revised at ``step``."""
-        last = max(1, int(SELECTION * self.total_steps))
+        last = math.ceil(SELECTION * self.total_steps)
         every = max(1, self.total_steps // REFRESHES)
         return step == last or (step < last and step % every == 0)

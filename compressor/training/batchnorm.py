@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from compressor.groups.graph import NORMS
+from compressor.proofs import eval_mode
 
 
 @torch.no_grad()
@@ -16,16 +17,15 @@ def reestimate(model: nn.Module, inputs: Iterable[Tensor]) -> int:
     norms = [m for m in model.modules() if isinstance(m, NORMS) and m.track_running_stats]
     if not norms:
         return 0
-    momenta, was_training = [norm.momentum for norm in norms], model.training
-    # Everything but the norms stays in eval mode: dropout would change the statistics.
-    model.eval()
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # a plain average over all batches
-        norm.train()
-    for batch in inputs:
-        model(batch)
+    momenta = [norm.momentum for norm in norms]
+    # Everything but the norms is in eval mode: dropout would change the statistics.
+    with eval_mode(model):
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # a plain average over all batches
+            norm.train()
+        for batch in inputs:
+            model(batch)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
-    model.train(was_training)
     return len(norms)

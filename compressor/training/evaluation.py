@@ -14,6 +14,7 @@ from compressor.data.batches import batches
 from compressor.data.normalization import Normalization
 from compressor.data.samples import Samples
 from compressor.errors import DataError
+from compressor.proofs import eval_mode
 
 Predict = Callable[[Tensor], Tensor]
 
@@ -59,15 +60,10 @@ def accuracy(
 def model_accuracy(model: nn.Module, samples: Samples, normalization: Normalization | None) -> Accuracy:
     """Accuracy of a PyTorch network on the device it lies on; its train/eval mode is restored."""
     device = next(model.parameters()).device
-    was_training = model.training
 
     def predict(images: Tensor) -> Tensor:
         logits: Tensor = model(images.to(device))
         return logits
 
-    model.eval()
-    try:
-        with torch.no_grad():
-            return accuracy(predict, samples, normalization)
-    finally:
-        model.train(was_training)
+    with eval_mode(model), torch.no_grad():
+        return accuracy(predict, samples, normalization)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -33,10 +34,10 @@ RETRIES = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Epoch:
-    """Figures of one epoch; ``lr_halved`` when its loss was not finite and it was undone."""
+    """Figures of one epoch; ``lr_halved`` when it diverged and was undone: then there is no loss."""
 
     epoch: int
-    loss: float
+    loss: float | None
     val_accuracy: float | None
     macs_kept: float | None
     beta: float | None
@@ -65,8 +66,8 @@ def train(
 ) -> tuple[Epoch, ...]:
     """Train ``model`` in place with cross-entropy, half of it from ``teacher`` when there is one.
 
-    Exact zeros stay zero unless ``splitting`` decides about them. A loss that is not finite undoes the
-    epoch and halves the learning rate, `CompressorError` after three times.
+    Exact zeros stay zero unless ``splitting`` decides about them. A loss or weight that is not finite
+    undoes the epoch and halves the learning rate, `CompressorError` after three times.
     """
     run = _Run(model, data, recipe, normalization, splitting, teacher, progress)
     epochs = []
@@ -108,7 +109,7 @@ class _Run:
     def epoch(self, number: int) -> Epoch:
         before = copy.deepcopy(self.model.state_dict())
         loss = self._pass(number)
-        diverged = not torch.isfinite(torch.tensor(loss))
+        diverged = not (math.isfinite(loss) and self._finite())
         if diverged:
             self._undo(before, loss)
         accuracy = model_accuracy(self.model, self.val, self.normalization).value if len(self.val) else None
@@ -116,7 +117,7 @@ class _Run:
         splitting = self.splitting
         return Epoch(
             epoch=number,
-            loss=loss if not diverged else 0.0,
+            loss=None if diverged else loss,
             val_accuracy=accuracy,
             macs_kept=splitting.macs_kept if splitting is not None else None,
             beta=splitting.beta if splitting is not None else None,
@@ -167,15 +168,24 @@ class _Run:
         return (1 - TEACHER_SHARE) * loss + TEACHER_SHARE * TEMPERATURE**2 * distilled
 
     def _undo(self, before: dict[str, Tensor], loss: float) -> None:
+        self.model.load_state_dict(before)
         if self.retries == RETRIES:
             raise CompressorError(
-                f"the loss became {loss} {RETRIES + 1} times, at last with a learning rate of "
+                f"training diverged {RETRIES + 1} times (loss {loss:g}), at last with a learning rate of "
                 f"{self.recipe.learning_rate / 2**RETRIES:g}; use a smaller --lr"
             )
         self.retries += 1
-        self.model.load_state_dict(before)
+        if self.splitting is not None:
+            # Its selection was made from weights that no longer are.
+            self.splitting.revise()
         self.inner_optimizer.state.clear()
         self.scheduler.base_lrs = [rate / 2 for rate in self.scheduler.base_lrs]
+        for group in self.inner_optimizer.param_groups:
+            # The scheduler sets the rate only after the next step.
+            group["lr"] /= 2
+
+    def _finite(self) -> bool:
+        return all(bool(tensor.isfinite().all()) for tensor in self.model.state_dict().values())
 
     def _figures(self, number: int, loss: float) -> str:
         parts = [f"epoch {number}/{self.recipe.epochs}", f"loss {loss:.3f}", self.accuracy]

@@ -15,7 +15,7 @@ from compressor.errors import CompressorError
 def metrics_file(path: Path) -> Iterator[Callable[[dict[str, Any]], None]]:
     """Yield a function that appends one line to a new ``path``; `CompressorError` when it cannot be written.
 
-    A training that fails before its first line leaves no file.
+    A training that fails leaves no file, so that the same command can be given again.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -25,9 +25,10 @@ def metrics_file(path: Path) -> Iterator[Callable[[dict[str, Any]], None]]:
                 file.write(json.dumps(figures) + "\n")
                 file.flush()
 
-            yield write
+            try:
+                yield write
+            except BaseException:
+                path.unlink()
+                raise
     except OSError as error:
         raise CompressorError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        if path.is_file() and not path.stat().st_size:
-            path.unlink()

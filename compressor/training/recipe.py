@@ -36,6 +36,8 @@ class Recipe:
             raise UsageError(f"--epochs must be at least 1, got {self.epochs}")
         if self.batch_size < 2:
             raise UsageError(f"--batch-size must be at least 2, got {self.batch_size}")
+        if self.seed < 0:
+            raise UsageError(f"--seed must be 0 or more, got {self.seed}")
         if self.optimizer not in LEARNING_RATES:
             raise UsageError(f"--optimizer must be one of {', '.join(LEARNING_RATES)}, got {self.optimizer!r}")
         if self.precision not in PRECISIONS:

@@ -9,11 +9,15 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
+from compressor.groups.channels import output_axis
 from compressor.groups.graph import NORMS, PRODUCERS
 
 
 def keep_zeros(model: nn.Module, optimizer: Optimizer) -> RemovableHandle:
-    """Reset to zero, after every step, what is zero now: weights, and the biases of wholly zero channels."""
+    """Reset to zero, after every step, what is zero now: weights, and the biases of wholly zero channels.
+
+    A layer that is zero altogether is free: it was initialised so, for example in a residual branch.
+    """
     masks = {parameter: mask for parameter, mask in _masks(model) if not bool(mask.all())}
 
     @torch.no_grad()
@@ -32,11 +36,13 @@ def _masks(model: nn.Module) -> list[tuple[Tensor, Tensor]]:
             continue
         weight, bias = module.weight, module.bias
         alive = weight != 0
+        if not bool(alive.any()):
+            continue
         if isinstance(module, PRODUCERS):
             found.append((weight, alive))
-            alive = alive.flatten(1).any(1)
+            alive = alive.movedim(output_axis(module), 0).flatten(1).any(1)
         elif bias is not None:
-            # A norm's scale of zero alone is no dead channel: zero-initialised residual branches start so.
+            # A norm's scale of zero alone is no dead channel.
             alive = alive | (bias != 0)
             found.append((weight, alive))
         if bias is not None and len(bias) == len(alive):

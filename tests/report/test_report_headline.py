@@ -32,7 +32,7 @@ def test_the_proofs_of_a_run_are_in_its_summary() -> None:
     text = "\n".join(summary_lines(documents.run()))
     assert "Removing 1012 of 2100 channels changed the outputs by 4.4e-16 in float64 (limit 1.0e-09)" in text
     assert "ONNX small: differs from PyTorch by 4.7e-07, same top-1 on 100.0 %." in text
-    assert "Gap before projection: 0.04 % of the weights' norm." in text
+    assert "Gap before projection: 4.0e-04 of the weights' norm." in text
 
 
 def test_the_warnings_of_run_and_benchmark_end_the_summary_once_each() -> None:

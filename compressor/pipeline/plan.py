@@ -1,0 +1,93 @@
+"""What a run does, checked before it begins, and the settings that decide its results."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from compressor.benchmarking import Settings
+from compressor.benchmarking.checks import check_settings
+from compressor.checkpoints import Network
+from compressor.data.samples import DataSet
+from compressor.errors import UsageError
+from compressor.export import DEFAULT_OPSET, check_opset
+from compressor.training.fine_tuning import Penalties
+from compressor.training.recipe import Recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunPlan:
+    """What a run does; ``recipe.epochs`` is the total: half fine-tunes with the penalty, half recovers."""
+
+    penalties: Penalties
+    recipe: Recipe
+    opset: int = DEFAULT_OPSET
+    threads: int = 1
+    provider: str = "cpu"
+    max_seconds: float = 60.0
+    command: str = ""
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.recipe.epochs < 2:
+            raise UsageError(f"--epochs of a run is the total and must be at least 2, got {self.recipe.epochs}")
+        if self.penalties.target_macs is None and self.penalties.target_params is None:
+            raise UsageError("a run needs a target: --target-macs or --target-params, a share in (0, 1]")
+        check_opset(self.opset)
+        # What the last stage needs is checked before the first one runs.
+        check_settings(Settings(**self.timing, batches=(1,), pairs=8, rounds=6))
+
+    @property
+    def timing(self) -> dict[str, Any]:
+        """How latency is measured, as arguments of `benchmark`."""
+        return {
+            "provider": self.provider,
+            "threads": self.threads,
+            "max_seconds": self.max_seconds,
+            "seed": self.recipe.seed,
+        }
+
+    def noted(self, notes: tuple[str, ...]) -> RunPlan:
+        """The same plan with notes for the reader of its report."""
+        return replace(self, notes=notes)
+
+
+def settings_of(network: Network, data: DataSet, plan: RunPlan) -> dict[str, Any]:
+    """Everything that decides the results: a run is only resumed with the same."""
+    recipe = {key: value for key, value in vars(plan.recipe).items() if key != "device"}
+    return {
+        **{key: value for key, value in vars(plan.penalties).items() if key != "beta"},
+        **recipe,
+        "beta": "{:g}:{:g}".format(*plan.penalties.beta),
+        "opset": plan.opset,
+        "threads": plan.threads,
+        "provider": plan.provider,
+        "max_seconds": plan.max_seconds,
+        "data": data.ref,
+        "split_seed": data.split_seed,
+        "val_fraction": data.val_fraction,
+        "train_samples": len(data.train),
+        "architecture": network.metadata.architecture.ref,
+        "normalization": str(network.metadata.normalization) if network.metadata.normalization else None,
+        "weights_sha256": _fingerprint(network.model.state_dict()),
+        "data_sha256": _fingerprint(
+            {
+                f"{part}.{kind}": getattr(getattr(data, part), kind)
+                for part in ("train", "val", "test")
+                for kind in ("images", "labels")
+            }
+        ),
+    }
+
+
+def _fingerprint(tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name, tensor in tensors.items():
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

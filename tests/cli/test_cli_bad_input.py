@@ -1,0 +1,184 @@
+"""Every wrong input is one line that says what was wrong, the right exit code, and nothing written."""
+
+import os
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from compressor.sources import Architecture
+
+
+class Attack:
+    def __reduce__(self):
+        return os.mkdir, ("attacked",)
+
+
+def snapshot():
+    return {path: path.stat().st_mtime_ns for path in Path().rglob("*")}
+
+
+@pytest.fixture
+def files(tiny):
+    """Everything that can be wrong with a file, in the current folder."""
+    content = tiny.checkpoint.read_bytes()
+    Path("empty.pt").touch()
+    Path("cut.pt").write_bytes(content[: len(content) // 2])
+    torch.save({"model": Attack()}, "code.pt")
+    torch.save(Architecture("lenet5").build().state_dict(), "lenet.pt")
+    torch.save({"a.weight": torch.zeros(3, 3)}, "odd.pt")
+    Path("folder").mkdir()
+    Path("folder.pt").mkdir()
+    Path("blank.txt").touch()
+    Path("list.json").write_text("[1]")
+    Path("text.json").write_text("no json")
+    Path("text.onnx").write_text("no onnx")
+    Path("latin.txt").write_bytes(b"caf\xe9\n")
+    images = np.zeros((40, 3, 8, 8), np.uint8)
+    np.savez("colour.npz", x=images, y=np.arange(40) % 4)
+    np.savez("many.npz", x=images[:, 0], y=np.arange(40) % 5)
+
+
+FILES = {
+    "evaluate nope.pt": (1, "nope.pt does not exist"),
+    "evaluate nope": (2, "no file or embedded model is called 'nope'"),
+    "evaluate digits_lenett": (2, "Did you mean 'digits_lenet'?"),
+    "evaluate folder": (1, "folder is a folder; a checkpoint file is needed"),
+    "evaluate empty.pt": (1, "empty.pt is empty"),
+    "evaluate cut.pt": (1, "cut.pt is no complete PyTorch checkpoint"),
+    "evaluate code.pt": (1, "code.pt is refused"),
+    "evaluate text.onnx": (1, "text.onnx is no ONNX model"),
+    "evaluate nope.onnx": (1, "nope.onnx is missing"),
+    "evaluate lenet.pt": (2, "pass --arch (its tensors fit --arch lenet5)"),
+    "evaluate odd.pt": (2, "pass --arch (for example --arch torchvision:resnet18)"),
+    "evaluate odd.pt --arch lenet5": (1, "missing (8)"),
+    "evaluate lenet.pt --arch {arch}": (1, "unexpected (8): conv1.bias, conv1.weight"),
+    "evaluate lenet.pt --arch resnet19": (2, "Did you mean 'resnet110'?|Known: lenet5, resnet110, resnet20"),
+    "evaluate {checkpoint}": (2, "pass --arch {arch} or --trust-arch"),
+    "evaluate lenet.pt --arch lenet5": (2, "pass --data"),
+    "evaluate {aaaa}": (1, "File name too long"),
+    "benchmark nope.onnx": (2, "nope.onnx does not exist"),
+    "benchmark text.onnx": (1, "text.onnx"),
+    "compare list.json list.json": (1, "list.json is not a run or benchmark document of this tool"),
+    "compare text.json list.json": (1, "text.json is not JSON"),
+    "compare nope.json list.json": (1, "nope.json"),
+}
+SAMPLES = {
+    "--data digit": (2, "no data set is called 'digit'. Did you mean 'digits'?"),
+    "--data folder:folder": (1, "folder"),
+    "--data folder:nope": (1, "nope"),
+    "--data npz:nope.npz": (1, "there is no file nope.npz"),
+    "--data npz:blank.txt": (1, "blank.txt is no npz file of plain arrays"),
+    "--data npz:colour.npz": (1, "holds images of 3x8x8, the network wants 1x8x8"),
+    "--data npz:many.npz": (1, "tells 4 classes apart, npz:many.npz has 5"),
+    "--val-fraction 2": (2, "between 0 and 0.5, got 2"),
+    "--split-seed -1": (2, "0 or more, got -1"),
+    "--max-train 0": (2, "at least 1, got 0"),
+    "--input-shape 3x8x8": (1, "3x8x8"),
+    "--input-shape 8": (1, "channels x height x width"),
+    "--input-shape axb": (2, "'axb' is no shape"),
+    "--normalize mean": (2, "normalization must be imagenet, cifar10, none, or MEAN/STD"),
+    "--classes nope.txt": (2, "--classes nope.txt cannot be read"),
+    "--classes blank.txt": (2, "--classes blank.txt is empty"),
+    "--classes latin.txt": (2, "--classes latin.txt cannot be read"),
+    "--arch-arg width": (2, "--arch-arg 'width' is no pair; write name=value"),
+    "--arch-arg depth=3": (2, "it takes width, classes"),
+    "--arch-arg width=8": (1, "wrong shape"),
+}
+TRAINING = {
+    "--penalty l1_l2": (2, "Did you mean 'l1-l2'?"),
+    "--penalty l1 --strength -1": (2, "--strength must be a number of at least 0, got -1"),
+    "--strength 1": (2, "--strength 1 needs a --penalty"),
+    "--target-macs 0": (2, "0 is outside (0, 1]"),
+    "--target-macs 1.5": (2, "1.5 is outside (0, 1]"),
+    "--target-macs -1": (2, "-1 is outside (0, 1]"),
+    "--target-macs nan": (2, "nan is outside (0, 1]"),
+    "--target-macs half": (2, "half is outside (0, 1]"),
+    "--target-params 2": (2, "2 is outside (0, 1]"),
+    "--target-macs 0.5 --target-params 0.5": (2, "one of --target-macs and --target-params"),
+    "--target-macs 0.01": (1, "a target of 0.01 of the MACs cannot be reached: 0.074 is the least"),
+    "--beta x": (2, "'x' is no beta"),
+    "--beta 10:1": (2, "'10:1' is no beta"),
+    "--beta 0:1": (2, "'0:1' is no beta"),
+    "--align 0": (2, "--align is auto or a number of at least 1, got '0'"),
+    "--align x": (2, "--align is auto or a number of at least 1, got 'x'"),
+    "--epochs 0": (2, "--epochs"),
+    "--epochs many": (2, "'many' is not a valid integer"),
+    "--lr 0": (2, "--lr must be positive, got 0"),
+    "--lr nan": (2, "--lr must be positive, got nan"),
+    "--batch-size 1": (2, "--batch-size must be at least 2, got 1"),
+    "--optimizer adam": (2, "'adam' is not one of 'sgd', 'adamw'"),
+    "--precision 8": (2, "'8' is not one of '32', 'bf16', '16'"),
+    "--seed -1": (2, "--seed must be 0 or more, got -1"),
+    "--device gpu": (2, "--device must be auto, cpu, cuda or cuda:INDEX, got 'gpu'"),
+    "--device cuda:99": (2, "--device cuda:99 is not there"),
+    "--out blank.txt/in/it.pt": (1, "cannot write blank.txt/in/it"),
+    "--nonsense": (2, "No such option '--nonsense'"),
+}
+WHOLE_RUN = {
+    "--epochs 1": (2, "--epochs of a run is the total and must be at least 2, got 1"),
+    "--opset 3": (2, "--opset must lie in 17..23, got 3"),
+    "--threads 999": (2, "threads must be at most"),
+    "--provider cpuu": (2, "Did you mean 'cpu'?"),
+    "--max-seconds 0": (2, "max_seconds must be positive, got 0"),
+    "--out .": (2, ". exists and holds no run; choose another --out"),
+    "--overwrite --out .": (2, ". exists and holds no run; choose another --out"),
+}
+OTHERS = {
+    "frobnicate": (2, "no command is called 'frobnicate'. Known: benchmark, compare"),
+    "fine-tnue x": (2, "Did you mean 'fine-tune'?"),
+    "run": (2, "Missing argument 'MODEL'"),
+    "fine-tune": (2, "give a MODEL"),
+    "fine-tune x.pt --out x.onnx": (2, "--out x.onnx must end in .pt or .safetensors"),
+    "fine-tune x.pt --out folder.pt": (2, "--out folder.pt is a folder"),
+    "shrink x.pt --out x": (2, "--out x must end in .pt or .safetensors"),
+    "export x.pt --out x.pt": (2, "--out x.pt must end in .onnx"),
+    "export x.pt --opset 3": (2, "--opset must lie in 17..23, got 3"),
+    "export {checkpoint} --trust-arch --input-shape 3x8x8": (2, "--input-shape"),
+    "inspect {checkpoint} --trust-arch --input-shape 3x8x8": (2, "--input-shape"),
+    "shrink {checkpoint} --trust-arch --input-shape 3x8x8": (1, "3x8x8"),
+    "inspect {checkpoint} --trust-arch --align 0": (2, "--align"),
+    "benchmark text.onnx --threads 999": (2, "threads must be at most"),
+    "benchmark text.onnx --batch 0": (2, "batches must be distinct and at least 1"),
+    "benchmark text.onnx --out x.txt": (2, "--out x.txt must end in .json"),
+    "compare list.json list.json --out x.pdf": (2, "--out x.pdf must end in .html or .md"),
+}
+
+
+def check(compress, tiny, line, code, words):
+    known = {**vars(tiny), "aaaa": "a" * 300}
+    before = snapshot()
+    done = compress(*shlex.split(line.format(**known)))
+    assert (done.exit_code, done.stdout) == (code, "")
+    assert len(done.error) == 1, done.stderr
+    assert done.error[0].startswith("Error: ")
+    assert any(each in done.error[0] for each in words.format(**known).split("|")), done.error[0]
+    assert snapshot() == before
+
+
+@pytest.mark.usefixtures("files")
+@pytest.mark.parametrize(("line", "code", "words"), [(line, *told) for line, told in {**FILES, **OTHERS}.items()])
+def test_wrong_files_and_commands(line, code, words, tiny, compress):
+    check(compress, tiny, line, code, words)
+
+
+@pytest.mark.usefixtures("files")
+@pytest.mark.parametrize("command", ["evaluate", "fine-tune", "run"])
+@pytest.mark.parametrize(("line", "code", "words"), [(line, *told) for line, told in SAMPLES.items()])
+def test_wrong_samples_and_networks(command, line, code, words, tiny, compress):
+    check(compress, tiny, f"{command} {{checkpoint}} --arch {{arch}} {line}", code, words)
+
+
+@pytest.mark.usefixtures("files")
+@pytest.mark.parametrize("command", ["fine-tune", "run"])
+@pytest.mark.parametrize(("line", "code", "words"), [(line, *told) for line, told in TRAINING.items()])
+def test_wrong_trainings(command, line, code, words, tiny, compress):
+    check(compress, tiny, f"{command} {{checkpoint}} --arch {{arch}} {line}", code, words)
+
+
+@pytest.mark.usefixtures("files")
+@pytest.mark.parametrize(("line", "code", "words"), [(line, *told) for line, told in WHOLE_RUN.items()])
+def test_wrong_runs(line, code, words, tiny, compress):
+    check(compress, tiny, f"run {{checkpoint}} --arch {{arch}} {line}", code, words)

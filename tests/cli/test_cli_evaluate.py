@@ -1,0 +1,70 @@
+import json
+from dataclasses import replace
+
+import pytest
+
+from compressor.checkpoints import load, save
+
+
+def test_a_checkpoint_of_ours_needs_no_option_but_trust(tiny, compress):
+    done = compress("evaluate", tiny.checkpoint, "--trust-arch")
+    assert done.stdout.strip().endswith(f"% (CI 92.59-100.00, n=48) on the test part of {tiny.data}")
+
+
+def test_an_onnx_file_of_ours_needs_no_option(finished, tiny, compress):
+    done = compress("evaluate", finished[0] / "small.onnx", "--json")
+    document = json.loads(done.stdout)
+    assert (document["data"], document["accuracy"]["n"]) == (tiny.data, 48)
+    assert done.stderr == ""
+
+
+def test_onnx_and_checkpoint_agree(finished, compress):
+    folder, _ = finished
+    found = [
+        json.loads(compress("evaluate", folder / name, *trust, "--part", "train", "--json").stdout)["accuracy"]
+        for name, trust in (("recovered.pt", ["--trust-arch"]), ("small.onnx", []))
+    ]
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("name", ["split.pt", "split.onnx"])
+def test_the_split_that_was_trained_with_is_the_one_evaluated(tiny, compress, name):
+    network = load(tiny.checkpoint, trust_arch=True)
+    data = replace(network.metadata.data, split_seed=3)
+    save(replace(network, metadata=replace(network.metadata, data=data)), "split.pt")
+    compress("export", "split.pt", "--trust-arch")
+    trust = ["--trust-arch"] if name.endswith(".pt") else []
+    assert compress("evaluate", name, *trust).stderr == ""
+    assert "trained with --split-seed 3" in compress("evaluate", name, *trust, "--split-seed", 0).stderr
+
+
+def test_an_onnx_file_without_data_asks_for_them(finished, compress):
+    import onnx
+
+    graph = onnx.load(finished[0] / "small.onnx")
+    del graph.metadata_props[:]
+    onnx.save(graph, "bare.onnx")
+    done = compress("evaluate", "bare.onnx")
+    assert done.exit_code == 2
+    assert done.error == ["Error: bare.onnx does not know its data; pass --data, for example --data folder:photos"]
+
+
+def test_an_unknown_normalisation_of_an_onnx_file_is_warned_about(finished, tiny, compress):
+    import onnx
+
+    graph = onnx.load(finished[0] / "small.onnx")
+    del graph.metadata_props[:]
+    onnx.save(graph, "bare.onnx")
+    done = compress("evaluate", "bare.onnx", "--data", tiny.data)
+    assert done.exit_code == 0
+    assert "Warning: bare.onnx does not know its normalisation" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [(("--arch", "resnet20"), "--arch is for checkpoints"), (("--device", "cuda"), "--device cuda is for checkpoints")],
+)
+def test_options_that_an_onnx_file_has_no_use_for_are_refused(finished, compress, option, words):
+    done = compress("evaluate", finished[0] / "small.onnx", *option)
+    assert done.exit_code == 2
+    assert words in done.error[0]

@@ -1,0 +1,174 @@
+"""A run that was stopped goes on where it stopped, and ends with the same numbers."""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+import compressor.pipeline as pipeline
+from compressor.pipeline.folder import STAGES
+from compressor.report import read_document
+
+TIMINGS = ("benchmark", "started", "duration_s", "warnings")
+
+
+def figures(folder):
+    """Everything in a report that does not depend on the clock."""
+    return {key: value for key, value in read_document(folder / "report.json").items() if key not in TIMINGS}
+
+
+def fingerprints(folder):
+    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in ("recovered.pt", "small.onnx")}
+
+
+@pytest.fixture
+def run(compress, tiny, run_options):
+    def again(out, *args):
+        return compress("run", tiny.checkpoint, "--arch", tiny.arch, *run_options, "--out", out, *args)
+
+    return again
+
+
+@pytest.fixture
+def copy(finished):
+    shutil.copytree(finished[0], "copy")
+    return Path("copy")
+
+
+def stopping(stage, patch):
+    """Make the next visit of ``stage`` end in an interrupt, after it has written something where it can."""
+
+    def stop(*args, **options):
+        raise KeyboardInterrupt
+
+    def stop_after_an_epoch(*args, on_epoch, **options):
+        return train(*args, on_epoch=lambda epoch: (on_epoch(epoch), stop()), **options)
+
+    def stop_at_the_second(model, example, path, **options):
+        return stop() if path.name == "small.onnx" else export(model, example, path, **options)
+
+    train, export = pipeline.fine_tune, pipeline.export_onnx
+    name, replacement = {
+        "dense": ("model_accuracy", stop),
+        "fine-tune": ("fine_tune", stop_after_an_epoch),
+        "shrink": ("layer_changes", stop),
+        "recover": ("fine_tune", stop_after_an_epoch),
+        "export": ("export_onnx", stop_at_the_second),
+        "benchmark": ("benchmark", stop),
+    }[stage]
+    patch.setattr(pipeline, name, replacement)
+
+
+def test_an_interrupt_in_every_stage_changes_no_number(run, finished, monkeypatch):
+    for number, stage in enumerate(STAGES):
+        with monkeypatch.context() as patch:
+            stopping(stage, patch)
+            assert run("r").stderr.endswith("Aborted!\n")
+        done = sorted(path.stem for path in Path("r/stages").glob("*.json")) if number else []
+        assert done == sorted(STAGES[:number])
+    assert run("r").exit_code == 0
+    assert figures(Path("r")) == figures(finished[0])
+    assert fingerprints(Path("r")) == fingerprints(finished[0])
+    assert not list(Path("r").rglob("*.part"))
+
+
+def test_finished_stages_are_not_repeated(run, copy):
+    before = {path: path.stat().st_mtime_ns for path in copy.rglob("*.*") if not path.name.startswith("report")}
+    done = run(copy)
+    assert done.stderr.count("finished before, not repeated") == len(STAGES)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_a_lost_report_is_written_again(run, copy, finished):
+    (copy / "report.json").unlink()
+    run(copy)
+    assert read_document(copy / "report.json") == read_document(finished[0] / "report.json")
+
+
+def test_leftovers_of_a_killed_process_are_removed(run, copy):
+    for place in (copy, copy / "stages"):
+        (place / ".small.onnx.abc.part").touch()
+    run(copy)
+    assert not list(copy.rglob("*.part"))
+
+
+def test_a_kill_at_the_very_beginning_leaves_a_folder_that_can_be_used(run, monkeypatch):
+    Path("r").mkdir()
+    Path("r/.run.json.abc.part").touch()
+    monkeypatch.setattr(pipeline._Stages, "do", lambda *args: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        run("r")
+    assert [path.name for path in Path("r").iterdir()] == ["run.json"]
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--epochs", 4), "epochs was 2 and is now 4"),
+        (("--target-params", 0.5), "target_macs was 0.5 and is now None; target_params was None and is now 0.5"),
+        (("--beta", "1:10"), "beta was '1:1000' and is now '1:10'"),
+        (("--max-train", 100), "the data differ; train_samples was 173 and is now 100"),
+        (("--split-seed", 1), "the data differ; split_seed was 0 and is now 1"),
+        (("--normalize", "none"), "normalization was '0.4/0.25' and is now 'none'"),
+    ],
+)
+def test_other_settings_are_refused_and_listed(run, copy, options, told):
+    done = run(copy, *options)
+    assert done.exit_code == 2
+    assert done.error == [
+        f"Error: copy holds a run with other settings ({told}); choose another --out, "
+        "or pass --overwrite to start it again"
+    ]
+    assert (copy / "report.json").exists()
+
+
+def test_another_network_is_refused(compress, tiny, copy, run_options):
+    done = compress("run", tiny.sparse, "--arch", tiny.arch, *run_options, "--out", copy)
+    assert (done.exit_code, "the weights differ" in done.error[0]) == (2, True)
+
+
+@pytest.mark.parametrize("record", ["run.json", "stages/shrink.json"])
+@pytest.mark.parametrize("content", ["", "{", "[]"])
+def test_a_damaged_record_is_one_line(run, copy, record, content):
+    (copy / record).write_text(content)
+    done = run(copy, "--quiet")
+    assert (done.exit_code, len(done.error)) == (1, 1)
+    assert str(copy / record) in done.error[0]
+
+
+def test_a_diverged_training_is_in_the_report(run):
+    done = run("r", "--lr", "1e30")
+    warnings = read_document(Path("r/report.json"))["warnings"]
+    assert done.exit_code == 0
+    assert "fine-tune: training diverged in epoch 1; undone, learning rate halved" in warnings
+    assert "Warning: fine-tune: training diverged in epoch 1" in done.stderr
+
+
+def test_overwrite_starts_again_and_keeps_what_is_not_its_own(run, copy, monkeypatch):
+    for name in ("notes.txt", "stages/notes.txt"):
+        (copy / name).write_text("mine")
+    monkeypatch.setattr(pipeline._Stages, "do", lambda *args: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        run(copy, "--overwrite", "--epochs", 4)
+    names = sorted(path.relative_to(copy).as_posix() for path in copy.rglob("*"))
+    assert names == ["notes.txt", "run.json", "stages", "stages/notes.txt"]
+    assert json.loads((copy / "run.json").read_text())["epochs"] == 4
+
+
+def test_a_target_that_cannot_be_reached_overwrites_nothing(run, copy):
+    done = run(copy, "--overwrite", "--target-macs", 0.01)
+    assert (done.exit_code, "cannot be reached" in done.error[0]) == (1, True)
+    assert (copy / "report.json").exists()
+
+
+def test_a_missed_target_is_exit_code_1_and_everything_is_kept(run, copy):
+    record = copy / "stages/fine-tune.json"
+    found = json.loads(record.read_text())
+    record.write_text(json.dumps({**found, "target": {**found["target"], "reached": 0.6, "met": False}}))
+    done = run(copy)
+    assert done.exit_code == 1
+    assert done.error[-1] == "Error: 0.600 of the MACs are left, 0.5 was asked; copy is kept"
+    assert "Target missed: 50.0 % of the MACs asked, 60.0 % reached." in done.stdout
+    assert (copy / "report.html").exists()

@@ -1,0 +1,147 @@
+"""The budget against brute force on cost models small enough to try every network."""
+
+from __future__ import annotations
+
+import math
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+
+from compressor.costs import CostModel
+from compressor.errors import TargetNotMet, UsageError
+from compressor.splitting.alignment import Alignment
+from compressor.splitting.budget import Budget, Target
+
+ONE, TWO = Alignment(1), Alignment(2)
+RATIOS = (0.2, 0.35, 0.5, 0.77, 0.9, 1.0)
+
+
+def chain(*widths):
+    """Linear layers 10 -> widths -> 10: group g is the output of layer g and the input of layer g + 1."""
+    layers, groups = len(widths) + 1, len(widths)
+    into, out = np.zeros((2, layers, groups))
+    for group in range(groups):
+        out[group, group] = into[group + 1, group] = 1
+    return CostModel(
+        layers=tuple(map(str, range(layers))),
+        channels=np.array(widths, dtype=np.int64),
+        inputs=np.array([10, *widths], dtype=np.float64),
+        outputs=np.array([*widths, 10], dtype=np.float64),
+        inputs_per_channel=into,
+        outputs_per_channel=out,
+        per_pair=np.ones(layers),
+        per_output=np.zeros(layers),
+        fixed=0.0,
+    )
+
+
+def scores(widths, seed):
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.rand(width, generator=generator) for width in widths]
+
+
+def cases():
+    for widths, align, ratio, seed in product([(4,), (6, 4), (5, 8, 3)], [ONE, TWO], RATIOS, range(3)):
+        budget = Budget(chain(*widths), align)
+        if budget.ratio(budget.least) <= ratio:
+            yield budget, widths, ratio, scores(widths, seed)
+
+
+def choices(budget):
+    """All counts that alignment allows, per group."""
+    return [
+        sorted({budget.alignment.up(kept, int(width)) for kept in range(1, width + 1)})
+        for width in budget.cost.channels
+    ]
+
+
+def test_the_kept_network_is_never_above_the_limit():
+    for budget, _, ratio, score in cases():
+        assert budget.ratio(budget.allocate(score, ratio)) <= ratio
+
+
+def test_every_kept_count_is_aligned():
+    for budget, _, ratio, score in cases():
+        assert all(
+            kept in allowed for kept, allowed in zip(budget.allocate(score, ratio), choices(budget), strict=True)
+        )
+
+
+def test_no_group_of_the_kept_network_can_be_raised_by_a_step():
+    for budget, _, ratio, score in cases():
+        kept = budget.allocate(score, ratio)
+        for group, allowed in enumerate(choices(budget)):
+            higher = [count for count in allowed if count > kept[group]]
+            raised = [higher[0] if place == group and higher else count for place, count in enumerate(kept)]
+            assert not higher or budget.ratio(raised) > ratio
+
+
+def test_one_group_keeps_the_most_that_brute_force_finds():
+    for width, align, ratio in product([4, 7, 9], [ONE, TWO], RATIOS):
+        budget = Budget(chain(width), align)
+        fitting = [kept for kept in choices(budget)[0] if budget.ratio([kept]) <= ratio]
+        if fitting:
+            assert budget.allocate(scores((width,), 0), ratio) == [max(fitting)]
+
+
+def test_the_allocation_is_what_a_slow_greedy_search_finds():
+    for budget, widths, ratio, score in cases():
+        ranked = sorted(((float(s), -group, group) for group, part in enumerate(score) for s in part), reverse=True)
+        kept, seen, closed = list(budget.least), [0] * len(widths), set()
+        for _, _, group in ranked:
+            seen[group] += 1
+            if group in closed or seen[group] <= kept[group]:
+                continue
+            raised = kept.copy()
+            raised[group] = budget.alignment.up(seen[group], widths[group])
+            if budget.cost.total(raised) / budget.cost.total() <= ratio:
+                kept = raised
+            else:
+                closed.add(group)
+        assert budget.allocate(score, ratio) == kept
+
+
+def test_a_full_budget_keeps_everything():
+    assert Budget(chain(6, 4), TWO).allocate(scores((6, 4), 0), 1.0) == [6, 4]
+
+
+def test_the_more_salient_group_keeps_more():
+    budget = Budget(chain(8, 8), ONE)
+    low, high = budget.allocate([torch.full((8,), 0.1), torch.full((8,), 0.9)], 0.5)
+    assert high > low
+
+
+def test_equal_scores_still_meet_the_budget():
+    budget = Budget(chain(8, 8), TWO)
+    kept = budget.allocate([torch.zeros(8), torch.zeros(8)], 0.5)
+    assert budget.ratio(kept) <= 0.5
+
+
+def test_what_is_allowed_is_also_reached_whatever_the_rounding():
+    budget = Budget(chain(9, 7), ONE)
+    every = {budget.ratio(kept) for kept in product(range(1, 10), range(1, 8))}
+    for ratio in sorted(every):
+        below = math.nextafter(ratio, 0)
+        if below >= budget.ratio(budget.least):
+            assert budget.ratio(budget.allocate(scores((9, 7), 0), below)) <= below
+
+
+def test_a_target_below_the_smallest_network_is_refused_with_the_least():
+    budget = Budget(chain(8, 8), Alignment(4))
+    least = budget.ratio([4, 4])
+    with pytest.raises(TargetNotMet, match=rf"a target of 0.1 of the MACs cannot be reached: {least:.3f} is the least"):
+        budget.check(Target("macs", 0.1))
+
+
+def test_the_smallest_network_itself_is_a_target_that_passes():
+    budget = Budget(chain(8, 8), Alignment(4))
+    budget.check(Target("params", budget.ratio(budget.least)))
+
+
+@pytest.mark.parametrize("ratio", [0.0, -0.5, 1.0001, 2, float("nan")])
+@pytest.mark.parametrize("kind", ["macs", "params"])
+def test_a_share_out_of_range_is_refused(kind, ratio):
+    with pytest.raises(UsageError, match=rf"--target-{kind} must lie in \(0, 1\], got"):
+        Target(kind, ratio)

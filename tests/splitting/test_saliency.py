@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from compressor.groups import find_groups, zero
+from compressor.splitting.saliency import saliency
+
+IMAGE = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture
+def model():
+    generator = torch.Generator().manual_seed(1)
+    net = nn.Sequential(nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 4, 3)).eval()
+    for parameter in net.parameters():
+        nn.init.normal_(parameter, generator=generator)
+    nn.init.normal_(net[1].running_mean, generator=generator)
+    nn.init.uniform_(net[1].running_var, 0.5, 2, generator=generator)
+    return net
+
+
+def group_of(model):
+    return next(group for group in find_groups(model, IMAGE) if group.prunable)
+
+
+@torch.no_grad()
+def scale_filter(model, channel, factor):
+    """What training would show after the filter grew by ``factor``: no output changes."""
+    model[0].weight[channel] *= factor
+    model[1].running_mean[channel] *= factor
+    model[1].running_var[channel] *= factor**2
+
+
+def test_a_filter_scaled_in_front_of_batchnorm_keeps_its_saliency(model):
+    before = saliency(model, group_of(model))
+    scale_filter(model, 2, 20.0)
+    torch.testing.assert_close(saliency(model, group_of(model)), before, rtol=1e-4, atol=1e-5)
+
+
+def test_the_same_scaling_does_change_the_plain_norm(model):
+    before = model[0].weight.detach().square().sum((1, 2, 3))
+    scale_filter(model, 2, 20.0)
+    after = model[0].weight.detach().square().sum((1, 2, 3))
+    assert after[2] == pytest.approx(400 * float(before[2]), rel=1e-5)
+
+
+def test_saliency_is_the_formula_written_out(model):
+    norm = model[1]
+    sent = model[0].weight.square().sum((1, 2, 3)) * norm.weight.square() / (norm.running_var + norm.eps)
+    read = model[3].weight.square().sum((0, 2, 3))
+    product = (sent / sent.mean()) * (read / read.mean())
+    torch.testing.assert_close(saliency(model, group_of(model)), (product / product.mean()).detach())
+
+
+def test_the_scale_of_the_norm_counts(model):
+    before = saliency(model, group_of(model))
+    with torch.no_grad():
+        model[1].weight[5] *= 3
+    assert saliency(model, group_of(model))[5] > before[5]
+
+
+def test_what_the_next_layer_ignores_has_no_saliency(model):
+    with torch.no_grad():
+        model[3].weight[:, 6] = 0
+    assert saliency(model, group_of(model))[6] == 0
+
+
+def test_the_mean_is_one(model):
+    assert saliency(model, group_of(model)).mean() == pytest.approx(1.0)
+
+
+def test_zero_channels_have_none_and_the_others_stay_finite(model):
+    zero(model, group_of(model), torch.arange(7))
+    assert saliency(model, group_of(model)).tolist() == [0.0] * 7 + [8.0]
+
+
+def test_a_dead_group_has_no_saliency_rather_than_nan(model):
+    zero(model, group_of(model), torch.arange(8))
+    assert saliency(model, group_of(model)).tolist() == [0.0] * 8

@@ -1,0 +1,403 @@
+"""The pull in a user's own training loop."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from compressor.errors import TargetNotMet, UnknownName, UsageError
+from compressor.groups import is_zero
+from compressor.groups.channels import vanishing_tensors
+from compressor.penalties import PENALTIES, penalty
+from compressor.splitting import Splitting
+
+IMAGE = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+STEPS = 7
+
+OPTIMIZERS = {
+    "sgd": lambda parts: torch.optim.SGD(parts, lr=0.1),
+    "momentum": lambda parts: torch.optim.SGD(parts, lr=0.1, momentum=0.9),
+    "nesterov": lambda parts: torch.optim.SGD(parts, lr=0.1, momentum=0.9, nesterov=True),
+    "adamw": lambda parts: torch.optim.AdamW(parts, lr=0.01, weight_decay=0.1),
+}
+every_optimizer = pytest.mark.parametrize("kind", OPTIMIZERS)
+
+
+def network(seed=0):
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return nn.Sequential(
+            nn.Conv2d(3, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU(),
+            nn.Conv2d(8, 8, 3, padding=1), nn.ReLU(),
+            nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(32, 4),
+        )  # fmt: skip
+
+
+def optimizer_for(model, kind):
+    """Two parameter groups with different learning rates."""
+    last = list(model[7].parameters())
+    first = [parameter for module in list(model)[:7] for parameter in module.parameters()]
+    optimizer = OPTIMIZERS[kind]([{"params": first}, {"params": last}])
+    optimizer.param_groups[1]["lr"] *= 0.3
+    return optimizer
+
+
+def batch(step):
+    generator = torch.Generator().manual_seed(100 + step)
+    images = torch.randn(16, 3, 8, 8, generator=generator)
+    return images, torch.randint(4, (16,), generator=generator)
+
+
+def backward(model, step):
+    images, labels = batch(step)
+    loss = F.cross_entropy(model(images), labels)
+    loss.backward()
+    return float(loss.detach())
+
+
+def train(model, optimizer, steps, start=0):
+    for step in range(start, start + steps):
+        optimizer.zero_grad()
+        loss = backward(model, step)
+        optimizer.step()
+    return loss
+
+
+def splitting_for(model, **options):
+    defaults = {"total_steps": STEPS, "target_macs": 0.5, "beta": (1.0, 100.0), "align": "2"}
+    return Splitting(model, IMAGE, **(defaults | options))
+
+
+def same(one, other):
+    pairs = zip(one.parameters(), other.parameters(), strict=True)
+    return all(torch.equal(a, b) for a, b in pairs)
+
+
+@torch.no_grad()
+def pull_slowly(model, splitting, optimizer, dropped):
+    """W + k (U - W), one channel and one parameter at a time."""
+    rates = {p: group["lr"] for group in optimizer.param_groups for p in group["params"]}
+    beta = splitting.schedule.beta_start * (
+        (splitting.schedule.beta_end / splitting.schedule.beta_start) ** (splitting.step / STEPS)
+    )
+    for group, gone in zip(splitting.groups, dropped, strict=True):
+        for parameter, member, axis in vanishing_tensors(model, group):
+            k = rates[parameter] * beta / (1 + rates[parameter] * beta)
+            for channel in range(group.channels):
+                for place in member.index[channel].tolist():
+                    w = parameter.select(axis, place)
+                    u = torch.zeros_like(w) if gone[channel] else w.clone()
+                    w += k * (u - w)
+
+
+@every_optimizer
+def test_seven_steps_are_those_of_a_slow_loop(kind):
+    fast, slow = network(), network()
+    splitting, twin = splitting_for(fast), splitting_for(slow)
+    optimizer, other = optimizer_for(fast, kind), optimizer_for(slow, kind)
+    splitting.attach(optimizer)
+    for step in range(STEPS):
+        train(fast, optimizer, 1, start=step)
+        train(slow, other, 1, start=step)
+        if twin.schedule.revises(step):
+            twin._select(twin.schedule.budget(step, 0.5))
+        twin.step = step
+        pull_slowly(slow, twin, other, [part.dropped() for part in twin._grouped])
+    assert any(part.dropped().any() for part in splitting._grouped)
+    for one, two in zip(fast.parameters(), slow.parameters(), strict=True):
+        torch.testing.assert_close(one, two, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", sorted(PENALTIES))
+def test_the_elementwise_pull_is_a_step_towards_the_prox(name):
+    model = network()
+    splitting = splitting_for(model, penalty=name, strength=0.2, target_macs=None, beta=(4.0, 4.0))
+    weight = model[3].weight
+    before = weight.detach().clone()
+    splitting.pull(dict.fromkeys(model.parameters(), 0.5))
+    unit = before.square().mean().sqrt()
+    v = penalty(name).prox(before / unit, 0.2) * unit
+    torch.testing.assert_close(weight.detach(), before + 2 / 3 * (v - before), rtol=1e-5, atol=1e-7)
+
+
+def test_the_elementwise_threshold_falls_as_beta_grows():
+    model = network()
+    splitting = splitting_for(model, penalty="l0", strength=0.5, target_macs=None, total_steps=2)
+    before = splitting.gap()
+    splitting.step = 2
+    assert splitting.gap() < before
+
+
+@every_optimizer
+def test_a_huge_beta_does_not_diverge(kind):
+    model = network()
+    optimizer = optimizer_for(model, kind)
+    splitting = splitting_for(model, penalty="l1", beta=(1e4, 1e4), total_steps=60)
+    splitting.attach(optimizer)
+    loss = train(model, optimizer, 60)
+    assert loss < 3
+    assert all(parameter.isfinite().all() for parameter in model.parameters())
+    assert splitting.gap() < 1e-2
+
+
+def test_accumulated_gradients_are_one_step():
+    model = network()
+    optimizer = optimizer_for(model, "momentum")
+    splitting = splitting_for(model)
+    splitting.attach(optimizer)
+    for step in range(4):
+        backward(model, step)
+    optimizer.step()
+    assert splitting.step == 1
+
+
+def test_a_step_that_the_grad_scaler_skips_is_no_step():
+    model = network()
+    optimizer = optimizer_for(model, "momentum")
+    splitting = splitting_for(model)
+    splitting.attach(optimizer)
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0)
+    for infinite in (True, False):
+        optimizer.zero_grad()
+        scaler.scale(F.cross_entropy(model(batch(0)[0]), batch(0)[1])).backward()
+        if infinite:
+            model[0].weight.grad.fill_(float("inf"))
+        scaler.step(optimizer)
+        scaler.update()
+    assert splitting.step == 1
+
+
+def rate_seen(splitting, optimizer, model):
+    """The learning rate that the next pull is given for the first convolution."""
+    seen = []
+    splitting.pull = lambda rates: seen.append(rates[model[0].weight])
+    optimizer.step()
+    return seen[0]
+
+
+def test_a_scheduler_changes_the_pull():
+    model = network()
+    optimizer = optimizer_for(model, "sgd")
+    splitting = splitting_for(model)
+    splitting.attach(optimizer)
+    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 1, gamma=0.1)
+    optimizer.step()
+    scheduler.step()
+    assert rate_seen(splitting, optimizer, model) == pytest.approx(0.01)
+
+
+def test_a_state_loaded_after_attaching_changes_the_pull():
+    model = network()
+    optimizer = optimizer_for(model, "sgd")
+    splitting = splitting_for(model)
+    splitting.attach(optimizer)
+    state = optimizer.state_dict()
+    state["param_groups"][0]["lr"] = 0.025
+    optimizer.load_state_dict(state)
+    assert rate_seen(splitting, optimizer, model) == 0.025
+
+
+def test_a_removed_handle_ends_the_pull():
+    model = network()
+    optimizer = optimizer_for(model, "sgd")
+    splitting = splitting_for(model)
+    splitting.attach(optimizer).remove()
+    train(model, optimizer, 1)
+    assert splitting.step == 0
+
+
+def test_a_foreign_optimizer_is_refused():
+    with pytest.raises(UsageError, match="holds none of the model's parameters; attach the one that trains it"):
+        splitting_for(network()).attach(optimizer_for(network(), "sgd"))
+
+
+def test_on_a_quadratic_the_weights_settle_at_the_closed_form():
+    model = nn.Sequential(nn.Linear(5, 4, bias=False), nn.ReLU(), nn.Linear(4, 3))
+    goal = torch.randn(4, 5, generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        model[0].weight.copy_(goal)
+    splitting = Splitting(model, torch.zeros(2, 5), total_steps=10_000, target_params=0.5, align="1", beta=(3.0, 3.0))
+    splitting._select(0.5)
+    dropped = splitting._grouped[0].dropped()
+    splitting.schedule = None  # no revision: the selection stays
+    rate, beta = 0.1, 3.0
+    k = rate * beta / (1 + rate * beta)
+    weight = model[0].weight
+    for _ in range(400):
+        with torch.no_grad():
+            weight -= rate * (weight - goal)
+            splitting._grouped[0].pull({weight: k})
+    # W = (1 - k)(W - lr (W - goal)) on dropped rows: the minimiser of (W - goal)^2 / 2 + beta W^2 / 2.
+    expected = torch.where(dropped[:, None], goal / (1 + beta), goal)
+    torch.testing.assert_close(weight.detach(), expected, rtol=1e-4, atol=1e-6)
+
+
+def trained(**options):
+    model = network()
+    optimizer = optimizer_for(model, "momentum")
+    splitting = splitting_for(model, **({"total_steps": 20} | options))
+    splitting.attach(optimizer)
+    train(model, optimizer, 20)
+    return model.eval(), splitting
+
+
+def test_attaching_leaves_modes_statistics_and_gradients_alone():
+    model = network().train()
+    model[1].eval()
+    splitting_for(model)
+    assert [module.training for module in model] == [True, False] + [True] * 6
+    assert model[1].num_batches_tracked == 0
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_projected_channels_are_exactly_zero():
+    model, splitting = trained()
+    projection = splitting.project()
+    zeros = {group.name: int(is_zero(model, group).sum()) for group in splitting.groups}
+    assert zeros == {name: projection.channels[name] - kept for name, kept in projection.kept.items()}
+    assert sum(zeros.values()) > 0
+
+
+def test_survivors_keep_every_bit():
+    model, splitting = trained()
+    before = copy.deepcopy(model)
+    splitting.project()
+    for group in splitting.groups:
+        gone = is_zero(model, group)
+        pairs = zip(vanishing_tensors(model, group), vanishing_tensors(before, group), strict=True)
+        for (after, member, axis), (was, _, _) in pairs:
+            places = member.index[~gone].flatten()
+            assert torch.equal(after.index_select(axis, places), was.index_select(axis, places))
+
+
+def test_what_belongs_to_no_group_is_not_projected():
+    model, splitting = trained()
+    before = model[7].weight.detach().clone()
+    splitting.project()
+    assert torch.equal(model[7].weight, before)
+
+
+def test_projection_costs_what_the_gap_says():
+    model, splitting = trained()
+    before = copy.deepcopy(model)
+    projection = splitting.project()
+    penalised = {id(p) for group in splitting.groups for p, _, _ in vanishing_tensors(model, group)}
+    pairs = [(a, b) for a, b in zip(model.parameters(), before.parameters(), strict=True) if id(a) in penalised]
+    lost = sum(float((a - b).square().sum()) for a, b in pairs)
+    norm = sum(float(b.square().sum()) for _, b in pairs)
+    assert projection.gap == pytest.approx((lost / norm) ** 0.5, rel=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["macs", "params"])
+@pytest.mark.parametrize("align", ["auto", "1", "2", "3"])
+def test_the_shrunk_network_costs_what_the_projection_says(kind, align):
+    from compressor.costs import count_macs, count_parameters
+    from compressor.shrinking import shrink
+
+    model, splitting = trained(target_macs=None, align=align, **{f"target_{kind}": 0.6})
+    projection = splitting.project()
+    small = shrink(model, IMAGE)
+    assert projection.macs == (count_macs(model, IMAGE), count_macs(small, IMAGE))
+    assert projection.parameters == (count_parameters(model), count_parameters(small))
+    assert projection.reached <= 0.6
+    assert projection.met
+
+
+def test_kept_counts_are_aligned():
+    _, splitting = trained(align="3", target_macs=0.7)
+    assert set(splitting.project().kept.values()) <= {3, 6, 8}
+
+
+@pytest.mark.parametrize("steps", [7, 11, 20])
+def test_projection_keeps_the_last_selection(steps):
+    model = network()
+    optimizer = optimizer_for(model, "momentum")
+    splitting = splitting_for(model, total_steps=steps, beta=(1, 1000))
+    splitting.attach(optimizer)
+    train(model, optimizer, steps)
+    before = list(splitting.kept)
+    splitting.project()
+    assert list(splitting.kept) == before
+
+
+def test_the_gap_closes_as_beta_grows():
+    model = network()
+    splitting = splitting_for(model, total_steps=60, beta=(1, 1000))
+    optimizer = optimizer_for(model, "momentum")
+    splitting.attach(optimizer)
+    train(model, optimizer, 60)
+    assert splitting.gap() < 1e-3
+
+
+def test_entries_that_the_penalty_drops_become_zero_and_are_counted():
+    model = network()
+    splitting = splitting_for(model, penalty="l0", strength=0.5, target_macs=None, beta=(1, 1))
+    projection = splitting.project()
+    zeros = sum(int((m.weight == 0).sum()) for m in model if isinstance(m, nn.Conv2d | nn.Linear))
+    assert projection.entries_zeroed == zeros > 0
+
+
+def test_without_a_target_no_channel_is_touched():
+    model = network()
+    projection = splitting_for(model, penalty="l1", target_macs=None).project()
+    assert (projection.kept, projection.macs, projection.reached, projection.met) == ({}, None, None, True)
+
+
+def test_weights_of_nan_in_between_do_not_spoil_the_selection_once_revised():
+    model, splitting = trained()
+    sound = copy.deepcopy(model.state_dict())
+    with torch.no_grad():
+        model[0].weight.fill_(float("nan"))
+    splitting.revise()
+    model.load_state_dict(sound)
+    splitting.revise()
+    assert [int((~part.dropped()).sum()) for part in splitting._grouped] == list(splitting.kept)
+
+
+def test_two_splittings_from_the_same_start_end_the_same():
+    one, two = trained()[0], trained()[0]
+    assert same(one, two)
+
+
+def refused(error, message, **options):
+    with pytest.raises(error, match=message):
+        splitting_for(network(), **options)
+
+
+def test_both_targets_are_refused():
+    refused(UsageError, "one of --target-macs and --target-params, not both", target_params=0.5)
+
+
+@pytest.mark.parametrize("share", [0, -1, 1.5])
+def test_a_target_out_of_range_is_refused(share):
+    refused(UsageError, r"--target-macs must lie in \(0, 1\], got", target_macs=share)
+
+
+def test_a_target_that_cannot_be_reached_is_refused_at_once():
+    refused(TargetNotMet, "a target of 0.001 of the MACs cannot be reached", target_macs=0.001)
+
+
+def test_a_network_without_prunable_channels_is_refused():
+    with pytest.raises(TargetNotMet, match=r"no channel of this network can be removed \(0: its channels are outputs"):
+        Splitting(nn.Sequential(nn.Linear(5, 3)), torch.zeros(2, 5), total_steps=1, target_macs=0.5)
+
+
+@pytest.mark.parametrize("strength", [-0.1, float("nan"), float("inf")])
+def test_a_strength_that_is_no_threshold_is_refused(strength):
+    refused(UsageError, "--strength must be", penalty="l1", strength=strength)
+
+
+def test_a_strength_without_a_penalty_is_refused():
+    refused(UsageError, "--strength 0.3 needs a --penalty", strength=0.3)
+
+
+def test_an_unknown_penalty_is_refused_with_the_nearest():
+    refused(UnknownName, "no penalty is called 'l1-l3'. Did you mean 'l1-l2'?", penalty="l1-l3")
+
+
+def test_a_bad_alignment_is_refused():
+    refused(UsageError, "--align is auto or a number", align="some")

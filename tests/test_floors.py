@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import compressor
+
+ROOT = Path(compressor.__file__).parent
+# Lowest first; a module imports from lower floors and from its own package only.
+FLOORS = (
+    {"__version__", "errors"},
+    {"files", "registry"},
+    {"architectures", "data", "penalties"},
+    {"sources"},
+    {"checkpoints"},
+    {"proofs"},
+    {"groups"},
+    {"costs"},
+    {"benchmarking", "export", "shrinking", "splitting"},
+    {"inspecting", "training"},
+    {"evaluating"},
+    {"report"},
+    {"pipeline"},
+    {"cli"},
+    {"__main__"},
+)
+FLOOR = {name: height for height, names in enumerate(FLOORS) for name in names}
+MODULES = sorted(path for path in ROOT.rglob("*.py") if path.name != "__init__.py" or path.parent != ROOT)
+
+every_module = pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+
+
+def part(path: Path) -> str:
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def imported(tree: ast.AST) -> Iterator[str]:
+    """Every part of the package that is imported, also inside functions, or named in a registry."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.ImportFrom(module="compressor"):
+                yield from (alias.name for alias in node.names)
+            case ast.ImportFrom(module=str(module)) if module.startswith("compressor."):
+                yield module.split(".")[1]
+            case ast.Import():
+                yield from (a.name.split(".")[1] for a in node.names if a.name.startswith("compressor."))
+            case ast.Constant(value=str(text)) if re.fullmatch(r"compressor(\.\w+)+(:\w+)?", text):
+                # Metadata keys look alike, but name no module.
+                yield from {re.split(r"[.:]", text)[1]} & FLOOR.keys()
+
+
+def points_down(own: str, target: str) -> bool:
+    return own == target or FLOOR.get(target, len(FLOORS)) < FLOOR[own]
+
+
+@every_module
+def test_imports_point_down(path):
+    targets = set(imported(ast.parse(path.read_text(encoding="utf-8"))))
+    upward = sorted(target for target in targets if not points_down(part(path), target))
+    assert not upward, f"{path.relative_to(ROOT)} imports {', '.join(upward)}"
+
+
+@every_module
+def test_no_module_is_called_utils(path):
+    assert not {"utils", "util", "helpers", "common", "misc"} & {*path.relative_to(ROOT).with_suffix("").parts}
+
+
+def test_table_holds_every_module_and_nothing_else():
+    assert {part(path) for path in MODULES} | {"__version__"} == set(FLOOR)
+
+
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [
+        ("from compressor.report.page import Page", "report"),
+        ("import compressor.report", "report"),
+        ("from compressor import report", "report"),
+        ("def late():\n    from compressor.report import write", "report"),
+        ("TABLE = {'x': 'compressor.report.page:Page'}", "report"),
+    ],
+)
+def test_every_way_of_importing_is_seen(source, target):
+    assert list(imported(ast.parse(source))) == [target]
+
+
+def test_upward_import_is_found():
+    assert not points_down("errors", "report")
+    assert not points_down("training", "inspecting")
+    assert not points_down("cli", "load")
+    assert points_down("report", "errors")
