@@ -54,3 +54,8 @@ class UnknownName(UsageError):
         shown = ", ".join(choices) if len(choices) <= LISTED else f"{len(choices)} names, from {choices[0]} on"
         super().__init__(f"no {kind} is called {name!r}.{hint} Known: {shown}.")
         self.kind, self.name = kind, name
+
+
+def first_line(error: BaseException) -> str:
+    """What a foreign exception says, as one line of bearable length; its kind when it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from compressor.data.normalization import Normalization
 from compressor.data.samples import Samples
-from compressor.errors import CheckpointError
+from compressor.errors import CheckpointError, first_line
 from compressor.training.evaluation import Accuracy, accuracy
 
 ENTRIES = ("input_shape", "normalization", "classes", "data", "split_seed", "val_fraction")
@@ -66,7 +66,7 @@ def onnx_accuracy(path: Path, samples: Samples, normalization: Normalization | N
         try:
             return torch.from_numpy(session.run(None, {name: images.numpy()})[0])
         except Exception as error:  # ONNX Runtime raises its own kinds
-            reason = str(error).strip().splitlines()[0][:200]
+            reason = first_line(error)
             raise CheckpointError(f"{path} does not accept these images: {reason}") from error
 
     return accuracy(predict, samples, normalization)
@@ -78,5 +78,5 @@ def _session(path: Path) -> onnxruntime.InferenceSession:
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime raises its own kinds
-        reason = (str(error).strip().splitlines() or ["unreadable"])[0][:200]
+        reason = first_line(error)
         raise CheckpointError(f"{path} is no ONNX model that ONNX Runtime can load: {reason}") from error

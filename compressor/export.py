@@ -9,46 +9,26 @@ import logging
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
-import onnxruntime
 import torch
 from torch import Tensor, nn
 
 from compressor import __version__
 from compressor.checkpoints import Metadata
-from compressor.errors import ProofError, UsageError
+from compressor.errors import ProofError, UsageError, first_line
 from compressor.files import atomic_path
-from compressor.proofs import eval_mode, outputs
+from compressor.parity import Parity, check_parity
+from compressor.proofs import eval_mode
 
 DEFAULT_OPSET = 18
 OPSETS = range(17, 24)
-BATCHES = (1, 2, 3)
-SEEDS = (0, 1, 2)
-# Largest difference over the output scale: rounding stays near 1e-6, faults are far above.
-PARITY_LIMIT = 1e-5
 # Protocol buffers end at 2 GB; larger weights go into a second file.
 EXTERNAL_ABOVE = 1_800_000_000
-
-
-@dataclass(frozen=True, kw_only=True)
-class Parity:
-    """How close ONNX Runtime's outputs are to PyTorch's."""
-
-    max_abs: float
-    norm_rel: float
-    sqnr_db: float
-    top1_agreement: float
-    inputs: str
-
-    def to_plain(self) -> dict[str, Any]:
-        """JSON-ready form."""
-        return dict(vars(self))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +75,7 @@ def export_onnx(
                 try:
                     _export(model, example_input.cpu(), draft, exporter, opset)
                     _finish(draft, opset, {**(metadata or {}), "compressor.exporter": exporter})
-                    parity = _parity(model, draft, example_input.shape[1:], real_inputs)
+                    parity = check_parity(model, draft, example_input.shape[1:], real_inputs)
                 except ProofError as failure:
                     failures.append(f"{exporter}: {failure}")
                     continue
@@ -148,7 +128,7 @@ def _export(model: nn.Module, example: Tensor, draft: Path, exporter: str, opset
     except Exception as error:  # whatever the exporter meets in foreign code
         # The dynamo exporter wraps what went wrong in general advice.
         cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
-        raise ProofError(f"the exporter failed ({type(cause).__name__}: {_first_line(cause)})") from error
+        raise ProofError(f"the exporter failed ({type(cause).__name__}: {first_line(cause)})") from error
 
 
 def _finish(draft: Path, opset: int, metadata: Mapping[str, str]) -> None:
@@ -173,53 +153,7 @@ def _finish(draft: Path, opset: int, metadata: Mapping[str, str]) -> None:
     try:
         onnx.checker.check_model(str(draft), full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise ProofError(f"the ONNX checker refuses the file: {_first_line(error)}") from error
-
-
-def _parity(model: nn.Module, draft: Path, shape: Sequence[int], real_inputs: Tensor | None) -> Parity:
-    """Compare every output with PyTorch's on random inputs of several batch sizes, and on real ones."""
-    samples = [
-        torch.randn(batch, *shape, generator=torch.Generator().manual_seed(seed)) for seed in SEEDS for batch in BATCHES
-    ]
-    if real_inputs is not None:
-        samples.append(real_inputs.cpu().float())
-    try:
-        session = _session(draft)
-        pairs = [(outputs(model, x), session.run(None, {"input": x.numpy()})) for x in samples]
-    except Exception as error:  # ONNX Runtime raises its own kinds
-        raise ProofError(f"ONNX Runtime cannot run the file ({_first_line(error)})") from error
-    if any(len(wants) != len(gots) for wants, gots in pairs):
-        raise ProofError("the file has another number of outputs than PyTorch's")
-    flat = [(want.numpy(), got) for wants, gots in pairs for want, got in zip(wants, gots, strict=True)]
-    if any(want.shape != got.shape for want, got in flat):
-        raise ProofError("an output has another shape than PyTorch's at some batch size")
-    parity = _figures(flat, f"{len(SEEDS)} seeds x batches {', '.join(map(str, BATCHES))}", real_inputs)
-    if not parity.norm_rel <= PARITY_LIMIT:
-        raise ProofError(
-            f"outputs differ from PyTorch's by {parity.norm_rel:.1e} of their scale (allowed {PARITY_LIMIT:g})"
-        )
-    return parity
-
-
-def _figures(pairs: Sequence[tuple[Any, Any]], inputs: str, real: Tensor | None) -> Parity:
-    exact = [(want.astype(np.float64), got.astype(np.float64)) for want, got in pairs]
-    with np.errstate(invalid="ignore"):
-        differences = [want - got for want, got in exact]
-    # Unlike Python's, numpy's maximum never hides a NaN.
-    largest = np.array([np.abs(difference).max() for difference in differences])
-    scales = np.array([max(np.abs(want).max(), 1e-30) for want, _ in exact])
-    norm_rel = float((largest / scales).max())
-    signal = sum(float(np.square(want).sum()) for want, _ in exact)
-    noise = sum(float(np.square(difference).sum()) for difference in differences)
-    tops = np.concatenate([(want.argmax(-1) == got.argmax(-1)).ravel() for want, got in exact])
-    return Parity(
-        max_abs=float(largest.max()),
-        norm_rel=norm_rel if np.isfinite(norm_rel) else float("inf"),
-        # 300 dB stands for outputs that are equal to the last bit.
-        sqnr_db=min(300.0, float(10 * np.log10(signal / noise))) if noise > 0 else 300.0,
-        top1_agreement=float(tops.mean()),
-        inputs=inputs + (f", {len(real)} real samples" if real is not None else ""),
-    )
+        raise ProofError(f"the ONNX checker refuses the file: {first_line(error)}") from error
 
 
 @contextlib.contextmanager
@@ -232,13 +166,6 @@ def _on_cpu(model: nn.Module) -> Iterator[None]:
             yield
         finally:
             model.to(device)
-
-
-def _session(draft: Path) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(str(draft), options, providers=["CPUExecutionProvider"])
 
 
 def _publish(draft: Path, path: Path) -> None:
@@ -263,7 +190,3 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logging.disable(level)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or ["no message"])[0][:200]

@@ -13,7 +13,7 @@ from typing import Any
 
 import onnxruntime as ort
 
-from compressor.errors import CheckpointError, CompressorError, UnknownName, UsageError
+from compressor.errors import CheckpointError, CompressorError, UnknownName, UsageError, first_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +97,3 @@ def _options(provider: Provider, threads: int) -> Any:
     for pool in ("intra", "inter"):
         options.add_session_config_entry(f"session.{pool}_op.allow_spinning", "0")
     return options
-
-
-def first_line(error: Exception) -> str:
-    """What ONNX Runtime says, in one line."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -19,9 +19,9 @@ from compressor.benchmarking.affinity import pin
 from compressor.benchmarking.inputs import Input, random_inputs
 from compressor.benchmarking.latency import Call, sample
 from compressor.benchmarking.memory import footprint
-from compressor.benchmarking.providers import first_line, open_session
+from compressor.benchmarking.providers import open_session
 from compressor.benchmarking.statistics import settled
-from compressor.errors import CompressorError
+from compressor.errors import CompressorError, first_line
 
 Say = Callable[[float, str], None]
 

@@ -24,7 +24,7 @@ from compressor.checkpoints.metadata import FORMAT, DataChoice, Metadata, from_p
 from compressor.checkpoints.reading import read
 from compressor.checkpoints.structure import Edit, difference, replay
 from compressor.data.normalization import Normalization
-from compressor.errors import CheckpointError, UnknownName, UsageError
+from compressor.errors import CheckpointError, UnknownName, UsageError, first_line
 from compressor.files import refuse_existing, write_bytes
 from compressor.proofs import eval_mode
 from compressor.sources import Architecture, input_shape_of
@@ -57,7 +57,7 @@ class Network:
                 return self.model(self.example_input())
         except Exception as error:  # whatever foreign code raises on a shape it did not expect
             shape = "x".join(map(str, self.metadata.input_shape))
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            reason = first_line(error)
             raise UsageError(f"the network does not accept an input of {shape} (--input-shape): {reason}") from error
 
 

@@ -75,7 +75,7 @@ class Metadata:
 def from_plain(header: Mapping[str, Any]) -> tuple[Metadata, tuple[Edit, ...]]:
     """Read a header back; `CheckpointError` on a newer version or damaged fields."""
     version = header.get("version")
-    if version != VERSION:
+    if type(version) is not int or version != VERSION:
         raise CheckpointError(
             f"its header has version {version!r}, this compressor {__version__} reads version {VERSION}"
         )

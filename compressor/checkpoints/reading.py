@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from compressor.checkpoints.metadata import FORMAT
-from compressor.errors import CheckpointError
+from compressor.errors import CheckpointError, first_line
 
 # The usual names under which trainers nest a state dict, in the order in which they are tried.
 NESTINGS = ("state_dict", "model", "model_state_dict", "model_ema")
@@ -52,7 +52,7 @@ def _read_safetensors(path: Path) -> tuple[State, Mapping[str, Any] | None]:
             state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
             header = (file.metadata() or {}).get(FORMAT)
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path} is no complete safetensors file: {_first_line(error)}") from error
+        raise CheckpointError(f"{path} is no complete safetensors file: {first_line(error)}") from error
     if header is None:
         return _unprefixed(_unnested(state, path)), None
     try:
@@ -72,7 +72,7 @@ def _read_torch(path: Path) -> Any:
     except Exception as error:  # torch raises many kinds on damaged files
         # It seeks before the beginning of a file that was cut short, which is an invalid argument.
         if isinstance(error, OSError) and error.errno != errno.EINVAL:
-            raise CheckpointError(f"{path} cannot be read: {error.strerror or _first_line(error)}") from error
+            raise CheckpointError(f"{path} cannot be read: {error.strerror or first_line(error)}") from error
         found = re.search(r"GLOBAL (\S+)", str(error)) if isinstance(error, pickle.UnpicklingError) else None
         if found is None:
             # torch's own words here are internal, or advise to load without the safeguard.
@@ -109,7 +109,3 @@ def _unprefixed(state: State) -> State:
         if all(key.startswith(prefix) for key in state):
             return _unprefixed({key.removeprefix(prefix): value for key, value in state.items()})
     return state
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -22,5 +22,4 @@ def in_order_of(data: DataSet, classes: Sequence[str] | None) -> DataSet:
     def moved(samples: Samples) -> Samples:
         return replace(samples, labels=places[samples.labels])
 
-    parts = {part: moved(getattr(data, part)) for part in ("train", "val", "test")}
-    return replace(data, classes=tuple(classes), **parts)
+    return replace(data, classes=tuple(classes), train=moved(data.train), val=moved(data.val), test=moved(data.test))

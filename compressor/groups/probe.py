@@ -9,6 +9,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from compressor.errors import first_line
 from compressor.groups.channels import ChannelGroup, zero
 from compressor.groups.graph import NORMS, DependencyGraph
 from compressor.proofs import FLOAT64_LIMIT, output_difference
@@ -56,7 +57,7 @@ class _Probe:
             graph.remove(halves)
             difference = output_difference(zeroed, graph.model, self._inputs)
         except Exception as error:  # whatever foreign code raises on a shape it did not expect
-            return f"removing channels breaks the network ({type(error).__name__}: {_first_line(error)})"
+            return f"removing channels breaks the network ({type(error).__name__}: {first_line(error)})"
         if difference <= FLOAT64_LIMIT:
             return None
         return (
@@ -74,7 +75,3 @@ def _randomise(model: nn.Module, generator: torch.Generator) -> None:
                 values = torch.rand(tensor.shape, generator=generator, dtype=torch.float64)
                 # Means of both signs; the others near one: variances are valid, signals neither die nor explode.
                 tensor.data.copy_(2 * values - 1 if name == "running_mean" else values + 0.5)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or ["no message"])[0][:160]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+from copy import deepcopy
 from dataclasses import replace
 
 import pytest
@@ -27,8 +28,8 @@ class Tied(nn.Module):
 """
 
 
-@pytest.fixture
-def network():
+@pytest.fixture(scope="session")
+def described():
     """LeNet-5 that knows everything that a checkpoint can know, none of it by default."""
     plain = fresh("lenet5", arch_args={"num_classes": 4}, classes=("a", "b", "c", "d"))
     metadata = replace(
@@ -37,6 +38,12 @@ def network():
         data=DataChoice(ref="mnist:somewhere", split_seed=3, val_fraction=0.2, max_train=100),
     )
     return replace(plain, metadata=metadata.with_stage("fine-tune", epochs=2, lr=0.1, note="ü", nested={"a": [1, 2]}))
+
+
+@pytest.fixture
+def network(described):
+    """A copy that a test may change."""
+    return deepcopy(described)
 
 
 @pytest.fixture(scope="session")

@@ -55,7 +55,9 @@ def test_nested_state_dict_is_found_beside_other_entries(tmp_path, model, nestin
     assert same(reloaded({**content, nesting: model.state_dict()}, tmp_path / "m.pt"), model)
 
 
-@pytest.mark.parametrize("prefixes", [("module.",), ("_orig_mod.",), ("module.", "_orig_mod."), ("_orig_mod.", "module.")])
+@pytest.mark.parametrize(
+    "prefixes", [("module.",), ("_orig_mod.",), ("module.", "_orig_mod."), ("_orig_mod.", "module.")]
+)
 @pytest.mark.parametrize("nesting", [None, "state_dict"])
 def test_prefixes_of_wrappers_are_removed(tmp_path, model, prefixes, nesting):
     state = prefixed(model.state_dict(), *prefixes)
@@ -133,7 +135,9 @@ def test_every_mismatch_is_listed_in_one_line(tmp_path, model):
 
 def test_state_dict_of_another_architecture_is_refused_in_one_line(tmp_path):
     torch.save(fresh("lenet5").model.state_dict(), tmp_path / "m.pt")
-    with pytest.raises(CheckpointError, match=r"does not fit resnet20: missing \(\d+\): .*; unexpected \(7\): ") as caught:
+    with pytest.raises(
+        CheckpointError, match=r"does not fit resnet20: missing \(\d+\): .*; unexpected \(7\): "
+    ) as caught:
         load(tmp_path / "m.pt", arch="resnet20")
     assert "\n" not in str(caught.value)
 
@@ -143,24 +147,19 @@ def test_state_dict_of_another_architecture_is_refused_in_one_line(tmp_path):
     [
         ("lenet5", {}, "--arch lenet5"),
         ("resnet20", {}, "--arch resnet20"),
-        ("resnet56", {}, "--arch resnet56"),
         ("resnet20", {"num_classes": 7}, "--arch resnet20 --arch-arg num_classes=7 --arch-arg in_channels=3"),
         ("lenet5", {"in_channels": 3}, "--arch lenet5 --arch-arg num_classes=10 --arch-arg in_channels=3"),
     ],
 )
-@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
-def test_builtin_architecture_that_fits_is_proposed(tmp_path, name, args, hint, suffix):
-    state = fresh(name, arch_args=args).model.state_dict()
-    path = tmp_path / f"m{suffix}"
-    torch.save(state, path) if suffix == ".pt" else save_file(state, path)
+def test_builtin_architecture_that_fits_is_proposed(tmp_path, name, args, hint):
+    path = tmp_path / "m.safetensors"
+    save_file(fresh(name, arch_args=args).model.state_dict(), path)
     with pytest.raises(UsageError) as caught:
         load(path)
     assert str(caught.value) == f"{path} does not say its architecture; pass --arch (its tensors fit {hint})"
 
 
-@pytest.mark.parametrize(
-    "state", [{"w": torch.zeros(3, 2)}, {"w": torch.zeros(3)}, {"w": torch.zeros(0, 0)}, {1: torch.zeros(2, 0, 3, 3)}]
-)
+@pytest.mark.parametrize("state", [{1: torch.zeros(3, 2)}, {"w": torch.zeros(3)}, {"w": torch.zeros(2, 0, 3, 3)}])
 def test_state_dict_that_fits_no_builtin_asks_for_an_architecture(tmp_path, state):
     torch.save(state, tmp_path / "m.pt")
     with pytest.raises(UsageError, match=r"pass --arch \(for example --arch torchvision:resnet18\)"):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 
 import pytest
 import torch
@@ -31,10 +32,17 @@ CONV1 = {
 }
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, described):
+    path = tmp_path_factory.mktemp("whole") / "m.pt"
+    save(described, path)
+    return torch.load(path, weights_only=True)
+
+
 @pytest.fixture
-def content(tmp_path, network):
-    save(network, tmp_path / "whole.pt")
-    return torch.load(tmp_path / "whole.pt", weights_only=True)
+def content(whole):
+    """What torch reads from a whole checkpoint, to be damaged."""
+    return {**whole, "header": deepcopy(whole["header"]), "state": dict(whole["state"])}
 
 
 def changed(content, tmp_path, place, value):
@@ -58,6 +66,7 @@ def refused(path, match, error=CheckpointError):
 
 @pytest.mark.parametrize(("field", "value"), [(f, v) for f, t in TAKES.items() for v in WRONG if v not in t], ids=str)
 def test_field_of_a_wrong_type_is_refused(tmp_path, content, field, value):
+    content["state"] = {}  # not read: the header comes first
     refused(changed(content, tmp_path, ("header", field), value), r"m\.pt cannot be read: its header ")
 
 
@@ -138,7 +147,16 @@ def test_edit_that_states_the_sizes_there_are_is_accepted(tmp_path, content):
     assert load(changed(content, tmp_path, ("header", "edits"), [CONV1])).model.conv1.out_channels == 20
 
 
-FORBIDDEN = ["forward", "__class__", "weight", "_forward_hooks", "__dict__", "training", "requires_grad_", "kernel_size"]
+FORBIDDEN = [
+    "forward",
+    "__class__",
+    "weight",
+    "_forward_hooks",
+    "__dict__",
+    "training",
+    "requires_grad_",
+    "kernel_size",
+]
 
 
 @pytest.mark.parametrize("attribute", FORBIDDEN)
@@ -150,13 +168,17 @@ def test_edit_may_set_nothing_but_sizes(tmp_path, content, attribute):
 @pytest.mark.parametrize("attribute", [*FORBIDDEN[:2], "stride", "in_features"])
 def test_edit_may_replace_no_tensor_that_the_module_has_not(tmp_path, content, attribute):
     edit = {**CONV1, "tensors": {**CONV1["tensors"], attribute: [1]}}
-    refused(changed(content, tmp_path, ("header", "edits"), [edit]), "its edit of 'conv1' does not fit the architecture")
+    refused(
+        changed(content, tmp_path, ("header", "edits"), [edit]), "its edit of 'conv1' does not fit the architecture"
+    )
 
 
 @pytest.mark.parametrize("attribute", ["num_features", "in_features", "normalized_shape"])
 def test_edit_may_set_no_size_that_the_module_has_not(tmp_path, content, attribute):
     edit = {**CONV1, "sizes": {**CONV1["sizes"], attribute: 1}}
-    refused(changed(content, tmp_path, ("header", "edits"), [edit]), "its edit of 'conv1' does not fit the architecture")
+    refused(
+        changed(content, tmp_path, ("header", "edits"), [edit]), "its edit of 'conv1' does not fit the architecture"
+    )
 
 
 @pytest.mark.parametrize("module", ["conv9", "", "conv1.weight", "__class__"])
@@ -206,8 +228,11 @@ def test_consistent_edit_that_the_tensors_do_not_fit_lists_them(tmp_path, conten
 @pytest.mark.parametrize("part", ["edit", "module", "sizes", "tensors"])
 @pytest.mark.parametrize("value", [MISSING, None, 5, "abc", [], [1], {1: 2}], ids=str)
 def test_damaged_edit_is_refused(tmp_path, content, part, value):
+    content["state"] = {}  # not read: the edits come first
     edit = {key: entry for key, entry in {**CONV1, part: value}.items() if entry is not MISSING}
-    refused(changed(content, tmp_path, ("header", "edits"), [edit]), "its header is damaged|does not fit the architecture")
+    refused(
+        changed(content, tmp_path, ("header", "edits"), [edit]), "its header is damaged|does not fit the architecture"
+    )
 
 
 def test_edit_reads_back_as_the_same():
@@ -216,7 +241,9 @@ def test_edit_reads_back_as_the_same():
 
 
 def test_unknown_architecture_in_a_header_suggests_the_nearest(tmp_path, content):
-    refused(changed(content, tmp_path, ("header", "architecture", "ref"), "lenet"), "Did you mean 'lenet5'", UnknownName)
+    refused(
+        changed(content, tmp_path, ("header", "architecture", "ref"), "lenet"), "Did you mean 'lenet5'", UnknownName
+    )
 
 
 @pytest.mark.parametrize("args", [{"depth": 3}, {"num_classes": "x"}, {"num_classes": -1}, {"num_classes": 10**15}])

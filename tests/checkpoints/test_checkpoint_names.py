@@ -39,7 +39,9 @@ def test_file_of_the_name_wins_over_an_embedded_model(tmp_path, monkeypatch):
 
 
 def test_unknown_name_suggests_the_nearest_model():
-    with pytest.raises(UnknownName, match=r"no file or embedded model is called 'digits_resnt'. Did you mean 'digits_res"):
+    with pytest.raises(
+        UnknownName, match=r"no file or embedded model is called 'digits_resnt'. Did you mean 'digits_res"
+    ):
         load("digits_resnt")
 
 
@@ -73,9 +75,7 @@ def test_architecture_on_the_command_line_overrules_one_that_moved(tmp_path, tie
 
 def test_what_the_user_says_overrules_what_the_file_says(tmp_path, network):
     save(network, tmp_path / "m.pt")
-    metadata = load(
-        tmp_path / "m.pt", normalize="none", classes=["w", "x", "y", "z"], input_shape=(1, 28, 28)
-    ).metadata
+    metadata = load(tmp_path / "m.pt", normalize="none", classes=["w", "x", "y", "z"], input_shape=(1, 28, 28)).metadata
     assert (str(metadata.normalization), metadata.classes) == ("none", ("w", "x", "y", "z"))
     assert metadata.data == network.metadata.data
 

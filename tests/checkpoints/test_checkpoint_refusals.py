@@ -137,7 +137,10 @@ def test_pickle_disguised_as_safetensors_is_not_run(tmp_path):
 
 def test_whole_pickled_module_is_refused_with_what_to_save(tmp_path):
     torch.save(nn.Linear(2, 2), tmp_path / "m.pt")
-    refused(tmp_path / "m.pt", r"torch\.nn\.modules\.linear\.Linear\); save the tensors alone, with torch\.save\(model\.state")
+    refused(
+        tmp_path / "m.pt",
+        r"torch\.nn\.modules\.linear\.Linear\); save the tensors alone, with torch\.save\(model\.state",
+    )
 
 
 @pytest.mark.parametrize(

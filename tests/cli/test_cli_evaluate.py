@@ -32,8 +32,9 @@ def test_the_split_that_was_trained_with_is_the_one_evaluated(tiny, compress, na
     network = load(tiny.checkpoint, trust_arch=True)
     data = replace(network.metadata.data, split_seed=3)
     save(replace(network, metadata=replace(network.metadata, data=data)), "split.pt")
-    compress("export", "split.pt", "--trust-arch")
     trust = ["--trust-arch"] if name.endswith(".pt") else []
+    if not trust:
+        compress("export", "split.pt", "--trust-arch")
     assert compress("evaluate", name, *trust).stderr == ""
     assert "trained with --split-seed 3" in compress("evaluate", name, *trust, "--split-seed", 0).stderr
 

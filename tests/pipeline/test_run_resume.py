@@ -138,9 +138,12 @@ def test_a_damaged_record_is_one_line(run, copy, record, content):
     assert str(copy / record) in done.error[0]
 
 
-def test_a_diverged_training_is_in_the_report(run):
-    done = run("r", "--lr", "1e30")
-    warnings = read_document(Path("r/report.json"))["warnings"]
+def test_a_diverged_training_is_in_the_report(run, copy):
+    record = copy / "stages/fine-tune.json"
+    found = json.loads(record.read_text())
+    record.write_text(json.dumps({**found, "epochs": [{**found["epochs"][0], "loss": None, "lr_halved": True}]}))
+    done = run(copy)
+    warnings = read_document(copy / "report.json")["warnings"]
     assert done.exit_code == 0
     assert "fine-tune: training diverged in epoch 1; undone, learning rate halved" in warnings
     assert "Warning: fine-tune: training diverged in epoch 1" in done.stderr

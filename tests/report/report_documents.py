@@ -158,9 +158,7 @@ def run(verdict: str = "faster") -> dict[str, Any]:
             stage("projected", 0.9806, dense, note="1,012 of 2,100 channels are exactly zero"),
             stage("shrunk", 0.9806, small, size_bytes=480_000, note="outputs proven equal"),
             stage("recovered", 0.9861, small, size_bytes=480_000),
-            stage(
-                "onnx", 0.9861, small, variant="small", size_bytes=481_000, note="evaluated in ONNX Runtime"
-            ),
+            stage("onnx", 0.9861, small, variant="small", size_bytes=481_000, note="evaluated in ONNX Runtime"),
         ],
         "removal": {
             "float64": 4.4e-16,

@@ -49,9 +49,7 @@ def test_a_run_that_was_not_timed_has_no_times() -> None:
 def test_other_machines_are_a_warning() -> None:
     other = documents.benchmark(cpu_model="Intel Xeon")
     warnings = compare([("a", documents.benchmark()), ("b", other)]).warnings
-    assert (
-        warnings[0] == "The measurements differ in processor: AMD EPYC 9354 32-Core Processor | Intel Xeon."
-    )
+    assert warnings[0] == "The measurements differ in processor: AMD EPYC 9354 32-Core Processor | Intel Xeon."
 
 
 def test_other_data_is_a_warning() -> None:
@@ -98,8 +96,7 @@ def test_the_speed_up_is_judged_by_its_bound() -> None:
     assert check_gates(documents.run(), documents.run(), max_drop=None, min_speedup=1.85) == []
     failures = check_gates(documents.run(), documents.run(), max_drop=None, min_speedup=1.88)
     assert failures[0] == (
-        "small against dense, batch 1: measured 1.90x as fast, but the 95 % interval begins at 1.86x; "
-        "1.88x is required"
+        "small against dense, batch 1: measured 1.90x as fast, but the 95 % interval begins at 1.86x; 1.88x is required"
     )
 
 
@@ -121,8 +118,6 @@ def test_a_gate_on_what_was_not_timed_fails() -> None:
         (documents.run(), documents.benchmark(), "new"),
     ],
 )
-def test_a_gate_on_an_accuracy_that_is_not_there_fails(
-    old: dict[str, Any], new: dict[str, Any], which: str
-) -> None:
+def test_a_gate_on_an_accuracy_that_is_not_there_fails(old: dict[str, Any], new: dict[str, Any], which: str) -> None:
     (failure,) = check_gates(old, new, max_drop=1.0, min_speedup=None)
     assert failure == f"max-drop 1 cannot be checked: the {which} document has no accuracy interval"

@@ -93,9 +93,7 @@ def test_bytes_that_are_not_text_are_refused(tmp_path: Path) -> None:
         (("command",), list(range(50)), r"command must be text, got \[0, 1, .*\.\.\."),
     ],
 )
-def test_the_first_wrong_value_is_named(
-    tmp_path: Path, keys: tuple[Any, ...], value: Any, message: str
-) -> None:
+def test_the_first_wrong_value_is_named(tmp_path: Path, keys: tuple[Any, ...], value: Any, message: str) -> None:
     document = documents.run()
     place: Any = document
     for key in keys[:-1]:
@@ -129,9 +127,7 @@ def test_each_differing_fact_is_a_sentence(fact: str, value: Any, words: str) ->
 def test_different_threads_are_a_difference() -> None:
     other = documents.benchmark()
     other["settings"]["threads"] = 4
-    assert environments_differ([documents.benchmark(), other]) == [
-        "The measurements differ in threads: 1 | 4."
-    ]
+    assert environments_differ([documents.benchmark(), other]) == ["The measurements differ in threads: 1 | 4."]
 
 
 def test_a_run_without_benchmark_has_no_environment_to_differ() -> None:

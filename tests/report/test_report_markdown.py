@@ -23,10 +23,7 @@ def test_a_verdict_is_marked_by_its_colour() -> None:
 
 def test_warnings_are_one_alert() -> None:
     text = document_markdown(documents.missed_target())
-    assert (
-        "> [!WARNING]\n> - the target was not met: 49.8 % of the MACs remain, 40.0 % were asked\n> - the"
-        in text
-    )
+    assert "> [!WARNING]\n> - the target was not met: 49.8 % of the MACs remain, 40.0 % were asked\n> - the" in text
 
 
 def test_a_benchmark_alone_has_no_stages() -> None:

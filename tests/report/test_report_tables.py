@@ -12,9 +12,7 @@ from compressor.report import tables
 
 def drawn(table: Any, width: int, *, color: bool = False) -> str:
     file = io.StringIO()
-    Console(file=file, width=width, force_terminal=color, color_system="standard" if color else None).print(
-        table
-    )
+    Console(file=file, width=width, force_terminal=color, color_system="standard" if color else None).print(table)
     return file.getvalue()
 
 

@@ -136,7 +136,9 @@ def test_factory_that_fails_is_told_in_one_line(user, place):
 
 
 def test_wrong_argument_of_a_builtin_is_refused_with_those_it_takes():
-    with pytest.raises(UsageError, match="--arch-arg does not fit lenet5: .*'depth'; it takes num_classes, in_channels$"):
+    with pytest.raises(
+        UsageError, match="--arch-arg does not fit lenet5: .*'depth'; it takes num_classes, in_channels$"
+    ):
         Architecture("lenet5", {"depth": 3}).build()
 
 

@@ -1,0 +1,92 @@
+"""Does an ONNX file compute what the PyTorch network does? ONNX Runtime against torch, in float32."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import torch
+from torch import Tensor, nn
+
+from compressor.errors import ProofError, first_line
+from compressor.proofs import outputs
+
+BATCHES = (1, 2, 3)
+SEEDS = (0, 1, 2)
+# Largest difference over the output scale: rounding stays near 1e-6, faults are far above.
+PARITY_LIMIT = 1e-5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parity:
+    """How close ONNX Runtime's outputs are to PyTorch's."""
+
+    max_abs: float
+    norm_rel: float
+    sqnr_db: float
+    top1_agreement: float
+    inputs: str
+
+    def to_plain(self) -> dict[str, Any]:
+        """JSON-ready form."""
+        return dict(vars(self))
+
+
+def check_parity(model: nn.Module, file: Path, shape: Sequence[int], real_inputs: Tensor | None) -> Parity:
+    """Compare every output with PyTorch's on random inputs of several batch sizes, and on real ones.
+
+    ``shape`` is that of one sample, ``real_inputs`` are (samples, *shape). `ProofError` when an output differs.
+    """
+    samples = [
+        torch.randn(batch, *shape, generator=torch.Generator().manual_seed(seed)) for seed in SEEDS for batch in BATCHES
+    ]
+    if real_inputs is not None:
+        samples.append(real_inputs.cpu().float())
+    try:
+        session = _session(file)
+        pairs = [(outputs(model, x), session.run(None, {"input": x.numpy()})) for x in samples]
+    except Exception as error:  # ONNX Runtime raises its own kinds
+        raise ProofError(f"ONNX Runtime cannot run the file ({first_line(error)})") from error
+    if any(len(wants) != len(gots) for wants, gots in pairs):
+        raise ProofError("the file has another number of outputs than PyTorch's")
+    flat = [(want.numpy(), got) for wants, gots in pairs for want, got in zip(wants, gots, strict=True)]
+    if any(want.shape != got.shape for want, got in flat):
+        raise ProofError("an output has another shape than PyTorch's at some batch size")
+    parity = _figures(flat, f"{len(SEEDS)} seeds x batches {', '.join(map(str, BATCHES))}", real_inputs)
+    if not parity.norm_rel <= PARITY_LIMIT:
+        raise ProofError(
+            f"outputs differ from PyTorch's by {parity.norm_rel:.1e} of their scale (allowed {PARITY_LIMIT:g})"
+        )
+    return parity
+
+
+def _figures(pairs: Sequence[tuple[Any, Any]], inputs: str, real: Tensor | None) -> Parity:
+    exact = [(want.astype(np.float64), got.astype(np.float64)) for want, got in pairs]
+    with np.errstate(invalid="ignore"):
+        differences = [want - got for want, got in exact]
+    # Unlike Python's, numpy's maximum never hides a NaN.
+    largest = np.array([np.abs(difference).max() for difference in differences])
+    scales = np.array([max(np.abs(want).max(), 1e-30) for want, _ in exact])
+    norm_rel = float((largest / scales).max())
+    signal = sum(float(np.square(want).sum()) for want, _ in exact)
+    noise = sum(float(np.square(difference).sum()) for difference in differences)
+    tops = np.concatenate([(want.argmax(-1) == got.argmax(-1)).ravel() for want, got in exact])
+    return Parity(
+        max_abs=float(largest.max()),
+        norm_rel=norm_rel if np.isfinite(norm_rel) else float("inf"),
+        # 300 dB stands for outputs that are equal to the last bit.
+        sqnr_db=min(300.0, float(10 * np.log10(signal / noise))) if noise > 0 else 300.0,
+        top1_agreement=float(tops.mean()),
+        inputs=inputs + (f", {len(real)} real samples" if real is not None else ""),
+    )
+
+
+def _session(file: Path) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
