@@ -56,6 +56,7 @@ def _checkpoint(console: Console, model: str, part: str, device: str, options: d
 def _onnx(console: Console, path: Path, part: str, device: str, options: dict[str, Any]) -> tuple[Accuracy, str]:
     from compressor.cli.loading import image_shape, warn_split
     from compressor.data import load_data
+    from compressor.data.classes import in_order_of
     from compressor.data.normalization import Normalization
     from compressor.errors import UsageError
     from compressor.evaluating import onnx_accuracy, onnx_facts
@@ -72,7 +73,7 @@ def _onnx(console: Console, path: Path, part: str, device: str, options: dict[st
     own = facts.data == ref
     choice: dict[str, Any] = {"val_fraction": facts.val_fraction, "split_seed": facts.split_seed} if own else {}
     choice |= {key: options[key] for key in ("val_fraction", "split_seed", "max_train") if options[key] is not None}
-    data = load_data(ref, image_shape(shape), **choice)
+    data = in_order_of(load_data(ref, image_shape(shape), **choice), facts.classes)
     if own:
         warn_split(console, facts.split_seed, data)
     asked = options["normalize"]

@@ -39,6 +39,7 @@ def load_network(model: str | None, options: dict[str, Any], *, seed: int = 0) -
 def load_samples(console: Console, network: Network, options: dict[str, Any]) -> tuple[Network, DataSet]:
     """The data set, and the network with the normalisation that its inputs get."""
     from compressor.data import load_data
+    from compressor.data.classes import in_order_of
 
     known, asked = network.metadata.data, options["data"]
     if asked is None and known is None:
@@ -51,6 +52,7 @@ def load_samples(console: Console, network: Network, options: dict[str, Any]) ->
     }
     choice |= {key: options[key] for key in choice if options.get(key) is not None}
     data = load_data(asked or (known.ref if known else ""), image_shape(network.metadata.input_shape), **choice)
+    data = in_order_of(data, network.metadata.classes)
     if own is not None:
         warn_split(console, own.split_seed, data)
     return _normalised(console, network, data), data

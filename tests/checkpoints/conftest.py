@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from compressor.checkpoints import DataChoice, Network, fresh
+from compressor.checkpoints import DataChoice, Network, fresh, save
 from compressor.data.normalization import Normalization
 from compressor.shrinking import shrink
 
@@ -44,6 +44,19 @@ def described():
 def network(described):
     """A copy that a test may change."""
     return deepcopy(described)
+
+
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory, described):
+    path = tmp_path_factory.mktemp("whole") / "m.pt"
+    save(described, path)
+    return torch.load(path, weights_only=True)
+
+
+@pytest.fixture
+def content(whole):
+    """What torch reads from a whole checkpoint, to be damaged."""
+    return {**whole, "header": deepcopy(whole["header"]), "state": dict(whole["state"])}
 
 
 @pytest.fixture(scope="session")

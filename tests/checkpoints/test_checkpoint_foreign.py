@@ -183,5 +183,5 @@ def test_options_say_what_a_foreign_file_does_not_know(tmp_path, model):
 
 def test_network_without_an_input_shape_asks_for_one(tmp_path):
     (tmp_path / "nets.py").write_text("from torch import nn\ndef plain():\n    return nn.Linear(2, 2)\n")
-    with pytest.raises(UsageError, match="plain does not say its input shape; pass --input-shape, e.g. 3x224x224"):
+    with pytest.raises(UsageError, match=r"plain does not say its input shape; pass --input-shape, e.g. 3x224x224"):
         fresh(f"{tmp_path / 'nets.py'}:plain")

@@ -1,14 +1,12 @@
 from __future__ import annotations
 
 import json
-from copy import deepcopy
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from compressor import load, save
-from compressor.checkpoints.structure import Edit
+from compressor import load
 from compressor.errors import CheckpointError, CompressorError, UnknownName, UsageError
 
 MISSING = object()
@@ -24,25 +22,6 @@ TAKES = {
     "data": [None],
     "history": [[]],
 }
-CONV1 = {
-    "edit": "resize",
-    "module": "conv1",
-    "sizes": {"groups": 1, "in_channels": 1, "out_channels": 20},
-    "tensors": {"weight": [20, 1, 5, 5], "bias": [20]},
-}
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory, described):
-    path = tmp_path_factory.mktemp("whole") / "m.pt"
-    save(described, path)
-    return torch.load(path, weights_only=True)
-
-
-@pytest.fixture
-def content(whole):
-    """What torch reads from a whole checkpoint, to be damaged."""
-    return {**whole, "header": deepcopy(whole["header"]), "state": dict(whole["state"])}
 
 
 def changed(content, tmp_path, place, value):
@@ -143,103 +122,6 @@ def test_safetensors_header_is_read_as_strictly(tmp_path, content, field, value)
     refused(tmp_path / "m.safetensors", f"its header is damaged: {field} may not be")
 
 
-def test_edit_that_states_the_sizes_there_are_is_accepted(tmp_path, content):
-    assert load(changed(content, tmp_path, ("header", "edits"), [CONV1])).model.conv1.out_channels == 20
-
-
-FORBIDDEN = [
-    "forward",
-    "__class__",
-    "weight",
-    "_forward_hooks",
-    "__dict__",
-    "training",
-    "requires_grad_",
-    "kernel_size",
-]
-
-
-@pytest.mark.parametrize("attribute", FORBIDDEN)
-def test_edit_may_set_nothing_but_sizes(tmp_path, content, attribute):
-    edit = {**CONV1, "sizes": {**CONV1["sizes"], attribute: 1}}
-    refused(changed(content, tmp_path, ("header", "edits"), [edit]), f"an edit may not set {attribute}$")
-
-
-@pytest.mark.parametrize("attribute", [*FORBIDDEN[:2], "stride", "in_features"])
-def test_edit_may_replace_no_tensor_that_the_module_has_not(tmp_path, content, attribute):
-    edit = {**CONV1, "tensors": {**CONV1["tensors"], attribute: [1]}}
-    refused(
-        changed(content, tmp_path, ("header", "edits"), [edit]), "its edit of 'conv1' does not fit the architecture"
-    )
-
-
-@pytest.mark.parametrize("attribute", ["num_features", "in_features", "normalized_shape"])
-def test_edit_may_set_no_size_that_the_module_has_not(tmp_path, content, attribute):
-    edit = {**CONV1, "sizes": {**CONV1["sizes"], attribute: 1}}
-    refused(
-        changed(content, tmp_path, ("header", "edits"), [edit]), "its edit of 'conv1' does not fit the architecture"
-    )
-
-
-@pytest.mark.parametrize("module", ["conv9", "", "conv1.weight", "__class__"])
-def test_edit_of_an_unknown_module_is_refused(tmp_path, content, module):
-    path = changed(content, tmp_path, ("header", "edits"), [{**CONV1, "module": module}])
-    refused(path, f"does not fit lenet5: its edit of '{module}' does not fit the architecture")
-
-
-def test_unknown_kind_of_edit_is_refused(tmp_path, content):
-    path = changed(content, tmp_path, ("header", "edits"), [{**CONV1, "edit": "replace"}])
-    refused(path, "unknown edit 'replace'")
-
-
-@pytest.mark.parametrize("size", [10, 0, -1, 7.5, "20", None, [20], 10**30, True, float("nan")], ids=str)
-def test_size_that_does_not_fit_the_tensors_is_refused(tmp_path, content, size):
-    edit = {**CONV1, "sizes": {**CONV1["sizes"], "out_channels": size}}
-    refused(
-        changed(content, tmp_path, ("header", "edits"), [edit]),
-        "out_channels may not be|contradicts itself: sizes and tensors differ|does not fit the architecture",
-    )
-
-
-@pytest.mark.parametrize("groups", [2, 7, 20])
-def test_groups_that_contradict_the_weight_are_refused(tmp_path, content, groups):
-    edit = {**CONV1, "sizes": {**CONV1["sizes"], "groups": groups}}
-    refused(changed(content, tmp_path, ("header", "edits"), [edit]), "contradicts itself: sizes and tensors differ")
-
-
-@pytest.mark.parametrize("rows", [0, -1, 10, 2**40, 2**62, 2**80, 1.5, "20", float("inf")], ids=str)
-def test_shape_that_no_tensor_has_is_refused(tmp_path, content, rows):
-    edit = {**CONV1, "tensors": {"weight": [rows, 1, 5, 5], "bias": [20]}}
-    refused(
-        changed(content, tmp_path, ("header", "edits"), [edit]),
-        "weight may not be|contradicts itself|its edit asks for a tensor of",
-    )
-
-
-def test_consistent_edit_that_the_tensors_do_not_fit_lists_them(tmp_path, content):
-    sizes = {**CONV1["sizes"], "out_channels": 10}
-    edit = {**CONV1, "sizes": sizes, "tensors": {"weight": [10, 1, 5, 5], "bias": [10]}}
-    refused(
-        changed(content, tmp_path, ("header", "edits"), [edit]),
-        r"wrong shape \(2\): conv1\.bias is 20 instead of 10, conv1\.weight is 20x1x5x5 instead of 10x1x5x5$",
-    )
-
-
-@pytest.mark.parametrize("part", ["edit", "module", "sizes", "tensors"])
-@pytest.mark.parametrize("value", [MISSING, None, 5, "abc", [], [1], {1: 2}], ids=str)
-def test_damaged_edit_is_refused(tmp_path, content, part, value):
-    content["state"] = {}  # not read: the edits come first
-    edit = {key: entry for key, entry in {**CONV1, part: value}.items() if entry is not MISSING}
-    refused(
-        changed(content, tmp_path, ("header", "edits"), [edit]), "its header is damaged|does not fit the architecture"
-    )
-
-
-def test_edit_reads_back_as_the_same():
-    edit = Edit("norm", {"normalized_shape": (3, 4)}, {"weight": (3, 4), "num_batches_tracked": ()})
-    assert Edit.from_plain(edit.to_plain()) == edit
-
-
 def test_unknown_architecture_in_a_header_suggests_the_nearest(tmp_path, content):
     refused(
         changed(content, tmp_path, ("header", "architecture", "ref"), "lenet"), "Did you mean 'lenet5'", UnknownName
@@ -249,7 +131,7 @@ def test_unknown_architecture_in_a_header_suggests_the_nearest(tmp_path, content
 @pytest.mark.parametrize("args", [{"depth": 3}, {"num_classes": "x"}, {"num_classes": -1}, {"num_classes": 10**15}])
 def test_arguments_in_a_header_that_do_not_fit_are_refused(tmp_path, content, args):
     path = changed(content, tmp_path, ("header", "architecture", "args"), args)
-    with pytest.raises(CompressorError, match="does not fit lenet5|lenet5 failed with"):
+    with pytest.raises(CompressorError, match=r"does not fit lenet5|lenet5 failed with"):
         load(path)
 
 
