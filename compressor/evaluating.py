@@ -11,24 +11,23 @@ import onnxruntime
 import torch
 from torch import Tensor
 
+from compressor.checkpoints import DataChoice
 from compressor.data.normalization import Normalization
 from compressor.data.samples import Samples
 from compressor.errors import CheckpointError, first_line
 from compressor.training.evaluation import Accuracy, accuracy
 
-ENTRIES = ("input_shape", "normalization", "classes", "data", "split_seed", "val_fraction")
+ENTRIES = ("input_shape", "normalization", "classes", "data")
 
 
 @dataclass(frozen=True)
 class OnnxFacts:
-    """What an ONNX file of ours knows; None, or the default split, for what it does not."""
+    """What an ONNX file of ours knows; None for what it does not."""
 
     input_shape: tuple[int, ...] | None
     normalization: Normalization | None
     classes: tuple[str, ...] | None
-    data: str | None
-    split_seed: int
-    val_fraction: float
+    data: DataChoice | None
 
 
 def onnx_facts(path: Path) -> OnnxFacts:
@@ -39,9 +38,7 @@ def onnx_facts(path: Path) -> OnnxFacts:
     known = session.get_modelmeta().custom_metadata_map
     try:
         entries: dict[str, Any] = {
-            key.removeprefix("compressor."): json.loads(value)
-            for key, value in known.items()
-            if key.removeprefix("compressor.") in ENTRIES
+            entry: json.loads(known[f"compressor.{entry}"]) for entry in ENTRIES if f"compressor.{entry}" in known
         }
         normalization = entries.get("normalization")
         shape = entries.get("input_shape") or session.get_inputs()[0].shape[1:]
@@ -49,9 +46,7 @@ def onnx_facts(path: Path) -> OnnxFacts:
             input_shape=tuple(shape) if all(isinstance(size, int) for size in shape) else None,
             normalization=Normalization.from_plain(normalization) if normalization else None,
             classes=tuple(entries["classes"]) if entries.get("classes") else None,
-            data=entries.get("data"),
-            split_seed=int(entries.get("split_seed", 0)),
-            val_fraction=float(entries.get("val_fraction", 0.1)),
+            data=DataChoice.from_plain(entries.get("data")),
         )
     except (ValueError, TypeError) as error:
         raise CheckpointError(f"{path} has damaged metadata: {error}") from error

@@ -102,9 +102,7 @@ def describe(known: Metadata) -> dict[str, str]:
         "input_shape": list(known.input_shape),
         "normalization": known.normalization.to_plain() if known.normalization else None,
         "classes": list(known.classes) if known.classes else None,
-        "data": known.data.ref if known.data else None,
-        "split_seed": known.data.split_seed if known.data else None,
-        "val_fraction": known.data.val_fraction if known.data else None,
+        "data": vars(known.data) if known.data else None,
     }
     return {f"compressor.{key}": json.dumps(value) for key, value in entries.items() if value is not None}
 

@@ -29,7 +29,17 @@ class DataChoice:
     ref: str
     split_seed: int = 0
     val_fraction: float = 0.1
-    max_train: int | None = None
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any] | None) -> DataChoice | None:
+        """Read what ``vars`` gave, or None; ValueError for anything else."""
+        if plain is None:
+            return None
+        return cls(
+            ref=field(plain, "ref", str),
+            split_seed=field(plain, "split_seed", int),
+            val_fraction=field(plain, "val_fraction", float, int),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +97,7 @@ def from_plain(header: Mapping[str, Any]) -> tuple[Metadata, tuple[Edit, ...]]:
             input_shape=_input_shape(header),
             normalization=None if normalization is None else Normalization.from_plain(normalization),
             classes=None if field(header, "classes", list, NoneType) is None else texts(header, "classes"),
-            data=_data(field(header, "data", Mapping, NoneType)),
+            data=DataChoice.from_plain(field(header, "data", Mapping, NoneType)),
             history=tuple(named({"history": stage}, "history") for stage in field(header, "history", list)),
         )
         return metadata, tuple(Edit.from_plain(edit) for edit in field(header, "edits", list))
@@ -100,14 +110,3 @@ def _input_shape(header: Mapping[str, Any]) -> tuple[int, ...]:
     if not shape:
         raise ValueError("input_shape may not be empty")
     return shape
-
-
-def _data(plain: Mapping[str, Any] | None) -> DataChoice | None:
-    if plain is None:
-        return None
-    return DataChoice(
-        ref=field(plain, "ref", str),
-        split_seed=field(plain, "split_seed", int),
-        val_fraction=field(plain, "val_fraction", float, int),
-        max_train=field(plain, "max_train", int, NoneType),
-    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 from typing import Any
@@ -65,4 +66,6 @@ def compress() -> None:
 
 def main() -> None:
     """Entry point of the console script."""
+    # Waiting threads that spin make training several times slower when other work shares the processors.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     compress.main(prog_name="compress", args=sys.argv[1:])

@@ -54,9 +54,7 @@ def _checkpoint(console: Console, model: str, part: str, device: str, options: d
 
 
 def _onnx(console: Console, path: Path, part: str, device: str, options: dict[str, Any]) -> tuple[Accuracy, str]:
-    from compressor.cli.loading import image_shape, warn_split
-    from compressor.data import load_data
-    from compressor.data.classes import in_order_of
+    from compressor.cli.loading import read_samples
     from compressor.data.normalization import Normalization
     from compressor.errors import UsageError
     from compressor.evaluating import onnx_accuracy, onnx_facts
@@ -67,17 +65,9 @@ def _onnx(console: Console, path: Path, part: str, device: str, options: dict[st
     if given:
         raise UsageError(f"{', '.join(given)} is for checkpoints; {path} is an .onnx file, which needs no architecture")
     facts = onnx_facts(path)
-    ref, shape = options["data"] or facts.data, options["input_shape"] or facts.input_shape
-    if ref is None:
-        raise UsageError(f"{path} does not know its data; pass --data, for example --data folder:photos")
-    own = facts.data == ref
-    choice: dict[str, Any] = {"val_fraction": facts.val_fraction, "split_seed": facts.split_seed} if own else {}
-    choice |= {key: options[key] for key in ("val_fraction", "split_seed", "max_train") if options[key] is not None}
-    data = in_order_of(load_data(ref, image_shape(shape), **choice), facts.classes)
-    if own:
-        warn_split(console, facts.split_seed, data)
+    data = read_samples(console, facts.data, options["input_shape"] or facts.input_shape, facts.classes, options)
     asked = options["normalize"]
     normalization = Normalization.parse(asked) if asked else facts.normalization or data.normalization
     if normalization is None:
         console.warn(f"{path} does not know its normalisation, so inputs stay in [0, 1]; pass --normalize")
-    return onnx_accuracy(path, getattr(data, part), normalization), ref
+    return onnx_accuracy(path, getattr(data, part), normalization), data.ref

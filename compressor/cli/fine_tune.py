@@ -19,6 +19,8 @@ from compressor.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from compressor.training.fine_tuning import FineTuned
 
 
@@ -60,7 +62,7 @@ def fine_tune(console: Console, model: str | None, **options: Any) -> None:
     for file, endings in ((out, SUFFIXES), (out.with_suffix(".jsonl"), (".jsonl",))):
         check_out(file, endings, overwrite=options["overwrite"])
     network, data = load_samples(console, load_network(model, options, seed=recipe.seed), options)
-    teacher = load_network(options["teacher"], _plain_options(options)).model if options["teacher"] else None
+    teacher = _teacher(options)
     with metrics_file(out.with_suffix(".jsonl")) as write, console.progress("fine-tune") as progress:
         tuned = work(
             network, data, recipe, penalties,
@@ -83,9 +85,18 @@ def _default_out(model: str | None, arch: str | None, *, sparse: bool) -> Path:
     return Path(f"{stem}-{'sparse' if sparse else 'tuned'}.pt")
 
 
-def _plain_options(options: dict[str, Any]) -> dict[str, Any]:
-    """Model options for a second checkpoint, which describes itself or shares the architecture."""
-    return {**options, "classes": None}
+def _teacher(options: dict[str, Any]) -> nn.Module | None:
+    """The teacher describes itself, or shares the architecture of MODEL."""
+    from compressor.checkpoints import load
+    from compressor.cli.loading import load_network
+    from compressor.errors import UsageError
+
+    if options["teacher"] is None:
+        return None
+    try:
+        return load(options["teacher"], trust_arch=options["trust_arch"]).model
+    except UsageError:
+        return load_network(options["teacher"], {**options, "classes": None}).model
 
 
 def _document(tuned: FineTuned, out: Path) -> dict[str, Any]:

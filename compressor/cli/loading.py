@@ -12,7 +12,7 @@ from compressor.cli.options import parse_arch_args
 from compressor.errors import DataError, UsageError
 
 if TYPE_CHECKING:
-    from compressor.checkpoints import Network
+    from compressor.checkpoints import DataChoice, Network
     from compressor.data.samples import DataSet
 
 MODEL_OPTIONS = ("arch", "arch_args", "trust_arch", "normalize", "input_shape", "classes")
@@ -38,33 +38,35 @@ def load_network(model: str | None, options: dict[str, Any], *, seed: int = 0) -
 
 def load_samples(console: Console, network: Network, options: dict[str, Any]) -> tuple[Network, DataSet]:
     """The data set, and the network with the normalisation that its inputs get."""
-    from compressor.data import load_data
-    from compressor.data.classes import in_order_of
-
-    known, asked = network.metadata.data, options["data"]
-    if asked is None and known is None:
-        raise UsageError("this checkpoint does not know its data; pass --data, for example --data folder:photos")
-    own = known if known is not None and asked in {None, known.ref} else None
-    choice: dict[str, Any] = {
-        "val_fraction": own.val_fraction if own else 0.1,
-        "split_seed": own.split_seed if own else 0,
-        "max_train": own.max_train if own else None,
-    }
-    choice |= {key: options[key] for key in choice if options.get(key) is not None}
-    data = load_data(asked or (known.ref if known else ""), image_shape(network.metadata.input_shape), **choice)
-    data = in_order_of(data, network.metadata.classes)
-    if own is not None:
-        warn_split(console, own.split_seed, data)
+    known = network.metadata
+    data = read_samples(console, known.data, known.input_shape, known.classes, options)
     return _normalised(console, network, data), data
 
 
-def warn_split(console: Console, trained_with: int, data: DataSet) -> None:
-    """Say so when the test part of ``data`` is not the one that the network has never seen."""
-    if data.split_seed != trained_with:
-        console.warn(f"the network was trained with --split-seed {trained_with}, so it may have seen test samples")
+def read_samples(
+    console: Console,
+    known: DataChoice | None,
+    shape: Sequence[int] | None,
+    classes: Sequence[str] | None,
+    options: dict[str, Any],
+) -> DataSet:
+    """The data that the options name, else those that the network knows, split as they were for its training."""
+    from compressor.data import load_data
+    from compressor.data.classes import in_order_of
+
+    ref = options["data"] or (known.ref if known is not None else None)
+    if ref is None:
+        raise UsageError("this network does not know its data; pass --data, for example --data folder:photos")
+    own = known if known is not None and known.ref == ref else None
+    choice: dict[str, Any] = {"val_fraction": own.val_fraction, "split_seed": own.split_seed} if own else {}
+    choice |= {key: options[key] for key in ("val_fraction", "split_seed", "max_train") if options[key] is not None}
+    data = in_order_of(load_data(ref, _image_shape(shape), **choice), classes)
+    if own is not None and data.split_seed != own.split_seed:
+        console.warn(f"the network was trained with --split-seed {own.split_seed}, so it may have seen test samples")
+    return data
 
 
-def image_shape(shape: Sequence[int] | None) -> tuple[int, int, int] | None:
+def _image_shape(shape: Sequence[int] | None) -> tuple[int, int, int] | None:
     """``shape`` as channels, height and width; `DataError` when the network takes something else."""
     if shape is None:
         return None

@@ -16,7 +16,7 @@ def stage_sheet(run: Document) -> Sheet:
         Column("Stage", numeric=False),
         Column("Accuracy"),
         Column("MACs", spare=5),
-        Column("kept", spare=1),
+        Column("MACs kept", spare=1),
         Column("Params", spare=4),
         Column("Size", spare=2),
         Column("p50", spare=3),

@@ -35,7 +35,7 @@ def described():
     metadata = replace(
         plain.metadata,
         normalization=Normalization((0.1307,), (0.3081,)),
-        data=DataChoice(ref="mnist:somewhere", split_seed=3, val_fraction=0.2, max_train=100),
+        data=DataChoice(ref="mnist:somewhere", split_seed=3, val_fraction=0.2),
     )
     return replace(plain, metadata=metadata.with_stage("fine-tune", epochs=2, lr=0.1, note="ü", nested={"a": [1, 2]}))
 
