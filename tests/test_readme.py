@@ -63,7 +63,6 @@ def test_a_command_that_does_not_exist_would_be_found():
         test_every_command_in_the_documents_can_be_typed(words)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("code", list(snippets()))
 def test_every_marked_example_runs(code, environment, tmp_path):
     script = tmp_path / "example.py"
