@@ -40,6 +40,15 @@ class LazyGroup(click.Group):
         command: click.Command = getattr(import_module(module), attribute)
         return command
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; wrong usage of it is one line, like every other error."""
+        try:
+            return super().invoke(ctx)
+        except click.UsageError as error:
+            from compressor.cli.command import Failure
+
+            raise Failure(" ".join(error.format_message().split()), error.exit_code) from error
+
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         """Suggest the nearest command when there is none of that name."""
         from compressor.errors import UnknownName

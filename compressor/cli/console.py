@@ -34,7 +34,9 @@ class Console:
             print(json.dumps(document, indent=2, ensure_ascii=False))
             return
         for renderable in renderables:
-            self._out.print(renderable, soft_wrap=isinstance(renderable, str), markup=False)
+            # A terminal breaks lines between words; a file keeps them whole.
+            whole = isinstance(renderable, str) and not self._out.is_terminal
+            self._out.print(renderable, soft_wrap=whole, markup=False)
 
     def note(self, text: str) -> None:
         """A line of progress."""
