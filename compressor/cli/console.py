@@ -41,11 +41,11 @@ class Console:
     def note(self, text: str) -> None:
         """A line of progress."""
         if not self._quiet:
-            self._err.print(escape(text), style="dim", soft_wrap=True)
+            self._err.print(escape(text), style="dim", soft_wrap=not self._err.is_terminal)
 
     def warn(self, text: str) -> None:
         """A line that the user should read; ``--quiet`` does not hide it."""
-        self._err.print(f"[yellow]Warning:[/] {escape(text)}", soft_wrap=True)
+        self._err.print(f"[yellow]Warning:[/] {escape(text)}", soft_wrap=not self._err.is_terminal)
 
     @contextlib.contextmanager
     def progress(self, title: str) -> Iterator[Update]:

@@ -73,5 +73,5 @@ def _randomise(model: nn.Module, generator: torch.Generator) -> None:
         for name, tensor in tensors.items():
             if name == "bias" or (isinstance(module, NORMS) and tensor.is_floating_point()):
                 values = torch.rand(tensor.shape, generator=generator, dtype=torch.float64)
-                # Means of both signs; the others near one: variances are valid, signals neither die nor explode.
-                tensor.data.copy_(2 * values - 1 if name == "running_mean" else values + 0.5)
+                # Positive and near one, so that variances are valid and signals neither die nor explode.
+                tensor.data.copy_(values + 0.5)

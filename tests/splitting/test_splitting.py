@@ -15,7 +15,9 @@ from compressor.groups import is_zero
 from compressor.groups.channels import vanishing_tensors
 from compressor.penalties import PENALTIES, penalty
 from compressor.shrinking import shrink
-from compressor.splitting import Splitting
+from compressor.splitting import Alignment, Splitting
+from compressor.splitting.budget import Budget
+from compressor.splitting.saliency import saliency
 
 IMAGE = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 STEPS = 7
@@ -308,6 +310,21 @@ def test_the_shrunk_network_costs_what_the_projection_says(kind, align):
 def test_kept_counts_are_aligned():
     _, splitting = trained(align="3", target_macs=0.7)
     assert set(splitting.project().kept.values()) <= {3, 6, 8}
+
+
+def test_channels_are_ranked_by_saliency_per_root_of_the_cost_they_save():
+    with torch.random.fork_rng():
+        # With these weights every other power of the cost keeps other counts.
+        torch.manual_seed(1)
+        model = nn.Sequential(nn.Linear(5, 16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 40))
+    splitting = Splitting(model, torch.zeros(2, 5), total_steps=1, target_macs=0.5, align="1")
+    # A unit of the first layer saves 5 + 16 products, one of the second 16 + 40.
+    saved = [21 / 976, 56 / 976]
+    scores = [saliency(model, group) / share**0.5 for group, share in zip(splitting.groups, saved, strict=True)]
+    splitting.project()
+    assert list(splitting.kept) == Budget(splitting.macs, Alignment(1)).allocate(scores, 0.5)
+    for group, score, kept in zip(splitting.groups, scores, splitting.kept, strict=True):
+        assert set((~is_zero(model, group)).nonzero().flatten().tolist()) == set(score.topk(kept).indices.tolist())
 
 
 @pytest.mark.parametrize("steps", [7, 11, 20])

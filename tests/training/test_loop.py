@@ -251,8 +251,9 @@ def test_a_diverged_epoch_does_not_spoil_the_selection():
     model = Explosive({9})
     splitting = Splitting(model, IMAGE, total_steps=16, target_macs=0.5)
     run(model, splitting=splitting)
-    assert splitting.gap() < 0.2
     assert splitting.project().met
+    # Thresholds of NaN would have pulled every channel to zero.
+    assert (model.inner[1].weight.abs() > 0.5).sum() == 4
 
 
 def test_fewer_divergences_than_retries_are_survived():
