@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from compressor.alignment import Alignment
 from compressor.checkpoints import Network
 from compressor.costs import CostModel, cost_model, count_macs, count_parameters
 from compressor.groups import find_groups, is_zero
-from compressor.splitting.alignment import Alignment
 from compressor.splitting.budget import Budget
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from compressor.alignment import Alignment
 from compressor.errors import ProofError
 from compressor.groups import ChannelGroup, DependencyGraph, find_groups, is_zero
 from compressor.proofs import FLOAT32_LIMIT, FLOAT64_LIMIT, output_difference
@@ -54,12 +55,15 @@ class Removal:
         }
 
 
-def shrink(model: nn.Module, example_input: Tensor, *, real_inputs: Tensor | None = None) -> nn.Module:
+def shrink(
+    model: nn.Module, example_input: Tensor, *, real_inputs: Tensor | None = None, align: str = "auto"
+) -> nn.Module:
     """A physically smaller copy of ``model`` without its zero channels; `ProofError` when outputs differ.
 
-    ``example_input`` is (batch >= 2, *input_shape); ``real_inputs`` are compared too when given.
+    ``example_input`` is (batch >= 2, *input_shape); ``real_inputs`` are compared too when given. Widths stay
+    aligned as in `Splitting`: a few zero channels are kept where they fill up a step; ``align="1"`` removes all.
     """
-    return remove_zero_channels(model, example_input, real_inputs=real_inputs).model
+    return remove_zero_channels(model, example_input, real_inputs=real_inputs, align=align).model
 
 
 def remove_zero_channels(
@@ -67,11 +71,13 @@ def remove_zero_channels(
     example_input: Tensor,
     *,
     real_inputs: Tensor | None = None,
+    align: str = "auto",
     groups: Sequence[ChannelGroup] | None = None,
 ) -> Removal:
-    """Like `shrink`, with the figures. A group whose channels are all zero keeps one."""
+    """Like `shrink`, with the figures; ``groups`` saves finding them again. A wholly zero group keeps one step."""
+    alignment = Alignment.parse(align)
     found = [group for group in groups or find_groups(model, example_input) if group.prunable]
-    removable = {group.name: _zero_channels(model, group) for group in found}
+    removable = {group.name: _removable(model, group, alignment) for group in found}
     graph = DependencyGraph(model, example_input)
     graph.remove(removable)
     samples = [*_random_inputs(example_input), *([real_inputs] if real_inputs is not None else [])]
@@ -92,9 +98,11 @@ def remove_zero_channels(
     )
 
 
-def _zero_channels(model: nn.Module, group: ChannelGroup) -> list[int]:
+def _removable(model: nn.Module, group: ChannelGroup, alignment: Alignment) -> list[int]:
+    """The zero channels of a group but for those that fill up its last step."""
     zeros: list[int] = is_zero(model, group).nonzero().flatten().tolist()
-    return zeros[1:] if len(zeros) == group.channels else zeros
+    kept = alignment.up(group.channels - len(zeros), group.channels)
+    return zeros[kept - (group.channels - len(zeros)) :]
 
 
 def _random_inputs(example: Tensor) -> list[Tensor]:

@@ -18,7 +18,7 @@ FLOORS = (
     {"sources"},
     {"checkpoints"},
     {"groups"},
-    {"costs", "parity"},
+    {"alignment", "costs", "parity"},
     {"benchmarking", "export", "shrinking", "splitting"},
     {"inspecting", "training"},
     {"evaluating"},

@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import nn
 
+from compressor.alignment import Alignment
 from compressor.checkpoints import Metadata, Network
 from compressor.costs import count_macs, count_parameters
 from compressor.groups import find_groups, zero
 from compressor.inspecting import inspect_network
 from compressor.sources import Architecture
-from compressor.splitting.alignment import Alignment
 
 AUTO = Alignment.parse("auto")
 

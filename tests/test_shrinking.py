@@ -38,16 +38,19 @@ def prunable(net):
 
 
 def test_the_small_network_has_the_same_outputs(model):
-    assert output_difference(copy.deepcopy(model).double(), shrink(model, IMAGE).double(), IMAGE.double()) <= 1e-9
+    assert (
+        output_difference(copy.deepcopy(model).double(), shrink(model, IMAGE, align="1").double(), IMAGE.double())
+        <= 1e-9
+    )
 
 
 def test_the_small_network_is_physically_smaller(model):
-    small = shrink(model, IMAGE)
+    small = shrink(model, IMAGE, align="1")
     assert [tuple(small[place].weight.shape) for place in (0, 1, 3, 7)] == [(6, 3, 3, 3), (6,), (5, 6, 3, 3), (4, 5)]
 
 
 def test_the_figures_say_what_went(model):
-    removal = remove_zero_channels(model, IMAGE)
+    removal = remove_zero_channels(model, IMAGE, align="1")
     assert removal.channels == {"0": (8, 6), "3": (6, 5)}
     assert (removal.removed, removal.total) == (3, 14)
     assert removal.inputs == "3 random batches"
@@ -56,7 +59,7 @@ def test_the_figures_say_what_went(model):
 
 def test_a_zero_network_is_shrunk_whatever_its_mode(model):
     model.train()
-    small = shrink(model, IMAGE)
+    small = shrink(model, IMAGE, align="1")
     model.eval()
     assert output_difference(model, small, IMAGE) <= 1e-5
 
@@ -64,19 +67,19 @@ def test_a_zero_network_is_shrunk_whatever_its_mode(model):
 def test_training_mode_moves_no_statistics(model):
     model.train()
     before = copy.deepcopy(model.state_dict())
-    shrink(model, IMAGE)
+    shrink(model, IMAGE, align="1")
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 
 def test_the_model_itself_is_untouched(model):
     before, modes = copy.deepcopy(model.state_dict()), [module.training for module in model.modules()]
-    shrink(model, IMAGE)
+    shrink(model, IMAGE, align="1")
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     assert [module.training for module in model.modules()] == modes
 
 
 def test_the_small_network_shares_no_memory_with_the_model(model):
-    small = shrink(model, IMAGE)
+    small = shrink(model, IMAGE, align="1")
     with torch.no_grad():
         small[7].bias.fill_(5.0)
     assert not (model[7].bias == 5.0).any()
@@ -84,43 +87,43 @@ def test_the_small_network_shares_no_memory_with_the_model(model):
 
 def test_frozen_layers_stay_frozen(model):
     model[7].requires_grad_(False)
-    small = shrink(model, IMAGE)
+    small = shrink(model, IMAGE, align="1")
     assert {name for name, p in small.named_parameters() if not p.requires_grad} == {"7.weight", "7.bias"}
 
 
 def test_the_small_network_can_be_trained_on(model):
-    small = shrink(model, IMAGE).train()
+    small = shrink(model, IMAGE, align="1").train()
     small(IMAGE).sum().backward()
     assert all(parameter.grad is not None for parameter in small.parameters())
 
 
 def test_a_group_that_is_entirely_zero_keeps_one_channel(model):
     zero(model, prunable(model)[0], torch.arange(8))
-    removal = remove_zero_channels(model, IMAGE)
+    removal = remove_zero_channels(model, IMAGE, align="1")
     assert removal.channels["0"] == (8, 1)
     assert removal.float64 <= 1e-9
 
 
 def test_nothing_zero_means_nothing_removed():
     net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 4, 3))
-    removal = remove_zero_channels(net, IMAGE)
+    removal = remove_zero_channels(net, IMAGE, align="1")
     assert (removal.removed, removal.float64, removal.float32) == (0, 0.0, 0.0)
 
 
 def test_a_channel_that_is_only_nearly_zero_stays(model):
     with torch.no_grad():
         model[0].weight[1, 0, 0, 0] = 1e-40
-    assert remove_zero_channels(model, IMAGE).channels["0"] == (8, 7)
+    assert remove_zero_channels(model, IMAGE, align="1").channels["0"] == (8, 7)
 
 
 def test_shrinking_twice_removes_nothing_more(model):
-    assert remove_zero_channels(shrink(model, IMAGE), IMAGE).removed == 0
+    assert remove_zero_channels(shrink(model, IMAGE, align="1"), IMAGE, align="1").removed == 0
 
 
 def test_excluded_groups_are_left_alone():
     net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Sigmoid(), nn.Conv2d(8, 4, 3))
     zero(net, find_groups(net, IMAGE)[0], torch.arange(4))
-    assert remove_zero_channels(net, IMAGE).channels == {}
+    assert remove_zero_channels(net, IMAGE, align="1").channels == {}
 
 
 def shifted(self, channels):
@@ -135,7 +138,7 @@ def test_removing_a_wrong_channel_is_refused(model, monkeypatch):
     groups = prunable(model)
     monkeypatch.setattr(DependencyGraph, "remove", shifted)
     with pytest.raises(ProofError, match=r"removing channels would change the outputs by .* nothing was written"):
-        remove_zero_channels(model, IMAGE, groups=groups)
+        remove_zero_channels(model, IMAGE, align="1", groups=groups)
 
 
 def test_a_fault_that_only_real_inputs_show_is_found(monkeypatch):
@@ -148,23 +151,36 @@ def test_a_fault_that_only_real_inputs_show_is_found(monkeypatch):
     monkeypatch.setattr(DependencyGraph, "remove", lambda self, channels: original(self, {"0": [3]}))
     # Not probed: the probe would use the broken removal.
     groups = DependencyGraph(net, vector).groups()[:1]
-    assert remove_zero_channels(net, vector, groups=groups).float64 == 0.0
+    assert remove_zero_channels(net, vector, align="1", groups=groups).float64 == 0.0
     with pytest.raises(ProofError, match="would change the outputs"):
-        remove_zero_channels(net, vector, groups=groups, real_inputs=torch.full((1, 3), 1000.0))
+        remove_zero_channels(net, vector, align="1", groups=groups, real_inputs=torch.full((1, 3), 1000.0))
 
 
 def test_real_inputs_are_named_in_the_figures(model):
-    assert remove_zero_channels(model, IMAGE, real_inputs=IMAGE).inputs == "3 random batches and 2 real samples"
+    assert (
+        remove_zero_channels(model, IMAGE, align="1", real_inputs=IMAGE).inputs == "3 random batches and 2 real samples"
+    )
 
 
 def test_outputs_that_are_not_finite_prove_nothing(model):
     with torch.no_grad():
         model[7].bias[0] = float("nan")
     with pytest.raises(ProofError, match="by inf of their scale"):
-        shrink(model, IMAGE)
+        shrink(model, IMAGE, align="1")
 
 
 def test_zeros_survive_shrinking_of_other_groups(model):
     groups = prunable(model)
-    small = remove_zero_channels(model, IMAGE, groups=groups[:1]).model
+    small = remove_zero_channels(model, IMAGE, align="1", groups=groups[:1]).model
     assert is_zero(small, prunable(small)[1]).sum() == 1
+
+
+@pytest.mark.parametrize(
+    ("zeros", "align", "left"),
+    [(3, "auto", 8), (4, "auto", 4), (6, "auto", 4), (8, "auto", 4), (3, "1", 5), (3, "3", 6)],
+)
+def test_zero_channels_that_fill_up_a_step_are_kept(zeros, align, left):
+    net = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU(), torch.nn.Conv2d(8, 2, 3))
+    (group,) = [found for found in find_groups(net, IMAGE) if found.prunable]
+    zero(net, group, torch.arange(zeros))
+    assert remove_zero_channels(net, IMAGE, align=align).channels == {"0": (8, left)}

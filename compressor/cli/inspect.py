@@ -23,9 +23,9 @@ def inspect(console: Console, model: str | None, align: str, **options: Any) -> 
     One row for every channel group: its channels, the MACs it carries, its members (all of them with --json).
     The MACs of a group are what the network would save if all its channels were gone.
     """
+    from compressor.alignment import Alignment
     from compressor.cli.loading import load_network
     from compressor.inspecting import inspect_network
-    from compressor.splitting import Alignment
 
     alignment = Alignment.parse(align)
     network = load_network(model, options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,17 @@ from compressor.cli.options import data_options, model_options, out_option, over
 
 @command("shrink")
 @click.argument("model")
+@click.option("--align", metavar="auto|N", help="Widths are multiples of it.  [default: as in fine-tune, else auto]")
 @data_options
 @model_options
 @out_option("Checkpoint to write, .pt or .safetensors.  [default: MODEL-small.pt]")
 @overwrite_option
-def shrink(console: Console, model: str, **options: Any) -> None:
+def shrink(console: Console, model: str, align: str | None, **options: Any) -> None:
     """Remove zero channels, with proof that no output changes.
 
-    Outputs before and after are compared on random inputs, and on real ones when the data are known: at most
-    1e-9 of their scale in float64 and 1e-5 in float32, else nothing is written.
+    A few zero channels are kept where they fill up an aligned width. Outputs before and after are compared on
+    random inputs, and on real ones when the data are known: at most 1e-9 of their scale in float64 and 1e-5 in
+    float32, else nothing is written.
     """
     from compressor.checkpoints import SUFFIXES, Network, save
     from compressor.cli.loading import load_network, load_samples
@@ -41,7 +44,9 @@ def shrink(console: Console, model: str, **options: Any) -> None:
     network.try_input()
     example = network.example_input()
     with console.progress("shrink"):
-        removal = remove_zero_channels(network.model, example, real_inputs=real)
+        removal = remove_zero_channels(
+            network.model, example, real_inputs=real, align=align or _align_of(network.metadata.history)
+        )
     if removal.removed == 0:
         raise CompressorError(
             f"{model} has no zero channel that can be removed, so nothing was written; "
@@ -59,6 +64,11 @@ def shrink(console: Console, model: str, **options: Any) -> None:
         "parameters": parameters,
     }
     console.result(document, *_tables(document), f"Wrote {out}")
+
+
+def _align_of(history: Sequence[Mapping[str, Any]]) -> str:
+    """The alignment that the zeros were decided with."""
+    return next((str(stage["align"]) for stage in reversed(history) if "align" in stage), "auto")
 
 
 def _tables(document: dict[str, Any]) -> list[Any]:

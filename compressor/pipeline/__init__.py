@@ -123,7 +123,9 @@ class _Stages:
 
     def shrink(self) -> Figures:
         sparse = self._load("sparse.pt")
-        removal = remove_zero_channels(sparse.model, sparse.example_input(), real_inputs=self._real())
+        removal = remove_zero_channels(
+            sparse.model, sparse.example_input(), real_inputs=self._real(), align=self.plan.penalties.align
+        )
         small = Network(removal.model, sparse.metadata.with_stage("shrink", **removal.to_plain()))
         self._save(small, "small.pt")
         return {

@@ -19,12 +19,12 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
+from compressor.alignment import Alignment
 from compressor.costs import cost_model
 from compressor.errors import TargetNotMet, UsageError
-from compressor.groups import ChannelGroup, find_groups, zero
+from compressor.groups import ChannelGroup, find_groups, is_zero, zero
 from compressor.groups.graph import PRODUCERS
 from compressor.penalties import penalty as build_penalty
-from compressor.splitting.alignment import Alignment
 from compressor.splitting.budget import Budget, Target
 from compressor.splitting.elementwise import Elementwise
 from compressor.splitting.grouped import GroupL0
@@ -80,6 +80,7 @@ class Splitting:
         self.macs = cost_model(self.model, example, self.groups, "macs")
         self.parameters = cost_model(self.model, example, self.groups, "params")
         cost = self.macs if target.kind == "macs" else self.parameters
+        self._alignment = align
         self._budget = Budget(cost, align)
         self._budget.check(target)
         self._saved = cost.saved_per_channel() / cost.total()
@@ -157,6 +158,9 @@ class Splitting:
         entries = sum(part.project(beta) for part in self._elementwise)
         for group, part in zip(self.groups, self._grouped, strict=True):
             zero(self.model, group, part.dropped())
+        # The penalties may have emptied further channels; what counts is what `shrink` will keep.
+        alive = [group.channels - int(is_zero(self.model, group).sum()) for group in self.groups]
+        self.kept = [self._alignment.up(n, group.channels) for n, group in zip(alive, self.groups, strict=True)]
         return Projection(
             gap=gap,
             entries_zeroed=entries,

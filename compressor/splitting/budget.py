@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from compressor.alignment import Alignment
 from compressor.costs import CostModel, Kind
 from compressor.errors import TargetNotMet, UsageError
-from compressor.splitting.alignment import Alignment
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,7 @@ def shrunk():
     with torch.no_grad():
         for tensor in (block.conv1.weight, block.bn1.weight, block.bn1.bias):
             tensor[:5] = 0
-    return Network(shrink(dense.model, dense.example_input()), dense.metadata)
+    return Network(shrink(dense.model, dense.example_input(), align="1"), dense.metadata)
 
 
 @pytest.fixture

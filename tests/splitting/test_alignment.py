@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from compressor.alignment import Alignment
 from compressor.errors import UsageError
-from compressor.splitting.alignment import Alignment
 
 AUTO = Alignment.parse("auto")
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from compressor.alignment import Alignment
 from compressor.costs import CostModel
 from compressor.errors import TargetNotMet, UsageError
-from compressor.splitting.alignment import Alignment
 from compressor.splitting.budget import Budget, Target
 
 ONE, TWO = Alignment(1), Alignment(2)

@@ -300,7 +300,7 @@ def test_projection_costs_what_the_gap_says():
 def test_the_shrunk_network_costs_what_the_projection_says(kind, align):
     model, splitting = trained(align=align, **({"target_macs": None} | {f"target_{kind}": 0.6}))
     projection = splitting.project()
-    small = shrink(model, IMAGE)
+    small = shrink(model, IMAGE, align=align)
     assert projection.macs == (count_macs(model, IMAGE), count_macs(small, IMAGE))
     assert projection.parameters == (count_parameters(model), count_parameters(small))
     assert projection.reached <= 0.6
