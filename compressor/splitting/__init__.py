@@ -92,6 +92,8 @@ class Splitting:
         held = {parameter for group in optimizer.param_groups for parameter in group["params"]}
         parts: list[GroupL0 | Elementwise] = [*self._grouped, *self._elementwise]
         penalised = {parameter for part in parts for parameter in part.parameters}
+        if not penalised:
+            raise UsageError("this splitting penalises nothing; give it a penalty, target_macs or target_params")
         if not penalised & held:
             raise UsageError("the optimizer holds none of the model's parameters; attach the one that trains it")
 

@@ -416,3 +416,10 @@ def test_an_unknown_penalty_is_refused_with_the_nearest():
 
 def test_a_bad_alignment_is_refused():
     refused(UsageError, "--align is auto or a number", align="some")
+
+
+def test_a_splitting_without_a_penalty_cannot_be_attached():
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 2, 3))
+    splitting = Splitting(model, IMAGE, total_steps=1)
+    with pytest.raises(UsageError, match="penalises nothing"):
+        splitting.attach(torch.optim.SGD(model.parameters(), lr=0.1))
