@@ -21,8 +21,9 @@ class Alignment:
     multiple: int | None = None
 
     @classmethod
-    def parse(cls, text: str) -> Alignment:
+    def parse(cls, asked: str | int) -> Alignment:
         """``auto`` or a positive number; `UsageError` otherwise."""
+        text = str(asked)
         if text == "auto":
             return cls(None)
         if not text.isdecimal() or int(text) < 1:

@@ -56,12 +56,12 @@ class Removal:
 
 
 def shrink(
-    model: nn.Module, example_input: Tensor, *, real_inputs: Tensor | None = None, align: str = "auto"
+    model: nn.Module, example_input: Tensor, *, real_inputs: Tensor | None = None, align: str | int = "auto"
 ) -> nn.Module:
     """A physically smaller copy of ``model`` without its zero channels; `ProofError` when outputs differ.
 
     ``example_input`` is (batch >= 2, *input_shape); ``real_inputs`` are compared too when given. Widths stay
-    aligned as in `Splitting`: a few zero channels are kept where they fill up a step; ``align="1"`` removes all.
+    aligned as in `Splitting`: a few zero channels are kept where they fill up a step; ``align=1`` removes all.
     """
     return remove_zero_channels(model, example_input, real_inputs=real_inputs, align=align).model
 
@@ -71,7 +71,7 @@ def remove_zero_channels(
     example_input: Tensor,
     *,
     real_inputs: Tensor | None = None,
-    align: str = "auto",
+    align: str | int = "auto",
     groups: Sequence[ChannelGroup] | None = None,
 ) -> Removal:
     """Like `shrink`, with the figures; ``groups`` saves finding them again. A wholly zero group keeps one step."""

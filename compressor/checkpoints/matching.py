@@ -29,11 +29,15 @@ def mismatches(model: nn.Module, state: dict[str, Tensor]) -> list[str]:
 
 
 def fill(model: nn.Module, state: dict[str, Tensor], path: Path, architecture: str) -> None:
-    """Copy ``state`` into ``model``; `CheckpointError` lists every mismatch."""
+    """Copy ``state`` into ``model``; `CheckpointError` lists every mismatch, and every weight that is not finite."""
     found = mismatches(model, state)
     if found:
         raise CheckpointError(f"{path} does not fit {architecture}: {'; '.join(found)}")
     model.load_state_dict(state, strict=False)
+    # Parameters only: a buffer may hold infinities, for example an attention mask.
+    broken = [name for name, parameter in model.named_parameters() if not bool(parameter.isfinite().all())]
+    if broken:
+        raise CheckpointError(f"{path} holds weights that are not finite numbers ({', '.join(broken)})")
 
 
 def propose(state: dict[str, Tensor]) -> Architecture | None:

@@ -40,6 +40,9 @@ def load_samples(console: Console, network: Network, options: dict[str, Any]) ->
     """The data set, and the network with the normalisation that its inputs get."""
     known = network.metadata
     data = read_samples(console, known.data, known.input_shape, known.classes, options)
+    if options["classes"] is None and known.classes is not None:
+        # What the network is trained on from now on names its classes, unless the user does.
+        network = replace(network, metadata=replace(known, classes=data.classes))
     return _normalised(console, network, data), data
 
 
@@ -61,9 +64,19 @@ def read_samples(
     choice: dict[str, Any] = {"val_fraction": own.val_fraction, "split_seed": own.split_seed} if own else {}
     choice |= {key: options[key] for key in ("val_fraction", "split_seed", "max_train") if options[key] is not None}
     data = in_order_of(load_data(ref, _image_shape(shape), **choice), classes)
+    if classes is not None and data.classes != tuple(classes):
+        console.warn(
+            f"the network's classes ({_few(classes)}) are not those of {ref} ({_few(data.classes)}); "
+            "the labels of the data are taken as places in the network's output"
+        )
     if own is not None and data.split_seed != own.split_seed:
         console.warn(f"the network was trained with --split-seed {own.split_seed}, so it may have seen test samples")
     return data
+
+
+def _few(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:3])
+    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"
 
 
 def _image_shape(shape: Sequence[int] | None) -> tuple[int, int, int] | None:

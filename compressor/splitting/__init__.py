@@ -56,7 +56,7 @@ class Splitting:
         target_macs: float | None = None,
         target_params: float | None = None,
         beta: tuple[float, float] = (1.0, 1000.0),
-        align: str = "auto",
+        align: str | int = "auto",
         groups: Sequence[ChannelGroup] | None = None,
     ) -> None:
         self.model = model

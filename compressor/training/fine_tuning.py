@@ -135,6 +135,9 @@ def check_fit(network: Network, data: DataSet) -> None:
         raise DataError("the network does not return class scores (images x classes), which training needs")
     if outputs.shape[1] < len(data.classes):
         raise DataError(f"the network tells {outputs.shape[1]} classes apart, {data.ref} has {len(data.classes)}")
+    names = network.metadata.classes or ()
+    if outputs.shape[1] < len(names):
+        raise DataError(f"the network tells {outputs.shape[1]} classes apart, {len(names)} class names were given")
 
 
 def check_target(network: Network, penalties: Penalties) -> None:

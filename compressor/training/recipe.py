@@ -68,8 +68,10 @@ class Recipe:
         return SGD(groups, lr=self.learning_rate, momentum=self.momentum, nesterov=self.momentum > 0)
 
     def fabric(self) -> Fabric:
-        """Lightning Fabric for the chosen device and precision."""
+        """Lightning Fabric for the chosen device and precision; `UsageError` when they do not go together."""
         accelerator, index = pick_device(self.device)
+        if accelerator == "cpu" and self.precision == "16":
+            raise UsageError("--precision 16 needs a GPU; on the cpu use bf16 or 32")
         return Fabric(
             accelerator=accelerator,
             devices=1 if index is None else [index],
