@@ -15,6 +15,7 @@ from compressor.checkpoints import DataChoice
 from compressor.data.normalization import Normalization
 from compressor.data.samples import Samples
 from compressor.errors import CheckpointError, first_line
+from compressor.parity import cpu_session
 from compressor.training.evaluation import Accuracy, accuracy
 
 ENTRIES = ("input_shape", "normalization", "classes", "data")
@@ -68,10 +69,8 @@ def onnx_accuracy(path: Path, samples: Samples, normalization: Normalization | N
 
 
 def _session(path: Path) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return cpu_session(path)
     except Exception as error:  # ONNX Runtime raises its own kinds
         reason = first_line(error)
         raise CheckpointError(f"{path} is no ONNX model that ONNX Runtime can load: {reason}") from error

@@ -47,7 +47,7 @@ def check_parity(model: nn.Module, file: Path, shape: Sequence[int], real_inputs
     if real_inputs is not None:
         samples.append(real_inputs.cpu().float())
     try:
-        session = _session(file)
+        session = cpu_session(file, threads=1)
         pairs = [(outputs(model, x), session.run(None, {"input": x.numpy()})) for x in samples]
     except Exception as error:  # ONNX Runtime raises its own kinds
         raise ProofError(f"ONNX Runtime cannot run the file ({first_line(error)})") from error
@@ -85,8 +85,9 @@ def _figures(pairs: Sequence[tuple[Any, Any]], inputs: str, real: Tensor | None)
     )
 
 
-def _session(file: Path) -> onnxruntime.InferenceSession:
+def cpu_session(file: Path, *, threads: int = 0) -> onnxruntime.InferenceSession:
+    """A quiet session on the CPU; 0 threads leave their number to ONNX Runtime, which raises its own errors."""
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
+    options.intra_op_num_threads = threads
     options.log_severity_level = 3
     return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])

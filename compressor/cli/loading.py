@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from compressor.checkpoints import DataChoice, Network
     from compressor.data.samples import DataSet
 
-MODEL_OPTIONS = ("arch", "arch_args", "trust_arch", "normalize", "input_shape", "classes")
-DATA_OPTIONS = ("data", "val_fraction", "split_seed", "max_train")
-
 
 def load_network(model: str | None, options: dict[str, Any], *, seed: int = 0) -> Network:
     """The network that ``model`` and the model options name; random weights when there is no ``model``."""

@@ -26,11 +26,6 @@ class Member:
     index: Tensor
     feeds: str | None = None
 
-    @property
-    def axis(self) -> int:
-        """The axis of the module's weight that ``index`` counts along (transposed convolutions: see `axis_of`)."""
-        return 1 if self.role == "consumer" else 0
-
 
 @dataclass(frozen=True, eq=False)
 class ChannelGroup:
@@ -62,7 +57,8 @@ def vanishing_tensors(model: nn.Module, group: ChannelGroup) -> Iterator[tuple[n
 
 def channel_axis(module: nn.Module, member: Member) -> int:
     """The axis of ``module.weight`` on which the member's channels lie."""
-    return 1 - member.axis if output_axis(module) else member.axis
+    axis = output_axis(module)
+    return 1 - axis if member.role == "consumer" else axis
 
 
 def output_axis(module: nn.Module) -> int:
@@ -70,13 +66,6 @@ def output_axis(module: nn.Module) -> int:
     transposed = isinstance(module, nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d)
     # A depthwise one has one output per input, and they lie on axis 0.
     return int(transposed and module.groups == 1)
-
-
-def squared_norms(tensor: Tensor, axis: int, index: Tensor) -> Tensor:
-    """Sum of squares of ``tensor`` over all but the channel places: (channels,)."""
-    rest = [dim for dim in range(tensor.ndim) if dim != axis]
-    per_place = tensor.square().sum(rest) if rest else tensor.square()
-    return per_place[index].sum(1)
 
 
 @torch.no_grad()

@@ -23,7 +23,7 @@ from compressor.pipeline.layers import layer_changes
 from compressor.pipeline.plan import RunPlan, settings_of
 from compressor.report import Document, write_document
 from compressor.shrinking import remove_zero_channels
-from compressor.training.evaluation import model_accuracy
+from compressor.training.evaluation import Accuracy, model_accuracy
 from compressor.training.fine_tuning import FineTuned, Penalties, check_fit, check_target, fine_tune
 from compressor.training.loop import Progress
 from compressor.training.metrics import metrics_file
@@ -107,7 +107,7 @@ class _Stages:
         assert tuned.projected is not None
         return {
             **_training(tuned),
-            **self._described(tuned.network, "sparse.pt"),
+            **self._described(tuned.network, "sparse.pt", tuned.final),
             "projected": tuned.projected.to_plain(),
             "gap": projection.gap,
             "entries_zeroed": projection.entries_zeroed,
@@ -138,7 +138,7 @@ class _Stages:
         small, epochs = self._load("small.pt"), self.plan.recipe.epochs // 2
         tuned = self._train(small, "recover", epochs, Penalties())
         self._save(tuned.network, "recovered.pt")
-        return {**_training(tuned), **self._described(tuned.network, "recovered.pt")}
+        return {**_training(tuned), **self._described(tuned.network, "recovered.pt", tuned.final)}
 
     def export(self) -> Figures:
         exports = []
@@ -176,10 +176,11 @@ class _Stages:
                 progress=self.watcher.progress,
             )
 
-    def _described(self, network: Network, file: str) -> Figures:
-        normalization = network.metadata.normalization
+    def _described(self, network: Network, file: str, known: Accuracy | None = None) -> Figures:
+        """Figures of a network and its file; its test accuracy is measured unless it is ``known``."""
+        accuracy = known or model_accuracy(network.model, self.data.test, network.metadata.normalization)
         return {
-            "accuracy": model_accuracy(network.model, self.data.test, normalization).to_plain(),
+            "accuracy": accuracy.to_plain(),
             "macs": count_macs(network.model, network.example_input()),
             "parameters": count_parameters(network.model),
             "size_bytes": self.folder.file(file).stat().st_size,
