@@ -60,7 +60,7 @@ def run(console: Console, model: str, **options: Any) -> None:
     from compressor.pipeline import RunPlan, Watcher
     from compressor.pipeline import run as work
     from compressor.report.tables import stage_table
-    from compressor.training.fine_tuning import Penalties
+    from compressor.splitting import Penalties
     from compressor.training.recipe import Recipe
 
     if options["target_macs"] is None and options["target_params"] is None:

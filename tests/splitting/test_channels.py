@@ -5,9 +5,11 @@ import torch
 from torch import nn
 
 from compressor.groups import find_groups, zero
-from compressor.splitting.grouped import GroupL0
+from compressor.penalties import PENALTIES, group_penalty, penalty
+from compressor.splitting.channels import Channels, step_of_threshold_one
 
 VECTOR = torch.zeros(2, 5)
+L0 = penalty("l0")
 
 
 def mlp(width=6):
@@ -17,13 +19,13 @@ def mlp(width=6):
     return net
 
 
-def parts(model):
-    group = find_groups(model, VECTOR)[0]
-    return group, GroupL0(model, group)
+def parts(model, phi=L0):
+    groups = [group for group in find_groups(model, VECTOR) if group.prunable]
+    return groups[0], Channels(model, groups, phi)
 
 
 def alive(part):
-    return (~part.dropped()).nonzero().flatten().tolist()
+    return (~part.dropped()[0]).nonzero().flatten().tolist()
 
 
 def test_nothing_is_penalised_before_a_selection():
@@ -34,7 +36,7 @@ def test_nothing_is_penalised_before_a_selection():
 def test_the_highest_scores_survive(kept):
     _, part = parts(mlp())
     score = torch.tensor([3.0, 1.0, 6.0, 2.0, 5.0, 4.0])
-    part.keep_best(score, kept)
+    part.keep_best([score], [kept])
     assert alive(part) == sorted(score.argsort(descending=True)[:kept].tolist())
 
 
@@ -52,7 +54,7 @@ SCORES = {
 @pytest.mark.parametrize("kept", range(1, 7))
 def test_exactly_the_asked_number_survives(case, kept):
     _, part = parts(mlp())
-    part.keep_best(SCORES[case], kept)
+    part.keep_best([SCORES[case]], [kept])
     assert len(alive(part)) == kept
 
 
@@ -61,7 +63,7 @@ def test_exactly_the_asked_number_survives_when_channels_are_already_zero(kept):
     model = mlp()
     group, part = parts(model)
     zero(model, group, torch.tensor([0, 3, 4]))
-    part.keep_best(torch.tensor([0.0, 5, 4, 0, 0, 3]), kept)
+    part.keep_best([torch.tensor([0.0, 5, 4, 0, 0, 3])], [kept])
     assert len(alive(part)) == kept
 
 
@@ -72,14 +74,14 @@ def test_the_selection_does_not_depend_on_the_scale_of_the_weights(factor):
         for parameter in model.parameters():
             parameter *= factor
     _, part = parts(model)
-    part.keep_best(torch.tensor([3.0, 1, 6, 2, 5, 4]), 3)
+    part.keep_best([torch.tensor([3.0, 1, 6, 2, 5, 4])], [3])
     assert alive(part) == [2, 4, 5]
 
 
 def test_the_gap_is_the_squared_norm_of_what_would_go():
     model = mlp()
     _, part = parts(model)
-    part.keep_best(torch.tensor([3.0, 1, 6, 2, 5, 4]), 5)
+    part.keep_best([torch.tensor([3.0, 1, 6, 2, 5, 4])], [5])
     tensors = [p.detach() for p in (model[0].weight, model[0].bias, model[1].weight, model[1].bias)]
     lost, all_ = part.gap()
     assert float(lost) == pytest.approx(sum(float(t[1].square().sum()) for t in tensors))
@@ -89,7 +91,7 @@ def test_the_gap_is_the_squared_norm_of_what_would_go():
 def test_a_dropped_channel_that_grows_back_lives_again():
     model = mlp()
     _, part = parts(model)
-    part.keep_best(torch.tensor([3.0, 1, 6, 2, 5, 4]), 5)
+    part.keep_best([torch.tensor([3.0, 1, 6, 2, 5, 4])], [5])
     with torch.no_grad():
         model[0].weight[1] *= 100
     assert alive(part) == list(range(6))
@@ -99,7 +101,7 @@ def test_the_pull_moves_dropped_channels_only():
     model = mlp()
     _, part = parts(model)
     before = model[0].weight.detach().clone()
-    part.keep_best(torch.tensor([3.0, 1, 6, 2, 5, 4]), 4)
+    part.keep_best([torch.tensor([3.0, 1, 6, 2, 5, 4])], [4])
     with torch.no_grad():
         part.pull({model[0].weight: 0.25})
     factors = torch.tensor([1, 0.75, 1, 0.75, 1, 1])
@@ -110,7 +112,7 @@ def test_parameters_without_a_rate_stay():
     model = mlp()
     _, part = parts(model)
     before = model[1].weight.detach().clone()
-    part.keep_best(torch.tensor([3.0, 1, 6, 2, 5, 4]), 4)
+    part.keep_best([torch.tensor([3.0, 1, 6, 2, 5, 4])], [4])
     with torch.no_grad():
         part.pull({model[0].weight: 0.25})
     assert torch.equal(model[1].weight, before)
