@@ -21,11 +21,14 @@ class CurvesCNN(nn.Module):
         self.conv2 = nn.Conv2d(6, 6, 3, padding=1)
         self.conv3 = nn.Conv2d(6, 32, 3, padding=1)
         self.fc = nn.Linear(32 * 6 * 12, num_classes)
+        for conv in (self.conv1, self.conv2, self.conv3):
+            # The gain of ReLU would be too much for pixels that are as correlated as strokes: trainings collapse.
+            nn.init.kaiming_normal_(conv.weight, nonlinearity="linear")
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (batch, num_classes) of images (batch, in_channels, 48, 96)."""
         for conv in (self.conv1, self.conv2, self.conv3):
-            x = F.max_pool2d(F.relu(conv(x)), 2)
+            x = F.relu(F.max_pool2d(conv(x), 2))
         logits: Tensor = self.fc(x.flatten(1))
         return logits
 

@@ -165,7 +165,7 @@ penalty_options = _stack(
         "--penalty",
         type=PENALTY,
         metavar="NAME",
-        help=f"On single weights: none, {', '.join(sorted(PENALTIES))}.  [default: none; l0 for rvsm]",
+        help=f"On single weights: none, {', '.join(sorted(PENALTIES))}.  [default: none; l0 for method rvsm]",
     ),
     click.option(
         "--penalty-arg",
@@ -178,7 +178,8 @@ penalty_options = _stack(
     click.option(
         "--strength",
         type=float,
-        help="Threshold of the penalty, in units of a layer's RMS; lambda in the papers' methods.  [default: 0.1]",
+        help="lambda/beta at the start, the step of the prox, in units of a layer's RMS; in the papers' methods "
+        "lambda itself.  [default: 0.1, or the method's]",
     ),
     click.option("--target-macs", type=SHARE, help="Keep at most this share of the multiply-accumulates."),
     click.option("--target-params", type=SHARE, help="Keep at most this share of the parameters."),
@@ -194,7 +195,7 @@ penalty_options = _stack(
         "--group-penalty",
         type=GROUP_PENALTY,
         metavar="NAME",
-        help=f"On channels: {', '.join(sorted(GROUP_PENALTIES))}.  [default: l0; lasso for paper]",
+        help=f"On channels: none, {', '.join(sorted(GROUP_PENALTIES))}.  [default: l0; lasso for method paper]",
     ),
     click.option(
         "--group-penalty-arg",
@@ -205,7 +206,11 @@ penalty_options = _stack(
         help="Parameter of the group penalty.",
     ),
     click.option("--group-strength", type=float, help="lambda of the group lasso in methods paper and rgsm."),
-    click.option("--beta", type=BETA, help="Weight of the splitting term, START:END or one number.  [default: 1:1000]"),
+    click.option(
+        "--beta",
+        type=BETA,
+        help="Weight of the splitting term, START:END or one number.  [default: 1:1000, or the method's]",
+    ),
     click.option("--growth", type=GROWTH, help="Method paper: beta grows by FACTOR every EPOCHS.  [default: 1.25:40]"),
     click.option(
         "--layers", metavar="PATTERN", multiple=True, help="Penalise only layers of such names, for example 'layer3.*'."

@@ -1,7 +1,8 @@
 """Regular against shaky text, drawn here: no published data set, and no handwriting.
 
 A stand-in for the task of Xue & Xin, "Learning sparse neural networks via l0 and transformed l1 regularization",
-arXiv 1902.07419, 2019, whose images are not public; figures on it are ours alone.
+arXiv 1902.07419, 2019, whose images are not public; figures on it are ours alone. Another version of FreeType may draw
+a few pixels differently.
 """
 
 from __future__ import annotations
@@ -54,11 +55,12 @@ wood yacht yard yellow young zebra zero zinc
 """
 TEXTS = [*WORDS.split(), *(str(number) for number in range(17, 100_000, 499))]
 
-LETTERS = (15.0, 28.0)  # sizes of the fonts
+LETTERS = (15.0, 28.0)  # sizes of the fonts in pixels
 MARGIN = 6  # between the text, as it is drawn, and the border
 ROTATION, SHEAR = math.radians(7), 0.15
-BEND, BEND_WAVELENGTHS = (0.0, 1.0), (60.0, 150.0)  # amplitudes; both classes are bent
-TREMOR, TREMOR_WAVELENGTHS = (1.4, 2.4), (8.0, 18.0)  # only the shaky class trembles
+# Movements along x and along y, root mean square, and their wavelengths, in pixels.
+BEND, BEND_WAVELENGTHS = (0.0, 1.0), (60.0, 150.0)  # both classes are bent
+TREMOR, TREMOR_WAVELENGTHS = (1.5, 2.5), (8.0, 18.0)  # only the shaky class trembles
 WAVES = 4
 CHUNK = 500  # images moved at once: the float copies stay small
 
@@ -71,22 +73,28 @@ class Curves:
     def read(self, place: str, shape: Shape | None) -> Parts:
         """Draw the images, the same ones every time; no text of the test part occurs in training."""
         draw = Generator(PCG64(SEED))
-        texts = [TEXTS[i] for i in draw.random(len(TEXTS)).argsort()]
-        fifth = len(texts) // 5
-        test, train = _draw(texts[:fifth], TEST, draw), _draw(texts[fifth:], TRAIN, draw)
+        test_texts, train_texts = shared_out(draw)
+        test, train = (_draw(*part, draw, shape) for part in ((test_texts, TEST), (train_texts, TRAIN)))
         return Parts(
-            train=Samples(resize_grey(train.images, shape, self.form), train.labels),
-            test=Samples(resize_grey(test.images, shape, self.form), test.labels),
+            train=train,
+            test=test,
             classes=("regular", "shaky"),
-            normalization=Normalization.none(),
+            normalization=Normalization((0.07,), (0.24,)),
             augmentation=Augmentation(shift=train.images.shape[2] // 16),
         )
 
 
-def _draw(texts: list[str], count: int, draw: Generator) -> Samples:
+def shared_out(draw: Generator) -> tuple[list[str], list[str]]:
+    """The texts of the test part, a fifth, and those of the training part."""
+    texts = [TEXTS[i] for i in draw.random(len(TEXTS)).argsort()]
+    fifth = len(texts) // 5
+    return texts[:fifth], texts[fifth:]
+
+
+def _draw(texts: list[str], count: int, draw: Generator, shape: Shape | None) -> Samples:
     fonts = _Fonts()
-    chunks = [_chunk(texts, fonts, draw) for _ in range(count // CHUNK)]
-    return Samples(torch.cat(chunks), torch.arange(count) % 2)
+    images = torch.cat([_chunk(texts, fonts, draw) for _ in range(count // CHUNK)])
+    return Samples(resize_grey(images, shape, Curves.form), torch.arange(count) % 2)
 
 
 def _chunk(texts: list[str], fonts: _Fonts, draw: Generator) -> Tensor:
@@ -102,8 +110,8 @@ def _pages(texts: list[str], fonts: _Fonts, draw: Generator) -> Tensor:
     """White on black, uint8 (CHUNK, 1, height, width), larger than the images by `OVERSAMPLING`."""
     pages = np.empty((CHUNK, 1, HEIGHT * OVERSAMPLING, WIDTH * OVERSAMPLING), dtype=np.uint8)
     for page, (text, font, height, *place) in zip(pages, draw.random((CHUNK, 5)), strict=True):
-        height = LETTERS[0] + height * (LETTERS[1] - LETTERS[0])
-        page[0] = fonts.page(texts[int(text * len(texts))], FONTS[int(font * len(FONTS))], height, np.array(place))
+        pixels = LETTERS[0] + height * (LETTERS[1] - LETTERS[0])
+        page[0] = fonts.page(texts[int(text * len(texts))], FONTS[int(font * len(FONTS))], pixels, np.array(place))
     return torch.from_numpy(pages)
 
 

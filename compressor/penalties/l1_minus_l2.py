@@ -5,6 +5,7 @@ Lou and Yan, "Fast L1-L2 minimization via a proximal operator", J. Sci. Comput. 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import ClassVar
@@ -60,6 +61,17 @@ class L1MinusL2(Options):
         alive = norms > 0
         soft.mul_(torch.where(alive, 1 + self.alpha * step / norms, 0))
         return torch.where(alive, soft, self._one_sparse(x, step))
+
+    def prox_each(self, xs: Sequence[Tensor], steps: Sequence[float]) -> list[Tensor]:
+        """`prox` of every tensor with its own step, in fewer calls when there are many small ones."""
+        if self.over == "tensor" and all(x.device.type == "cpu" for x in xs):
+            soft = [softshrink(x, step) for x, step in zip(xs, steps, strict=True)]
+            norms = torch.stack(torch._foreach_norm(soft))
+            if norms.all():
+                longer = 1 + self.alpha * torch.tensor(steps) / norms
+                torch._foreach_mul_(soft, longer.unbind())
+                return soft
+        return [self.prox(x, step) for x, step in zip(xs, steps, strict=True)]
 
     def _one_sparse(self, x: Tensor, step: float) -> Tensor:
         """The largest entry of each row alone, shrunk by (1 - alpha) step: in the shape of ``x``."""

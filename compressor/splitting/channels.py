@@ -30,7 +30,9 @@ class Channels:
     parameter and a few operations on the vector of all rows. Nothing is read back to the host.
     """
 
-    def __init__(self, model: nn.Module, groups: Sequence[ChannelGroup], phi: SeparablePenalty) -> None:
+    def __init__(
+        self, model: nn.Module, groups: Sequence[ChannelGroup], phi: SeparablePenalty, owing: Sequence[Tensor] = ()
+    ) -> None:
         self._phi, self._step = phi, step_of_threshold_one(phi)
         starts = [0, *accumulate(group.channels for group in groups)]
         self._channels = [slice(a, b) for a, b in pairwise(starts)]
@@ -69,10 +71,11 @@ class Channels:
 
     def pull(self, share: Share) -> None:
         """W <- W + k (U - W), in place, with the k of each parameter."""
+        shrunk = self._shrunk()
         if isinstance(share, float):
-            torch.index_select(torch.lerp(self._ones, self._shrunk(), share), 0, self._owner, out=self._factor)
+            torch.index_select(torch.lerp(self._ones, shrunk, share), 0, self._owner, out=self._factor)
         else:
-            torch.index_select(self._shrunk(), 0, self._owner, out=self._factor)
+            torch.index_select(shrunk, 0, self._owner, out=self._factor)
             torch._foreach_sub_(self._views, 1.0)
             torch._foreach_mul_(self._views, [share.get(parameter, 0.0) for parameter in self.parameters])
             torch._foreach_add_(self._views, 1.0)
@@ -86,8 +89,8 @@ class Channels:
             for row, w in enumerate(parameter.unbind(axis)):
                 channel = self._owner[start + row]
                 norm, limit = norms[channel], self._limit[channel]
-                if limit >= 0:
-                    u = w * (limit * self._phi.prox(norm / limit, self._step) / norm) if norm > 0 else w
+                if limit >= 0 and norm > 0:
+                    u = w * (limit * self._phi.prox(norm / limit, self._step) / norm)
                     w.add_(u - w, alpha=k)
             start += parameter.shape[axis]
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from compressor.penalties import Penalty
+from compressor.penalties.l1_minus_l2 import L1MinusL2
 
 # Small tensors are handled together, to save calls; large ones one after the other, to stay in the cache.
 BATCH = 2**20
@@ -16,11 +17,11 @@ Share = float | Mapping[Tensor, float]
 """How far W is pulled: the k of all parameters, or of each; a parameter that is not named stays."""
 
 Prox = Callable[[float], list[Tensor]]
-"""V of a batch of weights, for the threshold lambda/beta."""
+"""V of a batch of weights, for the step lambda/beta."""
 
 
 class Copies:
-    """V = prox of (lambda/beta) r at W, for each of ``weights``; ``prox_of`` makes the prox of a batch of them.
+    """V = prox of (lambda/beta) r at W, for each of ``weights``, in batches; ``prox_of`` makes the prox of a batch.
 
     lambda stays fixed while beta grows, so the threshold falls as V and W close up: with a fixed threshold lambda
     would grow without bound, and a convex penalty would shrink every weight to nothing.
@@ -65,18 +66,20 @@ class Copies:
 
 
 def absolute(prox: Callable[[Tensor, float], Tensor], weights: list[Tensor]) -> Prox:
-    """``prox`` of each weight tensor."""
+    """``prox`` of every weight tensor as it is."""
     return lambda step: [prox(weight, step) for weight in weights]
 
 
 def in_units(penalty: Penalty, weights: list[Tensor]) -> Prox:
-    """The prox of each weight tensor measured in units of its RMS now: unit * prox(W / unit, step)."""
+    """The prox of every weight tensor measured in units of its RMS now: unit * prox(W / unit, step)."""
     units = [_rms(weight) for weight in weights]
     degree = penalty.degree
     if degree is None:
         return lambda step: [penalty.prox(w / unit, step).mul_(unit) for w, unit in zip(weights, units, strict=True)]
     # r(W / unit) = unit^-degree r(W): the unit goes into the step instead of twice through the tensor.
     scales = [unit ** (2 - degree) for unit in units]
+    if isinstance(penalty, L1MinusL2):
+        return lambda step: penalty.prox_each(weights, [step * scale for scale in scales])
     return lambda step: [penalty.prox(w, step * scale) for w, scale in zip(weights, scales, strict=True)]
 
 

@@ -7,7 +7,7 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from compressor.errors import UsageError
+from compressor.errors import UnknownName, UsageError
 from compressor.groups.graph import PRODUCERS
 from compressor.penalties import GroupPenalty, group_penalty, penalty
 from compressor.penalties.group import GroupLasso
@@ -29,15 +29,19 @@ def schedule_of(penalties: Penalties, total_steps: int, epoch_steps: int) -> Sch
 
 
 def weights_of(model: nn.Module, layers: Sequence[str]) -> list[Tensor]:
-    """The weights of the penalised convolutions and linear layers that are trained, each once."""
-    found = {
+    """The weights of the penalised convolutions and linear layers that are trained, each once.
+
+    `UnknownName` for a pattern that no such layer matches.
+    """
+    every = {
         name: module.weight
         for name, module in model.named_modules()
-        if isinstance(module, PRODUCERS) and module.weight.requires_grad and matches(name, layers)
+        if isinstance(module, PRODUCERS) and module.weight.requires_grad
     }
-    if layers and not found:
-        raise UsageError(f"no trainable convolution or linear layer is called {' or '.join(layers)}")
-    return list(dict.fromkeys(found.values()))
+    for pattern in layers:
+        if not any(matches(name, [pattern]) for name in every):
+            raise UnknownName("trainable convolution or linear layer", pattern, every)
+    return list(dict.fromkeys(weight for name, weight in every.items() if matches(name, layers)))
 
 
 def copies_of(weights: Sequence[Tensor], penalties: Penalties) -> Copies | None:
@@ -77,5 +81,5 @@ def lasso_of(weights: Sequence[Tensor], penalties: Penalties) -> Lasso | None:
 def _convolutions(weights: Sequence[Tensor]) -> list[Tensor]:
     found = [weight for weight in weights if weight.ndim > 2]
     if not found:
-        raise UsageError("method rgsm penalises convolutions, and there is no trainable one")
+        raise UsageError("--method rgsm penalises convolutions, and none of the trainable layers is one")
     return found

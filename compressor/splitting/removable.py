@@ -13,12 +13,12 @@ from compressor.alignment import Alignment
 from compressor.costs import CostModel, Kind, cost_model
 from compressor.groups import ChannelGroup, find_groups, is_zero, zero
 from compressor.groups.channels import channel_axis
-from compressor.splitting.rows import as_rows
+from compressor.splitting.rows import as_rows, rows_axis
 from compressor.splitting.settings import Penalties, matches
 
 
 class Removable:
-    """The prunable groups of ``model`` whose producers are all among the penalised layers.
+    """The prunable groups of ``model``; with a target those whose producers are all among the penalised layers.
 
     ``excluded`` gives the reasons of the others. Costs are counted at one sample of ``example_input``.
     """
@@ -32,9 +32,10 @@ class Removable:
         if penalties.target is None and penalties.described.target:
             return
         found = find_groups(model, example_input) if groups is None else groups
+        # Without a target a channel goes because it has become useless, whichever layers made it so.
+        layers = penalties.layers if penalties.described.target else ()
         chosen = {
-            group: all(matches(m.module, penalties.layers) for m in group.members if m.role == "producer")
-            for group in found
+            group: all(matches(m.module, layers) for m in group.members if m.role == "producer") for group in found
         }
         self.groups = tuple(group for group in found if group.prunable and chosen[group])
         reasons = [f"{group.name}: {group.excluded or 'not in --layers'}" for group in found]
@@ -61,12 +62,11 @@ class Removable:
         all those that read it are.
         """
         for weight in weights:
-            rows = as_rows(weight.detach(), "filters")
-            rows[rows.abs().mean(1) <= tolerance] = 0.0
-        for group in self.groups:
-            unmade = ~self._any_weight(group, "producer")
-            unread = ~self._any_weight(group, "consumer")
-            zero(self.model, group, unmade | unread)
+            dead = as_rows(weight.detach(), "filters").abs().mean(1) <= tolerance
+            weight.index_fill_(rows_axis(weight, "filters"), dead.nonzero().flatten(), 0.0)
+        # What only useless channels read is useless too.
+        while any(self._zero_useless(group) for group in reversed(self.groups)):
+            pass
 
     def figures(self) -> dict[str, Any]:
         """Channels and costs of the network, dense and as `shrink` will leave it, as fields of a `Projection`."""
@@ -79,6 +79,13 @@ class Removable:
             "macs": (self.macs.total(), self.macs.total(kept)) if self.groups else None,
             "parameters": (self.parameters.total(), self.parameters.total(kept)) if self.groups else None,
         }
+
+    def _zero_useless(self, group: ChannelGroup) -> bool:
+        """Zero the channels that nothing makes or nothing reads; whether one of them was not zero before."""
+        useless = ~self._any_weight(group, "producer") | ~self._any_weight(group, "consumer")
+        fresh = useless & ~is_zero(self.model, group)
+        zero(self.model, group, fresh)
+        return bool(fresh.any())
 
     def _any_weight(self, group: ChannelGroup, role: str) -> Tensor:
         """Which channels some weight of that role is not zero for: bool (channels,) on the CPU."""

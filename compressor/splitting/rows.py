@@ -18,15 +18,18 @@ def as_rows(weight: Tensor, kind: Rows) -> Tensor:
     "filters": the filters of a convolution and the input units of a linear layer, as Bui et al. count neurons;
     "input channels" of either. Weights of transposed convolutions are not told apart: their axis 0 is the inputs.
     """
-    by_input = kind == "input channels" or weight.ndim == 2
-    return (weight.transpose(0, 1) if by_input else weight).flatten(1)
+    return weight.transpose(0, rows_axis(weight, kind)).flatten(1)
+
+
+def rows_axis(weight: Tensor, kind: Rows) -> int:
+    """The axis of ``weight`` along which its groups lie."""
+    return int(kind == "input channels" or weight.ndim == 2)
 
 
 def from_rows(rows: Tensor, weight: Tensor, kind: Rows) -> Tensor:
     """The inverse of `as_rows`, in the shape of ``weight``."""
-    if kind == "input channels" or weight.ndim == 2:
-        return rows.view(weight.shape[1], weight.shape[0], *weight.shape[2:]).transpose(0, 1)
-    return rows.view_as(weight)
+    axis = rows_axis(weight, kind)
+    return rows.view(weight.transpose(0, axis).shape).transpose(0, axis)
 
 
 def prox_of_rows(penalty: GroupPenalty, kind: Rows) -> Callable[[Tensor, float], Tensor]:

@@ -11,6 +11,9 @@ from compressor.errors import UsageError
 # what is left of the training only closes the gap, so that projection costs nothing.
 SELECTION = 0.5
 REFRESHES = 50
+# The pull is implicit, so stable for every step size: it follows this many optimiser steps at once, with the sum of
+# their learning rates, and costs that much less.
+PULL_EVERY = 2
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ from compressor.splitting.saliency import saliency
 class Selection:
     """The most salient channels that fit a budget survive; the others carry ``penalty``.
 
-    `TargetNotMet` is raised when the target cannot be reached.
+    Raises `TargetNotMet` when the target cannot be reached.
     """
 
     def __init__(self, removable: Removable, target: Target, penalty: GroupPenalty, align: Alignment) -> None:

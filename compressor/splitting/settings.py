@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from compressor.alignment import Alignment
 from compressor.errors import UsageError
 from compressor.methods import Method, method
-from compressor.penalties import group_penalty, penalty
+from compressor.penalties import GROUP_PENALTIES, group_penalty, penalty
 from compressor.splitting.budget import Target
 
 Arguments = Mapping[str, float | str]
@@ -20,9 +20,10 @@ Arguments = Mapping[str, float | str]
 class Penalties:
     """Options left None take the method's own value (`compressor.methods.METHODS`).
 
-    ``strength`` is the threshold lambda/beta at the start in units of each layer's RMS for method budget, else lambda
-    itself; ``group_strength`` is the lambda of a group penalty on W by subgradient. ``beta`` is (start, end),
-    ``growth`` (sigma, epochs). ``layers`` are patterns (`fnmatch`) of the layers that are penalised, all by default.
+    ``strength`` is lambda/beta at the start, the step of the prox, in units of each layer's RMS for method budget, else
+    lambda itself; the penalty's ``threshold`` says what a step zeroes. ``group_strength`` is the lambda of a group
+    penalty on W by subgradient. ``beta`` is (start, end), ``growth`` (sigma, epochs). ``layers`` are patterns
+    (`fnmatch`) of the layers that are penalised, all by default.
     At most one of ``target_macs`` and ``target_params`` asks for a share of the dense network in (0, 1].
 
     Raises `UsageError` or `UnknownName` for a value that is not allowed, or has no meaning in the method.
@@ -104,24 +105,26 @@ class Penalties:
     def _check_values(self) -> None:
         for option, value in (("strength", self.strength), ("group-strength", self.group_strength)):
             if value is not None and not 0 <= value < math.inf:
-                raise UsageError(f"--{option} must be a number of at least 0, got {value:g}")
+                raise UsageError(f"--{option} must be a finite number of at least 0, got {value:g}")
         start, end = self.beta_range
         if not 0 < start <= end < math.inf:
-            raise UsageError(f"beta must be positive, finite and not fall, got {start:g}:{end:g}; for example 1:1000")
+            raise UsageError(f"--beta must be positive, finite and not fall, got {start:g}:{end:g}; for example 1:1000")
         if self.growth is not None and not (1 <= self.growth[0] < math.inf and self.growth[1] >= 1):
             raise UsageError(
-                "--growth must be a factor of at least 1 and a number of epochs, got "
+                "--growth must be a finite factor of at least 1 and at least 1 epoch, got "
                 f"{self.growth[0]:g}:{self.growth[1]}; for example 1.25:40"
             )
         Alignment.parse(self.align)
         if self.splits_entries:
             penalty(self.penalty_name, **self.penalty_args)
         elif self.penalty_args:
-            raise UsageError(f"--penalty-arg {next(iter(self.penalty_args))} needs a --penalty")
+            raise UsageError(f"--penalty-arg {next(iter(self.penalty_args))} needs a --penalty; there is none")
         if self.groups_name != "none":
             group_penalty(self.groups_name, **self.group_penalty_args)
         elif self.group_penalty_args:
-            raise UsageError(f"--group-penalty-arg {next(iter(self.group_penalty_args))} needs a --group-penalty")
+            raise UsageError(
+                f"--group-penalty-arg {next(iter(self.group_penalty_args))} needs a --group-penalty; there is none"
+            )
 
     def _check_meaning(self, known: Method) -> None:
         name, start, end = self.method, *self.beta_range
@@ -136,7 +139,7 @@ class Penalties:
             if start != end:
                 raise UsageError(f"--method {name} takes one --beta, got {start:g}:{end:g}")
         if known.lasso_rows is None and self.group_strength is not None:
-            raise UsageError(f"--group-strength means nothing in --method {name}")
+            raise UsageError(f"--group-strength means nothing in --method {name}; it belongs to methods paper and rgsm")
         if known.growth is None and self.growth is not None:
             raise UsageError(f"--growth means nothing in --method {name}; it belongs to --method paper")
 
@@ -148,12 +151,30 @@ class Penalties:
             raise UsageError(f"--method {self.method} penalises single weights; use --penalty, not --group-penalty")
         by_subgradient = known.lasso_rows is not None and known.split_rows is None
         if name == "none":
-            if (known.target and self.target is not None) or known.split_rows is not None:
-                raise UsageError(f"--method {self.method} needs a --group-penalty, got none")
+            self._check_no_group_penalty(known)
         elif by_subgradient and not hasattr(group_penalty(name), "subgradient"):
-            raise UsageError(f"--method {self.method} adds the group penalty to the gradient: lasso, cges or none")
+            raise UsageError(
+                f"--method {self.method} adds the group penalty to the gradient; "
+                f"choose {_group_penalties_with('subgradient')} or none, not {name}"
+            )
         elif not by_subgradient and not hasattr(group_penalty(name), "prox"):
-            raise UsageError(f"group penalty {name} has no prox, which --method {self.method} needs")
+            raise UsageError(
+                f"--method {self.method} needs a group penalty with a prox; "
+                f"choose {_group_penalties_with('prox')}, not {name}"
+            )
+
+    def _check_no_group_penalty(self, known: Method) -> None:
+        if self.target is not None:
+            raise UsageError(f"--target-{self.target.kind} needs a --group-penalty, got none")
+        if known.split_rows is not None:
+            raise UsageError(f"--method {self.method} needs a --group-penalty, got none")
+        if not known.target and not self.any:
+            needed = "a --penalty" if known.group_penalty is None else "a --penalty or a --group-penalty"
+            raise UsageError(f"--method {self.method} needs {needed}, got none")
+
+
+def _group_penalties_with(prox: str) -> str:
+    return ", ".join(name for name in sorted(GROUP_PENALTIES) if hasattr(group_penalty(name), prox))
 
 
 def matches(name: str, patterns: Sequence[str]) -> bool:

@@ -20,6 +20,7 @@ from compressor.splitting.parts import copies_of, lasso_of, schedule_of, weights
 from compressor.splitting.projection import Projection
 from compressor.splitting.removable import Removable
 from compressor.splitting.rows import Sparsity, sparsity
+from compressor.splitting.schedule import PULL_EVERY
 from compressor.splitting.selection import Selection
 from compressor.splitting.settings import Penalties
 
@@ -75,6 +76,8 @@ class Splitting:
         self.removable = Removable(model, example_input, groups, self.penalties)
         target = self.penalties.target
         self._selection = self._select(target) if target is not None else None
+        self._since: list[Rates] = []
+        self._taken_over = 0
 
     def attach(self, optimizer: Optimizer) -> Handle:
         """Act at every ``optimizer.step()``; the handle's ``remove`` ends it."""
@@ -92,42 +95,42 @@ class Splitting:
                 return found.pop()
             return {p: float(group["lr"]) for group in optimizer.param_groups for p in group["params"]}
 
-        if self.method.pull == "implicit":
-            return optimizer.register_step_post_hook(lambda *_: self.pull(rates()))
-        before = optimizer.register_step_pre_hook(lambda *_: self.push(rates()))
-        return _Both(before, optimizer.register_step_post_hook(lambda *_: self.count()))
+        before = optimizer.register_step_pre_hook(lambda *_: self.before_step(rates()))
+        return _Both(before, optimizer.register_step_post_hook(lambda *_: self.after_step(rates())))
 
     @torch.no_grad()
-    def pull(self, learning_rate: Rates) -> None:
-        """The implicit step towards U and V; `attach` calls this after every optimiser step of method budget."""
-        if self._selection is not None and self.schedule.revises(self.step):
-            self.revise()
-        beta = self.beta
-        share = _each(learning_rate, lambda lr: lr * beta / (1 + lr * beta))
-        if self._selection is not None:
-            self._selection.channels.pull(share)
-        if self._copies is not None:
-            self._copies.pull(share, beta)
-        self.step += 1
-
-    @torch.no_grad()
-    def push(self, learning_rate: Rates) -> None:
-        """The papers' step; `attach` calls this before every optimiser step of their methods."""
+    def before_step(self, rates: Rates) -> None:
+        """What the papers' methods do; `attach` calls this before every optimiser step."""
         if self._lasso is not None:
             self._lasso.add_gradient(self._scale)
-        if self._copies is None:
-            return
-        if self.method.pull == "gradient":
+        if self._copies is not None and self.method.pull == "gradient":
             self._copies.add_gradient(self.beta, self._scale)
-        else:
-            self._copies.pull(_each(learning_rate, lambda lr: lr * self.beta), self.beta)
+        elif self._copies is not None and self.method.pull == "explicit":
+            self._copies.pull(_each(rates, lambda rate: rate * self.beta), self.beta)
 
     @torch.no_grad()
-    def count(self) -> None:
-        """Count a finished step; at the end of an epoch V takes over in the methods that say so."""
+    def after_step(self, rates: Rates) -> None:
+        """Count an optimiser step, and pull or let V take over when it is time; `attach` calls this."""
+        if self._selection is not None and self.schedule.revises(self.step):
+            self.revise()
         self.step += 1
-        if self.method.takes_over and self._copies is not None and self.step % self._epoch_steps == 0:
+        if self.method.pull == "implicit":
+            self._since.append(rates)
+            if len(self._since) == PULL_EVERY:
+                self.pull(_sum(self._since))
+                self._since.clear()
+        elif self.method.takes_over and self._copies is not None and self.step % self._epoch_steps == 0:
             self._copies.take_over(self.beta)
+            self._taken_over = self.step
+
+    @torch.no_grad()
+    def pull(self, rates: Rates) -> None:
+        """W <- W + k (U - W), after the same for V, with k = rate beta / (1 + rate beta): the step of method budget."""
+        share = _each(rates, lambda rate: rate * self.beta / (1 + rate * self.beta))
+        if self._copies is not None:
+            self._copies.pull(share, self.beta)
+        if self._selection is not None:
+            self._selection.channels.pull(share)
 
     def revise(self) -> None:
         """Choose the survivors anew from the weights as they are; needed only when they were set from outside."""
@@ -162,7 +165,7 @@ class Splitting:
         parts = []
         if self._selection is not None:
             parts.append(self._selection.channels.gap())
-        if self._copies is not None:
+        if self._copies is not None and not self._has_taken_over:
             parts.append(self._copies.gap(self.beta))
         if not parts:
             return 0.0
@@ -174,7 +177,8 @@ class Splitting:
         """Zeros of W at 1e-5, and exact zeros of V where there is one."""
         found = {f"W at {TOLERANCE:g}": sparsity(self._weights, TOLERANCE)}
         if self._copies is not None:
-            found["V"] = sparsity([v for _, v in self._copies.targets(self.beta)])
+            copies = self._copies.targets(self.beta)
+            found["V"] = sparsity([w if self._has_taken_over else v for w, v in copies])
         return found
 
     @torch.no_grad()
@@ -184,8 +188,10 @@ class Splitting:
         In the methods where V takes over they become V.
         """
         zeros = _zeros(self._weights)
-        if self._copies is not None:
-            (self._copies.take_over if self.method.takes_over else self._copies.project)(self.beta)
+        if self._copies is not None and not self.method.takes_over:
+            self._copies.project(self.beta)
+        elif self._copies is not None and not self._has_taken_over:
+            self._copies.take_over(self.beta)
         return _zeros(self._weights) - zeros
 
     @torch.no_grad()
@@ -211,6 +217,11 @@ class Splitting:
             **self.removable.figures(),
         )
 
+    @property
+    def _has_taken_over(self) -> bool:
+        """Whether W is V already, at the end of an epoch; the prox of V would not be V."""
+        return 0 < self.step == self._taken_over
+
     def _select(self, target: Target) -> Selection:
         penalty: GroupPenalty = group_penalty(self.penalties.groups_name, **self.penalties.group_penalty_args)
         return Selection(self.removable, target, penalty, Alignment.parse(self.penalties.align))
@@ -223,6 +234,15 @@ class Splitting:
         if value is None or value < 1:
             raise UsageError(f"method {self.penalties.method} needs {name}, at least 1, got {value}")
         return value
+
+
+def _sum(steps: Sequence[Rates]) -> Rates:
+    """The learning rates of several steps together."""
+    alike = [rate for rate in steps if isinstance(rate, float)]
+    if len(alike) == len(steps):
+        return sum(alike)
+    named = [rates for rates in steps if not isinstance(rates, float)]
+    return {p: sum(alike) + sum(rates.get(p, 0.0) for rates in named) for rates in named for p in rates}
 
 
 def _each(rates: Rates, share: Callable[[float], float]) -> Share:

@@ -18,6 +18,7 @@ from compressor.shrinking import shrink
 from compressor.splitting import Alignment, Splitting
 from compressor.splitting.budget import Budget
 from compressor.splitting.saliency import saliency
+from compressor.splitting.schedule import PULL_EVERY
 
 IMAGE = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 STEPS = 7
@@ -84,7 +85,7 @@ def same(one, other):
 @torch.no_grad()
 def pull_slowly(model, splitting, optimizer, dropped):
     """W + k (U - W), one channel and one parameter at a time."""
-    rates = {p: group["lr"] for group in optimizer.param_groups for p in group["params"]}
+    rates = {p: PULL_EVERY * group["lr"] for group in optimizer.param_groups for p in group["params"]}
     beta = splitting.schedule.beta_start * (
         (splitting.schedule.beta_end / splitting.schedule.beta_start) ** (splitting.step / STEPS)
     )
@@ -109,8 +110,9 @@ def test_seven_steps_are_those_of_a_slow_loop(kind):
         train(slow, other, 1, start=step)
         if twin.schedule.revises(step):
             twin._selection.select(twin.schedule.budget(step, 0.5))
-        twin.step = step
-        pull_slowly(slow, twin, other, twin._selection.channels.dropped())
+        twin.step = step + 1
+        if twin.step % PULL_EVERY == 0:
+            pull_slowly(slow, twin, other, twin._selection.channels.dropped())
     assert any(gone.any() for gone in splitting._selection.channels.dropped())
     for one, two in zip(fast.parameters(), slow.parameters(), strict=True):
         torch.testing.assert_close(one, two, rtol=1e-5, atol=1e-6)
@@ -179,8 +181,10 @@ def rate_seen(splitting, optimizer):
     """The learning rate that the next pull is given."""
     seen = []
     splitting.pull = seen.append
-    optimizer.step()
-    return seen[0] if isinstance(seen[0], float) else set(seen[0].values()).pop()
+    for _ in range(PULL_EVERY):
+        optimizer.step()
+    rate = seen[0] if isinstance(seen[0], float) else set(seen[0].values()).pop()
+    return rate / PULL_EVERY
 
 
 def test_a_scheduler_changes_the_pull():
@@ -189,7 +193,8 @@ def test_a_scheduler_changes_the_pull():
     splitting = splitting_for(model)
     splitting.attach(optimizer)
     scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 1, gamma=0.1)
-    optimizer.step()
+    for _ in range(PULL_EVERY):
+        optimizer.step()
     scheduler.step()
     assert rate_seen(splitting, optimizer) == pytest.approx(0.01)
 
