@@ -33,7 +33,7 @@ OPTIMIZERS: Mapping[str, Callable[[nn.Module], Optimizer]] = {
     "Nesterov SGD": lambda model: SGD(model.parameters(), lr=LR, momentum=0.9, nesterov=True),
     "AdamW": lambda model: AdamW(model.parameters(), lr=LR),
 }
-BETAS = (1e-3, 1e-1, 1e1, 1e3, 1e4)
+BETAS = (1e-3, 1e-1, 1e1, 1e2, 1e4)
 RAMP = (1.0, 1e4)
 COPIES: Mapping[str, Mapping[str, Any]] = {"U": {"target_macs": TARGET}, "V": {"penalty": "l1-l2"}}
 # The copies that one splitting holds; the control needs each for itself, since their pulls add up.
@@ -41,6 +41,7 @@ PULLS: Mapping[str, Sequence[str]] = {
     "none": (),
     "implicit, U": ("U",),
     "implicit, U and V": ("UV",),
+    "gradient, U": ("U",),
     "gradient, U and V": ("U", "V"),
 }
 
@@ -64,13 +65,13 @@ class Pull:
         return "-".join(str(word).replace(", ", "-").replace(" ", "-") for word in words) + ".json"
 
 
-def pulls(network: str, batch: int, steps: int) -> list[Pull]:
-    """All trainings of a network."""
+def sweep(network: str, batch: int, steps: int, kinds: Sequence[str] = tuple(PULLS)) -> list[Pull]:
+    """All trainings of a network with those kinds of pull."""
     ranges = [*((beta, beta) for beta in BETAS), RAMP]
     return [
         Pull(network=network, batch=batch, optimizer=optimizer, pull=pull, beta=beta, steps=steps)
         for optimizer in OPTIMIZERS
-        for pull in PULLS
+        for pull in kinds
         for beta in (ranges[:1] if pull == "none" else ranges)
     ]
 
@@ -114,9 +115,12 @@ def add_pulls(model: nn.Module, splittings: Sequence[Splitting]) -> None:
     """Add beta (W - U) of every splitting to the gradients, and count a step."""
     before = {parameter: parameter.clone() for parameter in model.parameters() if parameter.grad is not None}
     for splitting in splittings:
+        if splitting.schedule.revises(splitting.step):
+            splitting.revise()
         beta = splitting.beta
         # At an endless learning rate the implicit step lands on U itself.
         splitting.pull(1e30)
+        splitting.step += 1
         for parameter, w in before.items():
             assert parameter.grad is not None
             parameter.grad.add_(w - parameter, alpha=beta)

@@ -38,6 +38,11 @@ class Method:
     saliency: str = "ours"
     one_shot: bool = False
 
+    @property
+    def control(self) -> bool:
+        """Whether it is there for comparison only."""
+        return self.one_shot or self.saliency != "ours"
+
 
 METHODS = {
     "group l0": Method(),
@@ -50,7 +55,7 @@ METHODS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """A network and its data; ``embedded`` is the network of split 0."""
+    """A network and its data; ``embedded`` is the network of split 0, ``methods`` are those of `METHODS` to run."""
 
     arch: str
     data: str
@@ -59,6 +64,7 @@ class Case:
     """Of sparse training, and as many again of recovery."""
     arch_args: Mapping[str, Any] = field(default_factory=dict)
     embedded: str | None = None
+    methods: tuple[str, ...] = tuple(METHODS)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -60,6 +60,8 @@ def rescale(model: nn.Module, groups: Sequence[ChannelGroup], generator: torch.G
             module, norm = model.get_submodule(member.module), model.get_submodule(member.feeds)
             factors = 2 ** (OCTAVES * (2 * torch.rand(len(norm.running_mean), generator=generator) - 1))
             module.weight.mul_(factors.view([-1] + [1] * (module.weight.ndim - 1)))
+            if module.bias is not None:
+                module.bias.mul_(factors)
             norm.running_mean.mul_(factors)
             # Exact in spite of epsilon: what is divided by is the root of the variance and epsilon.
             norm.running_var.add_(norm.eps).mul_(factors.square()).sub_(norm.eps)

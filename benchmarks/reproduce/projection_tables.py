@@ -39,6 +39,12 @@ def at(results: Results, stage: str) -> Results:
     ]
 
 
+def by_method(results: Results) -> dict[str, Results]:
+    """The results of each method that was run."""
+    found = {method: [result for result in results if result["method"] == method] for method in METHODS}
+    return {method: of_it for method, of_it in found.items() if of_it}
+
+
 def accuracy(result: Mapping[str, Any], stage: str) -> float:
     """Accuracy in percent at one stage."""
     return 100 * (1 - len(result["wrong"][stage]) / result["images"])
@@ -48,8 +54,7 @@ def accuracy_rows(pools: Mapping[str, Results]) -> list[Row]:
     """Mean accuracy of every method at every stage."""
     rows = []
     for pool, results in pools.items():
-        for method in METHODS:
-            found = [result for result in results if result["method"] == method]
+        for method, found in by_method(results).items():
             row: dict[str, Any] = {"": pool, "method": method, "MACs, %": _range([100 * r["MACs"] for r in found])}
             for stage in STAGES:
                 has = stage in found[0]["wrong"]
@@ -62,8 +67,7 @@ def cost_rows(pools: Mapping[str, Results]) -> list[Row]:
     """What projection and removal cost, image by image, and what the whole compression does."""
     rows = []
     for pool, results in pools.items():
-        for method in METHODS:
-            found = [result for result in results if result["method"] == method]
+        for method, found in by_method(results).items():
             lost, gained, points, low, high = difference(at(found, "trained"), at(found, "removed"))
             each = [difference(at([r], "trained"), at([r], "removed"))[2] for r in found]
             _, _, overall, least, most = difference(at(found, "dense"), at(found, "recovered"))
@@ -142,8 +146,8 @@ def chart(pools: Mapping[str, Results], scaling: Results, betas: Mapping[str, Re
 
 def _draw_stages(axes: Axes, name: str, results: Results) -> None:
     stages = [stage for stage in STAGES if stage != "statistics"]
-    for number, method in enumerate(METHODS):
-        found = [result for result in results if result["method"] == method]
+    for method, found in by_method(results).items():
+        number = list(METHODS).index(method)
         has = [place for place, stage in enumerate(stages) if stage in found[0]["wrong"]]
         each = [[accuracy(result, stages[place]) for result in found] for place in has]
         means = [sum(values) / len(values) for values in each]

@@ -11,7 +11,7 @@ from compressor.penalties import Penalty
 from compressor.penalties.l1_minus_l2 import L1MinusL2
 
 # Small tensors are handled together, to save calls; large ones one after the other, to stay in the cache.
-BATCH = 2**20
+BATCH = 2**19
 
 Share = float | Mapping[Tensor, float]
 """How far W is pulled: the k of all parameters, or of each; a parameter that is not named stays."""

@@ -95,8 +95,10 @@ class Splitting:
                 return found.pop()
             return {p: float(group["lr"]) for group in optimizer.param_groups for p in group["params"]}
 
-        before = optimizer.register_step_pre_hook(lambda *_: self.before_step(rates()))
-        return _Both(before, optimizer.register_step_post_hook(lambda *_: self.after_step(rates())))
+        after = optimizer.register_step_post_hook(lambda *_: self.after_step(rates()))
+        if self.method.pull == "implicit":
+            return after
+        return _Both(optimizer.register_step_pre_hook(lambda *_: self.before_step(rates())), after)
 
     @torch.no_grad()
     def before_step(self, rates: Rates) -> None:
