@@ -2,9 +2,6 @@ from __future__ import annotations
 
 import copy
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import any_beta
 import compressing
@@ -169,8 +166,8 @@ def test_a_finished_training_is_not_repeated(tmp_path):
     assert finished(any_beta.train, [job], tmp_path, 1) == [{"loss": 1}]
 
 
-def test_lenet_without_mnist_says_what_is_missing():
-    script = Path(projection_cost.__file__)
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert "lenet needs --mnist" in done.stderr
+def test_lenet_without_mnist_says_what_is_missing(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["projection_cost.py"])
+    with pytest.raises(SystemExit, match="2"):
+        projection_cost.main()
+    assert "lenet needs --mnist" in capsys.readouterr().err
