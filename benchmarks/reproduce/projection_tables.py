@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from results import Row
 
 Results = Sequence[Mapping[str, Any]]
+COLUMNS = 3
 
 
 def difference(before: Results, after: Results) -> tuple[int, int, float, float, float]:
@@ -133,8 +134,12 @@ def _outcome(result: Mapping[str, Any]) -> str:
 def chart(pools: Mapping[str, Results], scaling: Results, betas: Mapping[str, Results]) -> Figure:
     """Accuracy from stage to stage for every pool, what scales change, the final loss over beta for every network."""
     panels = len(pools) + bool(scaling) + len(betas)
-    figure = Figure(figsize=(5 * panels, 4.2), layout="constrained")
-    axes = list(figure.subplots(1, panels, squeeze=False)[0])
+    columns = min(panels, COLUMNS)
+    rows = -(-panels // columns)
+    figure = Figure(figsize=(5 * columns, 4 * rows), layout="constrained")
+    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for unused in axes[panels:]:
+        unused.remove()
     for name, results in pools.items():
         _draw_stages(axes.pop(0), name, results)
     if scaling:

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from compressor.groups import ChannelGroup, Member, find_groups, zero
-from compressor.penalties import GROUP_PENALTIES, PENALTIES, group_penalty, penalty
+from compressor.penalties import GROUP_PENALTIES, group_penalty, penalty
 from compressor.splitting.channels import Channels, step_of_threshold_one
 
 VECTOR = torch.zeros(2, 5)
@@ -128,7 +128,9 @@ def scattered():
         nn.init.normal_(parameter, generator=torch.Generator().manual_seed(parameter.numel()))
     some, pairs = torch.tensor([[1], [3], [4], [6]]), torch.tensor([[0, 5], [2, 7], [9, 1]])
     first = ChannelGroup("0", 4, (Member("0", "producer", some), Member("1", "norm", some)))
-    second = ChannelGroup("2", 3, (Member("2", "producer", pairs), Member("3", "producer", torch.tensor([[0], [2], [4]]))))
+    second = ChannelGroup(
+        "2", 3, (Member("2", "producer", pairs), Member("3", "producer", torch.tensor([[0], [2], [4]])))
+    )
     return model, [first, second]
 
 

@@ -7,7 +7,18 @@ from math import sqrt
 import pytest
 import torch
 from by_hand import (
-    EPOCH_STEPS, IMAGE, OPTIMIZERS, PAPERS, SAMPLES, STEPS, backward, network, neurons, norm, optimizer_for, weights_of,
+    EPOCH_STEPS,
+    IMAGE,
+    OPTIMIZERS,
+    PAPERS,
+    SAMPLES,
+    STEPS,
+    backward,
+    network,
+    neurons,
+    norm,
+    optimizer_for,
+    weights_of,
 )  # fmt: skip
 
 from compressor.penalties import PENALTIES

@@ -7,7 +7,17 @@ from math import sqrt
 import pytest
 import torch
 from by_hand import (
-    EPOCH_STEPS, IMAGE, OPTIMIZERS, PAPERS, STEPS, backward, input_channels, network, norm, optimizer_for, rates_of,
+    EPOCH_STEPS,
+    IMAGE,
+    OPTIMIZERS,
+    PAPERS,
+    STEPS,
+    backward,
+    input_channels,
+    network,
+    norm,
+    optimizer_for,
+    rates_of,
     weights_of,
 )  # fmt: skip
 from torch import nn
