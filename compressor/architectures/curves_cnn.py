@@ -9,9 +9,9 @@ from torch.nn import functional as F
 class CurvesCNN(nn.Module):
     """conv6@3x3 - pool - conv6@3x3 - pool - conv32@3x3 - pool - fc; inputs of 48x96 pixels.
 
-    The shape is that of Xue & Xin, "Learning sparse neural networks via l0 and transformed l1 regularization",
-    arXiv 1902.07419, 2019: each convolution is followed by max-pooling, and one fully connected layer holds most
-    weights, here 4,608 of 6,714. The sizes are ours.
+    The shape is that of Xue and Xin, "Learning sparse neural networks via l0 and Tl1 by a relaxed variable splitting
+    method with application to multi-scale curve classification", arXiv 1902.07419, 2019: each convolution is followed
+    by max-pooling, and one fully connected layer holds most weights, here 4,608 of 6,714. The sizes are ours.
     """
 
     def __init__(self, num_classes: int = 2, in_channels: int = 1) -> None:

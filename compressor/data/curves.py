@@ -1,8 +1,8 @@
 """Regular against shaky text, drawn here: no published data set, and no handwriting.
 
-A stand-in for the task of Xue & Xin, "Learning sparse neural networks via l0 and transformed l1 regularization",
-arXiv 1902.07419, 2019, whose images are not public; figures on it are ours alone. Another version of FreeType may draw
-a few pixels differently.
+A stand-in for the task of Xue and Xin, "Learning sparse neural networks via l0 and Tl1 by a relaxed variable splitting
+method with application to multi-scale curve classification", arXiv 1902.07419, 2019, whose images are not public;
+figures on it are ours alone. Another version of FreeType may draw a few pixels differently.
 """
 
 from __future__ import annotations
