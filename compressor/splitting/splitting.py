@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import torch
@@ -15,9 +15,9 @@ from compressor.errors import UsageError
 from compressor.groups import ChannelGroup
 from compressor.penalties import GroupPenalty, group_penalty
 from compressor.splitting.budget import Target
-from compressor.splitting.copies import Share
 from compressor.splitting.parts import copies_of, lasso_of, schedule_of, weights_of
 from compressor.splitting.projection import Projection
+from compressor.splitting.rates import Rates, shares, summed
 from compressor.splitting.removable import Removable
 from compressor.splitting.rows import Sparsity, sparsity
 from compressor.splitting.schedule import PULL_EVERY
@@ -26,10 +26,6 @@ from compressor.splitting.settings import Penalties
 
 # Below this a weight of W counts as zero, as in the code of Bui et al.
 TOLERANCE = 1e-5
-
-
-Rates = float | Mapping[Tensor, float]
-"""The learning rate of all penalised parameters, or of each; one that is not named is not trained."""
 
 
 class Handle(Protocol):
@@ -108,7 +104,7 @@ class Splitting:
         if self._copies is not None and self.method.pull == "gradient":
             self._copies.add_gradient(self.beta, self._scale)
         elif self._copies is not None and self.method.pull == "explicit":
-            self._copies.pull(_each(rates, lambda rate: rate * self.beta), self.beta)
+            self._copies.pull(shares(rates, lambda rate: rate * self.beta), self.beta)
 
     @torch.no_grad()
     def after_step(self, rates: Rates) -> None:
@@ -119,7 +115,7 @@ class Splitting:
         if self.method.pull == "implicit":
             self._since.append(rates)
             if len(self._since) == PULL_EVERY:
-                self.pull(_sum(self._since))
+                self.pull(summed(self._since))
                 self._since.clear()
         elif self.method.takes_over and self._copies is not None and self.step % self._epoch_steps == 0:
             self._copies.take_over(self.beta)
@@ -128,7 +124,7 @@ class Splitting:
     @torch.no_grad()
     def pull(self, rates: Rates) -> None:
         """W <- W + k (U - W), after the same for V, with k = rate beta / (1 + rate beta): the step of method budget."""
-        share = _each(rates, lambda rate: rate * self.beta / (1 + rate * self.beta))
+        share = shares(rates, lambda rate: rate * self.beta / (1 + rate * self.beta))
         if self._copies is not None:
             self._copies.pull(share, self.beta)
         if self._selection is not None:
@@ -236,21 +232,6 @@ class Splitting:
         if value is None or value < 1:
             raise UsageError(f"method {self.penalties.method} needs {name}, at least 1, got {value}")
         return value
-
-
-def _sum(steps: Sequence[Rates]) -> Rates:
-    """The learning rates of several steps together."""
-    alike = [rate for rate in steps if isinstance(rate, float)]
-    if len(alike) == len(steps):
-        return sum(alike)
-    named = [rates for rates in steps if not isinstance(rates, float)]
-    return {p: sum(alike) + sum(rates.get(p, 0.0) for rates in named) for rates in named for p in rates}
-
-
-def _each(rates: Rates, share: Callable[[float], float]) -> Share:
-    if isinstance(rates, float):
-        return share(rates)
-    return {parameter: share(rate) for parameter, rate in rates.items()}
 
 
 def _zeros(weights: Sequence[Tensor]) -> int:
