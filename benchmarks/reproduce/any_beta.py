@@ -65,13 +65,13 @@ class Pull:
         return "-".join(str(word).replace(", ", "-").replace(" ", "-") for word in words) + ".json"
 
 
-def sweep(network: str, batch: int, steps: int, kinds: Sequence[str] = tuple(PULLS)) -> list[Pull]:
-    """All trainings of a network with those kinds of pull."""
+def sweep(network: str, batch: int, steps: int) -> list[Pull]:
+    """All trainings of a network."""
     ranges = [*((beta, beta) for beta in BETAS), RAMP]
     return [
         Pull(network=network, batch=batch, optimizer=optimizer, pull=pull, beta=beta, steps=steps)
         for optimizer in OPTIMIZERS
-        for pull in kinds
+        for pull in PULLS
         for beta in (ranges[:1] if pull == "none" else ranges)
     ]
 

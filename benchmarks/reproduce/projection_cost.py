@@ -28,11 +28,7 @@ from compressor.training.recipe import Recipe
 
 TARGET = 0.5
 SPLITS, DRAWS = 5, 10
-# The batch of each network, and the pulls that are tried on it.
-BETA_NETWORKS = {
-    "digits_lenet": (32, tuple(any_beta.PULLS)),
-    "digits_resnet": (8, ("none", "implicit, U and V", "gradient, U and V")),
-}
+BETA_NETWORKS = {"digits_lenet": 32, "digits_resnet": 8}  # with their batch
 
 
 def resnet(seeds: int, mnist: str | None) -> tuple[Case, dict[str, tuple[tuple[int, int], ...]]]:
@@ -110,9 +106,8 @@ def main() -> None:
             dense.load(), TARGET, DRAWS, partial(accuracy_with_new_statistics, dense.read(dense.load()))
         )
         tables[f"Filters in front of BatchNorm scaled at random, {DRAWS} times"] = scaling_rows(scaling)
-    for name, (batch, kinds) in BETA_NETWORKS.items() if "beta" in options.what else ():
-        sweep = any_beta.sweep(name, batch, options.steps, kinds)
-        betas[name] = finished(any_beta.train, sweep, folder, workers)
+    for name, batch in BETA_NETWORKS.items() if "beta" in options.what else ():
+        betas[name] = finished(any_beta.train, any_beta.sweep(name, batch, options.steps), folder, workers)
         tables[f"{name}, {options.steps} steps at learning rate 0.1: loss, gap, accuracy"] = beta_rows(betas[name])
     settings = {"what": list(options.what), "target macs": TARGET, "seeds": options.seeds, "steps": options.steps}
     result = Reproduction(name="projection_cost", settings=settings, tables=tables, wall_s=time.monotonic() - began)

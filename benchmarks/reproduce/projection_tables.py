@@ -175,7 +175,7 @@ def _draw_scaling(axes: Axes, results: Results) -> None:
 
 def _draw_betas(axes: Axes, name: str, results: Results) -> None:
     for number, optimizer in enumerate(any_beta.OPTIMIZERS):
-        for pull, style in (("implicit, U and V", "-"), ("gradient, U and V", ":")):
+        for pull, style in (("implicit, U", "-"), ("gradient, U", ":")):
             found = [r for r in results if (r["optimizer"], r["pull"]) == (optimizer, pull) and "to" not in r["beta"]]
             alive = [(float(r["beta"]), r["loss"]) for r in found if r["finite"]]
             label = f"{optimizer}, {pull.split(',')[0]}"

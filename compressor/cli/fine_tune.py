@@ -149,7 +149,7 @@ def _tables(tuned: FineTuned) -> list[Any]:
             zeros = [
                 (name, percent(found.weights), percent(found.groups)) for name, found in projection.sparsity.items()
             ]
-            shown.append(table(("zero before projection", "weights", "filters and input units"), zeros))
+            shown.append(table(("zero before projection", "weights", "groups"), zeros))
         if kept:
             shown.append(table(("kept once the zero channels are removed", "", ""), kept))
         shown.append(

@@ -30,9 +30,7 @@ class Channels:
     parameter and a few operations on the vector of all rows. Nothing is read back to the host.
     """
 
-    def __init__(
-        self, model: nn.Module, groups: Sequence[ChannelGroup], phi: SeparablePenalty, owing: Sequence[Tensor] = ()
-    ) -> None:
+    def __init__(self, model: nn.Module, groups: Sequence[ChannelGroup], phi: SeparablePenalty) -> None:
         self._phi, self._step = phi, step_of_threshold_one(phi)
         starts = [0, *accumulate(group.channels for group in groups)]
         self._channels = [slice(a, b) for a, b in pairwise(starts)]

@@ -28,8 +28,8 @@ def schedule_of(penalties: Penalties, total_steps: int, epoch_steps: int) -> Sch
     return Schedule(total_steps=total_steps, beta_start=start, beta_end=end, growth=growth)
 
 
-def weights_of(model: nn.Module, layers: Sequence[str]) -> list[Tensor]:
-    """The weights of the penalised convolutions and linear layers that are trained, each once.
+def weights_of(model: nn.Module, penalties: Penalties) -> list[Tensor]:
+    """The trained weights of the penalised layers, each once; of convolutions alone where the method has none else.
 
     `UnknownName` for a pattern that no such layer matches.
     """
@@ -38,17 +38,18 @@ def weights_of(model: nn.Module, layers: Sequence[str]) -> list[Tensor]:
         for name, module in model.named_modules()
         if isinstance(module, PRODUCERS) and module.weight.requires_grad
     }
+    layers = penalties.layers
     for pattern in layers:
         if not any(matches(name, [pattern]) for name in every):
             raise UnknownName("trainable convolution or linear layer", pattern, every)
-    return list(dict.fromkeys(weight for name, weight in every.items() if matches(name, layers)))
+    found = list(dict.fromkeys(weight for name, weight in every.items() if matches(name, layers)))
+    return found if penalties.described.split_rows is None else _convolutions(found)
 
 
 def copies_of(weights: Sequence[Tensor], penalties: Penalties) -> Copies | None:
     """V, where there is something to split."""
     known, strength = penalties.described, penalties.strength or 0.0
     if known.split_rows is not None:
-        weights = _convolutions(weights)
         groups: GroupPenalty = group_penalty(penalties.groups_name, **penalties.group_penalty_args)
         return Copies(weights, partial(absolute, prox_of_rows(groups, known.split_rows)), strength)
     if not penalties.splits_entries:
@@ -66,7 +67,6 @@ def lasso_of(weights: Sequence[Tensor], penalties: Penalties) -> Lasso | None:
     if known.lasso_rows is None:
         return None
     if known.split_rows is not None:
-        weights = _convolutions(weights)
         return Lasso(weights, [GroupLasso()] * len(weights), known.lasso_rows, lam, root_of_size=known.root_of_size)
     if penalties.groups_name == "none":
         return None

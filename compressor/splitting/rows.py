@@ -71,14 +71,11 @@ class Sparsity:
 
 
 @torch.no_grad()
-def sparsity(tensors: Sequence[Tensor], tolerance: float = 0.0) -> Sparsity:
-    """Share of weights with |w| <= ``tolerance`` and of groups whose mean |w| is: as Bui et al. measure it.
-
-    Groups are the filters of convolutions and the input units of linear layers.
-    """
+def sparsity(tensors: Sequence[Tensor], tolerance: float = 0.0, kind: Rows = "filters") -> Sparsity:
+    """Share of weights with |w| <= ``tolerance`` and of groups whose mean |w| is: as Bui et al. measure it."""
     zeros = weights = dead = groups = 0
     for tensor in tensors:
-        rows = as_rows(tensor.detach(), "filters").abs()
+        rows = as_rows(tensor.detach(), kind).abs()
         zeros, weights = zeros + int((rows <= tolerance).sum()), weights + rows.numel()
         dead, groups = dead + int((rows.mean(1) <= tolerance).sum()), groups + len(rows)
     return Sparsity(zeros / max(1, weights), dead / max(1, groups))

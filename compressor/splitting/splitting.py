@@ -66,7 +66,7 @@ class Splitting:
         self.schedule = schedule_of(self.penalties, total_steps, self._epoch_steps)
         # Against the mean loss, a penalty on the sum of the losses weighs 1/N.
         self._scale = 1 / self._needed("samples", samples) if self.method.per_sample else 1.0
-        self._weights = weights_of(model, self.penalties.layers)
+        self._weights = weights_of(model, self.penalties)
         self._copies = copies_of(self._weights, self.penalties)
         self._lasso = lasso_of(self._weights, self.penalties)
         self.removable = Removable(model, example_input, groups, self.penalties)
@@ -173,10 +173,11 @@ class Splitting:
     @torch.no_grad()
     def sparsity(self) -> dict[str, Sparsity]:
         """Zeros of W at 1e-5, and exact zeros of V where there is one."""
-        found = {f"W at {TOLERANCE:g}": sparsity(self._weights, TOLERANCE)}
+        kind = self.method.split_rows or "filters"
+        found = {f"W at {TOLERANCE:g}": sparsity(self._weights, TOLERANCE, kind)}
         if self._copies is not None:
             copies = self._copies.targets(self.beta)
-            found["V"] = sparsity([w if self._has_taken_over else v for w, v in copies])
+            found["V"] = sparsity([w if self._has_taken_over else v for w, v in copies], kind=kind)
         return found
 
     @torch.no_grad()
