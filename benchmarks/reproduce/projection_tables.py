@@ -183,6 +183,6 @@ def _draw_betas(axes: Axes, name: str, results: Results) -> None:
             dead = [float(r["beta"]) * 1.2**number for r in found if not r["finite"]]
             # On the upper edge, whatever the losses are; side by side where several died.
             axes.plot(dead, [0.97] * len(dead), "x", color=f"C{number}", transform=axes.get_xaxis_transform())
-    axes.set(title=f"{name}, learning rate {any_beta.LR:g}", xscale="log", yscale="log")
+    axes.set(title=f"{name}, pulled to U, learning rate {any_beta.LR:g}", xscale="log", yscale="log")
     axes.set(xlabel="beta (x: not a number)", ylabel="final training loss")
     axes.legend(fontsize=7)
