@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from compressor.alignment import Alignment
 from compressor.errors import ProofError
-from compressor.groups import ChannelGroup, DependencyGraph, find_groups, is_zero
-from compressor.proofs import FLOAT32_LIMIT, FLOAT64_LIMIT, output_difference
+from compressor.groups import ChannelGroup, find_groups, is_zero, remove
+from compressor.proofs import FLOAT32_LIMIT, FLOAT64_LIMIT, Inputs, each, output_difference
 
 RANDOM_SEEDS = (0, 1, 2)
 
@@ -56,7 +56,7 @@ class Removal:
 
 
 def shrink(
-    model: nn.Module, example_input: Tensor, *, real_inputs: Tensor | None = None, align: str | int = "auto"
+    model: nn.Module, example_input: Inputs, *, real_inputs: Tensor | None = None, align: str | int = "auto"
 ) -> nn.Module:
     """A physically smaller copy of ``model`` without its zero channels; `ProofError` when outputs differ.
 
@@ -68,7 +68,7 @@ def shrink(
 
 def remove_zero_channels(
     model: nn.Module,
-    example_input: Tensor,
+    example_input: Inputs,
     *,
     real_inputs: Tensor | None = None,
     align: str | int = "auto",
@@ -78,18 +78,20 @@ def remove_zero_channels(
     alignment = Alignment.parse(align)
     found = [group for group in groups or find_groups(model, example_input) if group.prunable]
     removable = {group.name: _removable(model, group, alignment) for group in found}
-    graph = DependencyGraph(model, example_input)
-    graph.remove(removable)
     samples = [*_random_inputs(example_input), *([real_inputs] if real_inputs is not None else [])]
-    float32 = _difference(model, graph.model, samples, torch.float32)
-    float64 = _difference(model, graph.model, samples, torch.float64)
+    # In float64, so that the proof knows no rounding; what is written has the precision of ``model``.
+    exact = copy.deepcopy(model).cpu().double()
+    small64 = remove(exact, found, removable, _as(samples[0], torch.float64))
+    small = _like(small64, model)
+    float64 = max(output_difference(exact, small64, _as(inputs, torch.float64)) for inputs in samples)
+    float32 = _difference(model, small, samples)
     if not (float64 <= FLOAT64_LIMIT and float32 <= FLOAT32_LIMIT):
         raise ProofError(
             f"removing channels would change the outputs by {float64:.1e} of their scale in float64 "
             f"(allowed {FLOAT64_LIMIT:g}) and {float32:.1e} in float32 (allowed {FLOAT32_LIMIT:g}); nothing was written"
         )
     return Removal(
-        model=graph.model,
+        model=small,
         channels={g.name: (g.channels, g.channels - len(removable[g.name])) for g in found},
         float64=float64,
         float32=float32,
@@ -105,11 +107,38 @@ def _removable(model: nn.Module, group: ChannelGroup, alignment: Alignment) -> l
     return zeros[kept - (group.channels - len(zeros)) :]
 
 
-def _random_inputs(example: Tensor) -> list[Tensor]:
-    shape = (max(2, len(example)), *example.shape[1:])
-    return [torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in RANDOM_SEEDS]
+def _random_inputs(example: Inputs) -> list[Inputs]:
+    """Normal random numbers in place of the example's; what is not a number, say a word, stays as it is."""
+
+    def drawn(seed: int) -> Inputs:
+        generator = torch.Generator().manual_seed(seed)
+
+        def draw(tensor: Tensor) -> Tensor:
+            if not tensor.is_floating_point():
+                return tensor.cpu()
+            return torch.randn(max(2, len(tensor)), *tensor.shape[1:], generator=generator)
+
+        return each(example, draw)
+
+    return [drawn(seed) for seed in RANDOM_SEEDS]
 
 
-def _difference(dense: nn.Module, small: nn.Module, samples: Sequence[Tensor], dtype: torch.dtype) -> float:
-    one, other = (copy.deepcopy(model).cpu().to(dtype) for model in (dense, small))
-    return max(output_difference(one, other, inputs.cpu().to(dtype)) for inputs in samples)
+def _as(inputs: Inputs, dtype: torch.dtype) -> Inputs:
+    return each(inputs, lambda tensor: tensor.cpu().to(dtype) if tensor.is_floating_point() else tensor.cpu())
+
+
+def _like(small: nn.Module, model: nn.Module) -> nn.Module:
+    """A copy of ``small`` in which every tensor has the type and the device that it has in ``model``."""
+    made = copy.deepcopy(small)
+    known = {**dict(model.named_parameters(remove_duplicate=False)), **dict(model.named_buffers())}
+    anyone = next(iter(known.values()), torch.zeros(()))
+    for name, tensor in [*made.named_parameters(), *made.named_buffers()]:
+        # A bias that is new is like its weight.
+        like = known.get(name, known.get(f"{name.rpartition('.')[0]}.weight", anyone))
+        tensor.data = tensor.data.to(like)
+    return made
+
+
+def _difference(dense: nn.Module, small: nn.Module, samples: Sequence[Inputs]) -> float:
+    one, other = (copy.deepcopy(model).cpu().float() for model in (dense, small))
+    return max(output_difference(one, other, _as(inputs, torch.float32)) for inputs in samples)

@@ -18,12 +18,19 @@ from compressor.errors import CheckpointError
 
 # The only attributes that an edit may set: plain sizes. A file must not reach any other attribute.
 SIZES = (
+    "after",
+    "before",
+    "embedding_dim",
     "groups",
+    "hidden_size",
     "in_channels",
     "in_features",
+    "input_size",
     "normalized_shape",
     "num_channels",
     "num_features",
+    "num_groups",
+    "num_parameters",
     "out_channels",
     "out_features",
 )
@@ -72,7 +79,7 @@ def difference(dense: nn.Module, small: nn.Module) -> tuple[Edit, ...]:
         if original is None or type(original).__qualname__ != type(module).__qualname__:
             raise CheckpointError(f"module {name!r} is not the architecture's; only sizes may differ")
         attributes, shapes = _sizes(module), _shapes(module)
-        if set(shapes) != set(_shapes(original)):
+        if set(shapes) != set(_shapes(original)) | (set(shapes) & _missing(original)):
             raise CheckpointError(f"module {name!r} gained or lost a tensor; only sizes may differ")
         if attributes != _sizes(original) or shapes != _shapes(original):
             edits.append(Edit(name, attributes, shapes))
@@ -86,7 +93,7 @@ def replay(model: nn.Module, edits: tuple[Edit, ...]) -> None:
     modules = dict(model.named_modules())
     for edit in edits:
         module = modules.get(edit.module)
-        if module is None or set(edit.tensors) != set(_shapes(module)) or _kinds(edit.sizes) != _kinds(_sizes(module)):
+        if module is None or not _fits(edit, module):
             raise CheckpointError(f"its edit of {edit.module!r} does not fit the architecture")
         for name, value in edit.sizes.items():
             setattr(module, name, value)
@@ -96,8 +103,22 @@ def replay(model: nn.Module, edits: tuple[Edit, ...]) -> None:
             raise CheckpointError(f"its edit of {edit.module!r} contradicts itself: sizes and tensors differ")
 
 
+def _fits(edit: Edit, module: nn.Module) -> bool:
+    """Whether the edit speaks of the tensors that the module has or may get, and of its sizes."""
+    tensors = set(_shapes(module)) | (set(edit.tensors) & _missing(module))
+    return set(edit.tensors) == tensors and _kinds(edit.sizes) == _kinds(_sizes(module))
+
+
+def _missing(module: nn.Module) -> set[str]:
+    """The bias that a layer lacks: removal may need one for what a removed channel sent."""
+    layers = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+    return {"bias"} if isinstance(module, layers) and module.bias is None else set()
+
+
 def _resize(module: nn.Module, name: str, shape: tuple[int, ...]) -> None:
     old = getattr(module, name)
+    if old is None:
+        old = nn.Parameter(module.weight.detach())  # type: ignore[operator, arg-type]
     try:
         new = torch.empty(shape, dtype=old.dtype, device=old.device)
     except (RuntimeError, TypeError) as error:  # more than there is memory, or than a size can count

@@ -1,0 +1,118 @@
+"""Physical removal: every tensor loses the places of the removed channels, every module its sizes."""
+
+from __future__ import annotations
+
+import copy
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from compressor.architectures.cifar_resnet import PaddedShortcut
+from compressor.groups.channels import ChannelGroup, output_axis
+from compressor.groups.constants import fold
+from compressor.groups.graph import PRODUCERS
+from compressor.proofs import Inputs
+
+CONVOLUTIONS = tuple(kind for kind in PRODUCERS if kind is not nn.Linear)
+TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+
+
+@torch.no_grad()
+def remove(
+    model: nn.Module, groups: Sequence[ChannelGroup], channels: Mapping[str, Sequence[int]], inputs: Inputs
+) -> nn.Module:
+    """A copy of ``model`` without some zero channels of some groups, by the group's name.
+
+    What such a channel still sends, an activation of zero that is not zero, goes into the bias of its readers.
+    """
+    small = copy.deepcopy(model)
+    chosen = [(group, list(channels[group.name])) for group in groups if len(channels.get(group.name, ()))]
+    fold(small, chosen, inputs)
+    gone: dict[Tensor, dict[int, set[int]]] = defaultdict(lambda: defaultdict(set))
+    padding: dict[PaddedShortcut, set[int]] = defaultdict(set)
+    for group, places in chosen:
+        for member in group.members:
+            module = small.get_submodule(member.module)
+            lost = set(member.index[places].flatten().tolist())
+            if isinstance(module, PaddedShortcut):
+                padding[module] |= lost
+            for name, axis in member.tensors:
+                gone[getattr(module, name)][axis] |= lost
+            if member.role == "producer" and module.bias is not None:
+                _lose_bias(module, dict(member.tensors), gone, lost)
+    homes = _homes(small)
+    touched = dict.fromkeys(module for tensor in gone for module, _ in homes[tensor])
+    for tensor, axes in gone.items():
+        _replace(tensor, _without(tensor, axes), homes[tensor])
+    for module in touched:
+        resize(module)
+    for shortcut, lost in padding.items():
+        before = len([place for place in lost if place < shortcut.before])
+        shortcut.before, shortcut.after = shortcut.before - before, shortcut.after - (len(lost) - before)
+    return small
+
+
+def _lose_bias(module: nn.Module, tensors: Mapping[str, int], gone: dict[Tensor, dict[int, set[int]]], lost: set[int]) -> None:
+    """A bias that folding has added goes with the rows of its weight."""
+    if "bias" not in tensors and tensors["weight"] == output_axis(module) and isinstance(module.bias, Tensor):
+        gone[module.bias][0] |= lost
+
+
+def _homes(model: nn.Module) -> dict[Tensor, list[tuple[nn.Module, str]]]:
+    """Where each parameter and buffer is held: tied ones in several places."""
+    homes: dict[Tensor, list[tuple[nn.Module, str]]] = defaultdict(list)
+    for module in model.modules():
+        for name, tensor in [*module._parameters.items(), *module._buffers.items()]:
+            if tensor is not None:
+                homes[tensor].append((module, name))
+    return homes
+
+
+def _without(tensor: Tensor, axes: Mapping[int, set[int]]) -> Tensor:
+    found = tensor.detach()
+    for axis, lost in axes.items():
+        kept = [place for place in range(tensor.shape[axis]) if place not in lost]
+        found = found.index_select(axis, torch.tensor(kept, dtype=torch.long, device=tensor.device))
+    return found
+
+
+def _replace(tensor: Tensor, new: Tensor, homes: Sequence[tuple[nn.Module, str]]) -> None:
+    if isinstance(tensor, nn.Parameter):
+        new = nn.Parameter(new, tensor.requires_grad)
+    for module, name in homes:
+        setattr(module, name, new)
+
+
+def resize(module: nn.Module) -> None:
+    """Make the sizes that a layer states those of its tensors."""
+    if isinstance(module, CONVOLUTIONS):
+        _resize_convolution(module)
+    elif isinstance(module, nn.Linear):
+        module.out_features, module.in_features = module.weight.shape
+    elif isinstance(module, nn.modules.batchnorm._NormBase):
+        sized = next(t for t in (module.weight, module.running_mean) if t is not None)
+        module.num_features = len(sized)
+    elif isinstance(module, nn.GroupNorm):
+        per_group = module.num_channels // module.num_groups
+        module.num_channels = len(module.weight)
+        module.num_groups = module.num_channels // per_group
+    elif isinstance(module, nn.PReLU):
+        module.num_parameters = len(module.weight)
+    elif isinstance(module, nn.Embedding):
+        module.num_embeddings, module.embedding_dim = module.weight.shape
+    elif isinstance(module, nn.RNNBase):
+        module.input_size = module.weight_ih_l0.shape[1]  # type: ignore[union-attr, assignment]
+        module.hidden_size = module.weight_hh_l0.shape[1]  # type: ignore[union-attr, assignment]
+
+
+def _resize_convolution(module: nn.Module) -> None:
+    assert isinstance(module, CONVOLUTIONS)
+    transposed = isinstance(module, TRANSPOSED)
+    rows, columns = module.weight.shape[:2]
+    if module.groups > 1:
+        # Whole groups go, so that each keeps its size.
+        module.groups = rows // ((module.in_channels if transposed else module.out_channels) // module.groups)
+    across = columns * module.groups
+    module.in_channels, module.out_channels = (rows, across) if transposed else (across, rows)
