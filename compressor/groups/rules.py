@@ -129,13 +129,12 @@ def reduction(trace: Trace, call: Call) -> None:
         what = call.name.strip("_").removeprefix("linalg_")
         trace.labels.block(labels, f"{what} over the channels in {trace.place}")
     kept = head(labels, *dims)
+    rest = [size for dim, size in enumerate(kept.shape) if dim not in dims]
     for out in tree_leaves(call.out):
         if isinstance(out, Tensor):
-            if out.ndim < labels.ndim:
-                shape = [size for dim, size in enumerate(kept.shape) if dim not in dims]
-                trace.set(out, kept.reshape(shape) if shape else None)
-            else:
-                trace.set(out, kept if set(dims) & set(varying(labels)) else labels.narrow(0, 0, 1))
+            whole = labels if out.shape == labels.shape else kept
+            found = whole if out.ndim == labels.ndim else kept.reshape(rest)
+            trace.set(out, found if varying(found) else None)
 
 
 def _dims(call: Call, ndim: int) -> list[int]:
