@@ -16,10 +16,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from compressor.groups import ChannelGroup
 from compressor.groups.graph import NORMS, PRODUCERS
-from compressor.proofs import outputs
+from compressor.proofs import Inputs, each, outputs
 
 Kind = Literal["macs", "params"]
 TRANSPOSED = nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d
@@ -61,7 +62,7 @@ class CostModel:
         return np.array([full - float(self.by_layer(kept).sum()) for kept in one_less])
 
 
-def cost_model(model: nn.Module, example_input: Tensor, groups: Sequence[ChannelGroup], kind: Kind) -> CostModel:
+def cost_model(model: nn.Module, example_input: Inputs, groups: Sequence[ChannelGroup], kind: Kind) -> CostModel:
     """The cost of ``model`` on one sample, in MACs or in parameters, as a function of the groups' channels."""
     counted = PRODUCERS if kind == "macs" else PRODUCERS + NORMS
     layers = {name: module for name, module in model.named_modules() if isinstance(module, counted)}
@@ -89,7 +90,7 @@ def cost_model(model: nn.Module, example_input: Tensor, groups: Sequence[Channel
     )
 
 
-def count_macs(model: nn.Module, example_input: Tensor) -> int:
+def count_macs(model: nn.Module, example_input: Inputs) -> int:
     """MACs of one sample through ``model``."""
     return cost_model(model, example_input, (), "macs").total()
 
@@ -100,23 +101,28 @@ def count_parameters(model: nn.Module) -> int:
 
 
 @torch.no_grad()
-def output_positions(model: nn.Module, example_input: Tensor) -> dict[str, float]:
+def output_positions(model: nn.Module, example_input: Inputs) -> dict[str, float]:
     """At how many places each convolution or linear layer is applied for one sample, by name."""
     found: dict[str, float] = {}
+    samples = len(tree_leaves(example_input)[0])
+    like = next(model.parameters(), torch.zeros(()))
+
+    def cast(tensor: Tensor) -> Tensor:
+        return tensor.to(like) if tensor.is_floating_point() else tensor.to(like.device)
 
     def count(name: str) -> Any:
         def hook(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
             # A transposed convolution applies its kernel at every input place.
             seen = args[0] if isinstance(module, TRANSPOSED) else output
             width = seen.shape[-1] if isinstance(module, nn.Linear) else seen.shape[1]
-            found[name] = found.get(name, 0.0) + seen.numel() / width / len(example_input)
+            found[name] = found.get(name, 0.0) + seen.numel() / width / samples
 
         return hook
 
     hooked = [(name, m) for name, m in model.named_modules() if isinstance(m, PRODUCERS)]
     handles = [module.register_forward_hook(count(name)) for name, module in hooked]
     try:
-        outputs(model, example_input.to(next(model.parameters())))
+        outputs(model, each(example_input, cast))
     finally:
         for handle in handles:
             handle.remove()
@@ -124,7 +130,7 @@ def output_positions(model: nn.Module, example_input: Tensor) -> dict[str, float
 
 
 def _layer(module: nn.Module, positions: float | None, kind: Kind) -> tuple[float, float, float, float]:
-    """(inputs, outputs, per_pair, per_output) of one layer; a depthwise convolution has one input per output."""
+    """(inputs, outputs, per_pair, per_output) of one layer; in groups, an output reads the inputs of its group."""
     bias = float(getattr(module, "bias", None) is not None)
     if isinstance(module, NORMS):
         return 1.0, float(module.num_features), 0.0, 2.0 * module.affine
@@ -132,10 +138,9 @@ def _layer(module: nn.Module, positions: float | None, kind: Kind) -> tuple[floa
         inputs, outputs_, kernel = module.in_features, module.out_features, 1.0
     else:
         assert isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d | TRANSPOSED)
-        depthwise = module.groups == module.in_channels == module.out_channels
-        inputs = 1 if depthwise else module.in_channels
+        inputs = module.in_channels // module.groups
         outputs_ = module.out_channels
-        kernel = math.prod(module.kernel_size) / (1 if depthwise else module.groups)
+        kernel = float(math.prod(module.kernel_size))
     if kind == "macs":
         return float(inputs), float(outputs_), kernel * (positions or 0.0), 0.0
     return float(inputs), float(outputs_), kernel, bias

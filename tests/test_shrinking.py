@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from compressor.errors import ProofError
 import compressor.shrinking
+from compressor.errors import ProofError
 from compressor.groups import find_groups, is_zero, remove, zero
 from compressor.groups.graph import propose
 from compressor.proofs import output_difference
@@ -130,7 +130,9 @@ def test_excluded_groups_are_left_alone():
 
 def shifted(model, groups, channels, inputs):
     """Removes the channel beside each that was asked for."""
-    return remove(model, groups, {name: [(place + 1) % 6 for place in found] for name, found in channels.items()}, inputs)
+    return remove(
+        model, groups, {name: [(place + 1) % 6 for place in found] for name, found in channels.items()}, inputs
+    )
 
 
 def test_removing_a_wrong_channel_is_refused(model, monkeypatch):

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from compressor.architectures.cifar_resnet import PaddedShortcut
 from compressor.checkpoints.fields import field, named, size, sizes
 from compressor.errors import CheckpointError
 
@@ -33,21 +34,37 @@ SIZES = (
     "num_parameters",
     "out_channels",
     "out_features",
+    "step",
+    # How many heads attention has, and how wide each is.
+    "num_heads",
+    "num_attention_heads",
+    "n_heads",
+    "n_head",
+    "heads",
+    "head_dim",
+    "dim_head",
+    "attention_head_size",
 )
+# What an edit may put in the place of a module.
+REPLACEMENTS: Mapping[str, type[nn.Module]] = {"padded shortcut": PaddedShortcut}
 
 
 @dataclass(frozen=True)
 class Edit:
-    """New sizes of one module: attributes, and the shapes of its own parameters and buffers."""
+    """New sizes of one module: attributes, and the shapes of its own parameters and buffers.
+
+    ``kind`` is "resize", or names in `REPLACEMENTS` what takes the module's place.
+    """
 
     module: str
     sizes: Mapping[str, int | tuple[int, ...]]
     tensors: Mapping[str, tuple[int, ...]]
+    kind: str = "resize"
 
     def to_plain(self) -> dict[str, Any]:
         """JSON-ready form."""
         return {
-            "edit": "resize",
+            "edit": self.kind,
             "module": self.module,
             "sizes": {name: list(value) if isinstance(value, tuple) else value for name, value in self.sizes.items()},
             "tensors": {name: list(shape) for name, shape in self.tensors.items()},
@@ -57,7 +74,7 @@ class Edit:
     def from_plain(cls, plain: Mapping[str, Any]) -> Edit:
         """Read it back; ValueError on an unknown kind of edit or an attribute that is no size."""
         kind = field(plain, "edit", str)
-        if kind != "resize":
+        if kind != "resize" and kind not in REPLACEMENTS:
             raise ValueError(f"unknown edit {kind!r}")
         attributes, tensors = named(plain, "sizes"), named(plain, "tensors")
         foreign = sorted(set(attributes) - set(SIZES))
@@ -67,6 +84,7 @@ class Edit:
             field(plain, "module", str),
             {name: size(attributes, name) for name in attributes},
             {name: sizes(tensors, name) for name in tensors},
+            kind,
         )
 
 
@@ -75,6 +93,12 @@ def difference(dense: nn.Module, small: nn.Module) -> tuple[Edit, ...]:
     originals, edits = dict(dense.named_modules()), []
     for name, module in small.named_modules():
         original = originals.pop(name, None)
+        kind = next((kind for kind, made in REPLACEMENTS.items() if type(module) is made), "resize")
+        if original is not None and kind != "resize" and type(original) is not type(module):
+            for inner, _ in original.named_modules(prefix=name):
+                originals.pop(inner, None)
+            edits.append(Edit(name, _sizes(module), {}, kind))
+            continue
         # By name: a file of the user's that is run twice makes the same class twice.
         if original is None or type(original).__qualname__ != type(module).__qualname__:
             raise CheckpointError(f"module {name!r} is not the architecture's; only sizes may differ")
@@ -93,6 +117,9 @@ def replay(model: nn.Module, edits: tuple[Edit, ...]) -> None:
     modules = dict(model.named_modules())
     for edit in edits:
         module = modules.get(edit.module)
+        if module is not None and edit.kind != "resize":
+            model.set_submodule(edit.module, _replacement(edit))
+            continue
         if module is None or not _fits(edit, module):
             raise CheckpointError(f"its edit of {edit.module!r} does not fit the architecture")
         for name, value in edit.sizes.items():
@@ -101,6 +128,13 @@ def replay(model: nn.Module, edits: tuple[Edit, ...]) -> None:
             _resize(module, name, shape)
         if not _agree(module):
             raise CheckpointError(f"its edit of {edit.module!r} contradicts itself: sizes and tensors differ")
+
+
+def _replacement(edit: Edit) -> nn.Module:
+    try:
+        return REPLACEMENTS[edit.kind](**edit.sizes)
+    except TypeError as error:
+        raise CheckpointError(f"its edit of {edit.module!r} does not say what a {edit.kind} needs") from error
 
 
 def _fits(edit: Edit, module: nn.Module) -> bool:
@@ -118,7 +152,7 @@ def _missing(module: nn.Module) -> set[str]:
 def _resize(module: nn.Module, name: str, shape: tuple[int, ...]) -> None:
     old = getattr(module, name)
     if old is None:
-        old = nn.Parameter(module.weight.detach())  # type: ignore[operator, arg-type]
+        old = nn.Parameter(module.weight.detach())  # type: ignore[operator]
     try:
         new = torch.empty(shape, dtype=old.dtype, device=old.device)
     except (RuntimeError, TypeError) as error:  # more than there is memory, or than a size can count

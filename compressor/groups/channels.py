@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 # A producer is a convolution or linear layer that makes the channels, a consumer one that reads them. What is
 # added to them (norm, addend) must vanish with them; what scales them (follower) or merely reads them, say a
-# recurrent layer, need not. Padding is the zero channels at the sides of a `PaddedShortcut`.
-Role = Literal["producer", "norm", "addend", "follower", "reader", "consumer", "padding"]
+# recurrent layer, need not. Padding is the zero channels at the sides of a `PaddedShortcut`, a count an
+# attribute that says how many channels there are.
+Role = Literal["producer", "norm", "addend", "follower", "reader", "consumer", "padding", "count"]
 VANISHING = ("producer", "norm", "addend")
 
 

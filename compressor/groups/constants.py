@@ -46,9 +46,7 @@ def unfoldable(module: nn.Module) -> str | None:
     return "it is no plain convolution or linear layer"
 
 
-def constants(
-    model: nn.Module, chosen: Chosen, inputs: Inputs
-) -> dict[nn.Module, tuple[list[int], Tensor | None]]:
+def constants(model: nn.Module, chosen: Chosen, inputs: Inputs) -> dict[nn.Module, tuple[list[int], Tensor | None]]:
     """For each layer that reads chosen channels, their places in its input and what arrives there.
 
     None when what arrives is not one constant for each.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from compressor.groups.labels import along, head, varying
-from compressor.groups.trace import Call, Rule, Trace, View
+from compressor.groups.trace import Call, Rule, Trace, View, fixed
 
 
 def convolution(trace: Trace, call: Call) -> None:
@@ -22,7 +22,7 @@ def convolution(trace: Trace, call: Call) -> None:
     else:
         read = trace.axis(view, 1 - axis, "consumer") if labels is not None else None
         if labels is not None and read is not None:
-            trace.labels.join(labels, along(read, 1, labels.ndim), _fixed(trace))
+            trace.labels.join(labels, along(read, 1, labels.ndim), fixed(trace))
         made = trace.axis(view, axis, "producer")
     if made is None:
         return
@@ -40,7 +40,7 @@ def _grouped(trace: Trace, call: Call, view: View, labels: Tensor | None, groups
     width = call.args[0].shape[1] // groups
     whole = split[:, 0]
     if labels is not None:
-        trace.labels.join(labels, along(whole.repeat_interleave(width), 1, labels.ndim), _fixed(trace))
+        trace.labels.join(labels, along(whole.repeat_interleave(width), 1, labels.ndim), fixed(trace))
     else:
         trace.labels.block(rows, f"{trace.place} reads channels of fixed width in {groups} groups")
     return whole.repeat_interleave(call.out.shape[1] // groups)
@@ -57,7 +57,7 @@ def _bias(trace: Trace, bias: Tensor | None, made: Tensor) -> None:
     view = trace.view(bias)
     own = trace.axis(view, 0, "producer") if view is not None else None
     if own is not None:
-        trace.labels.join(own, made, _fixed(trace))
+        trace.labels.join(own, made, fixed(trace))
 
 
 def addmm(trace: Trace, call: Call) -> None:
@@ -74,7 +74,7 @@ def mm(trace: Trace, call: Call) -> None:
 
 def baddbmm(trace: Trace, call: Call) -> None:
     """Products with something added, for example a mask."""
-    trace.block(call.args[0], _fixed(trace))
+    trace.block(call.args[0], fixed(trace))
     product(trace, call.args[1], call.args[2], call.out)
 
 
@@ -108,7 +108,7 @@ def _linear(trace: Trace, tensor: Tensor, view: View, out: Tensor, flipped: bool
         return None
     read = trace.axis(view, int(flipped), "consumer") if labels is not None else None
     if labels is not None and read is not None:
-        trace.labels.join(labels, along(read, summed, 2), _fixed(trace))
+        trace.labels.join(labels, along(read, summed, 2), fixed(trace))
     made = trace.axis(view, int(not flipped), "producer")
     if made is not None:
         trace.set(out, along(made, summed, 2))
@@ -132,7 +132,7 @@ def between(trace: Trace, one: Tensor | None, other: Tensor | None, left: Tensor
     if kept_one is None or kept_other is None:
         return kept_one if kept_other is None else kept_other
     if varying(kept_one) == varying(kept_other):
-        trace.labels.join(kept_one, kept_other, _fixed(trace))
+        trace.labels.join(kept_one, kept_other, fixed(trace))
     elif varying(kept_one):
         trace.labels.block(kept_one, f"{trace.place} keeps it beside the channels of another tensor")
     return kept_other if varying(kept_other) else kept_one
@@ -146,7 +146,7 @@ def _join_summed(trace: Trace, one: Tensor | None, other: Tensor | None) -> None
         return
     first = head(one, one.ndim - 2)
     trace.labels.join(one, first, "")
-    trace.labels.join(first.transpose(-1, -2), other, _fixed(trace))
+    trace.labels.join(first.transpose(-1, -2), other, fixed(trace))
 
 
 def attention(trace: Trace, call: Call) -> None:
@@ -158,10 +158,6 @@ def attention(trace: Trace, call: Call) -> None:
     weights = between(trace, trace.get(query), flipped, query, key.transpose(-1, -2))
     found = between(trace, weights, trace.get(value), scores, value)
     trace.set(call.out[0] if isinstance(call.out, tuple) else call.out, found)
-
-
-def _fixed(trace: Trace) -> str:
-    return f"it meets a tensor of fixed width in {trace.place}"
 
 
 CONTRACTIONS: dict[str, Rule] = {

@@ -30,6 +30,7 @@ USES: tuple[tuple[str, Role], ...] = (
     ("addend", "addend"),
     ("consumer", "consumer"),
     ("padding", "padding"),
+    ("count", "count"),
     ("statistic", "norm"),
     ("follower", "follower"),
 )
@@ -58,14 +59,14 @@ def propose(model: nn.Module, inputs: Inputs, cuts: Mapping[int, Cut] | None = N
     for root, where in places.items():
         signature = tuple(sorted((key, len(found)) for key, found in where.items()))
         alike[signature, reasons.get(root)].append(root)
-    passed = [set(channel[labels.unique().numpy()].tolist()) for labels in trace.sites]
+    passed = {site: set(channel[torch.unique(labels).numpy()].tolist()) for site, labels in trace.sites.items()}
     builder = _Builder(model, trace)
     groups, sites = [], {}
     for (_, reason), roots in alike.items():
         group = builder.group([places[root] for root in roots], reason)  # type: ignore[arg-type]
         if group is not None:
             groups.append(group)
-            sites[group.name] = tuple(n for n, found in enumerate(passed) if found & set(roots))
+            sites[group.name] = tuple(site for site, found in passed.items() if found & set(roots))
     return Proposal(tuple(sorted(groups, key=builder.order)), sites)
 
 
@@ -88,9 +89,10 @@ class _Builder:
         """The group of these channels, which lie on the same axes; None when no layer makes them."""
         members = self._members(channels)
         made = [member.module for member in members if member.role == "producer"]
+        reason = reason or self._problem(members, made, len(channels))
+        made = made or [member.module for member in members if member.role == "addend"]
         if not made:
             return None
-        reason = reason or self._problem(members, len(channels))
         return ChannelGroup(self._name(made), len(channels), tuple(members), reason)
 
     def _members(self, channels: Sequence[Mapping[Key, Sequence[int]]]) -> list[Member]:
@@ -127,13 +129,20 @@ class _Builder:
             return "addend" if role == "producer" else "reader"
         return role
 
-    def _problem(self, members: Sequence[Member], channels: int) -> str | None:
+    def _problem(self, members: Sequence[Member], made: Sequence[str], channels: int) -> str | None:
         for member in members:
             frozen = [name for name, _ in member.tensors if f"{member.module}.{name}".lstrip(".") in self._frozen]
             if member.role in VANISHING and frozen:
                 return f"{member.module} is frozen (requires_grad is off)"
+        for member in members:
+            if isinstance(self._model.get_submodule(member.module), nn.MultiheadAttention):
+                return f"{member.module} is an nn.MultiheadAttention, whose inner width is that of its tokens"
+        if not made:
+            return "no convolution or linear layer makes it"
         if not any(member.role == "consumer" for member in members):
-            return "no convolution or linear layer reads it"
+            readers = [member.module for member in members if member.role == "reader"]
+            only = f", only {readers[0]}" if readers else ""
+            return f"no convolution or linear layer reads it{only}"
         return "it is a single channel" if channels == 1 else None
 
     def _name(self, made: Sequence[str]) -> str:

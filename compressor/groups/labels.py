@@ -26,7 +26,7 @@ class Labels:
 
     def join(self, one: Tensor, other: Tensor, reason: str) -> None:
         """Entries at the same place are the same channel; against a fixed one it is blocked for ``reason``."""
-        one, other = torch.broadcast_tensors(one, other)
+        one, other = torch.broadcast_tensors(one, other)  # type: ignore[no-untyped-call]
         for dim in range(one.ndim):
             if one.stride(dim) == 0 == other.stride(dim) and one.shape[dim] > 1:
                 one, other = one.narrow(dim, 0, 1), other.narrow(dim, 0, 1)

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_leaves
 
 from compressor.architectures.cifar_resnet import PaddedShortcut
 from compressor.groups.labels import FIXED, along, compact, head, varying
-from compressor.groups.trace import Call, Rule, Trace, View, narrowed
+from compressor.groups.trace import Call, Cut, Rule, Trace, View, narrowed
+
+# What attention modules call the number of their heads and the width of each.
+COUNTS: Mapping[Cut, tuple[str, ...]] = {
+    "outer": ("num_heads", "num_attention_heads", "n_heads", "n_head", "heads"),
+    "inner": ("head_dim", "dim_head", "attention_head_size"),
+}
 
 
 def moved(trace: Trace, call: Call) -> None:
@@ -102,7 +108,19 @@ def reshaped(trace: Trace, call: Call) -> None:
         first = head(new, *(dim for dim in pieces if dim != kept))
         trace.labels.join(new, first, "")
         new = first.expand(new.shape)
+        _count(trace, COUNTS[cut], head(first, *(dim for dim in range(first.ndim) if dim != kept)).flatten())
     trace.set(call.out, new)
+
+
+def _count(trace: Trace, attributes: Sequence[str], labels: Tensor) -> None:
+    """A module that holds the number of pieces, say of heads, as an attribute is told when there are fewer."""
+    name, module = trace.stack[-1] if trace.stack else ("", None)
+    for attribute in attributes:
+        if getattr(module, attribute, None) == len(labels) and len(torch.unique(labels)) == len(labels):
+            key = (f"{name}.{attribute}", 0)
+            known = trace.entries.setdefault(key, labels)
+            trace.uses.setdefault(key, set()).add("count")
+            trace.labels.join(known, labels, "")
 
 
 def _cuts(labels: Tensor, shape: Sequence[int]) -> list[list[int]]:
@@ -181,7 +199,7 @@ def padded(trace: Trace, call: Call) -> None:
             labels = labels.narrow(dim, max(0, -before), labels.shape[dim] + min(0, before) + min(0, after))
         elif before or after:
             zeros = _zeros(trace, before + after, value)
-            sides = [along(side, dim, labels.ndim) for side in zeros.split([before, after])]
+            sides = [along(side, dim, labels.ndim) for side in torch.split(zeros, [before, after])]
             sides = [
                 side.expand([side.shape[dim] if d == dim else n for d, n in enumerate(labels.shape)]) for side in sides
             ]

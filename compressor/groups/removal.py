@@ -12,11 +12,9 @@ from torch import Tensor, nn
 from compressor.architectures.cifar_resnet import PaddedShortcut
 from compressor.groups.channels import ChannelGroup, output_axis
 from compressor.groups.constants import fold
-from compressor.groups.graph import PRODUCERS
+from compressor.groups.resizing import resize
+from compressor.groups.shortcuts import equal_shortcuts
 from compressor.proofs import Inputs
-
-CONVOLUTIONS = tuple(kind for kind in PRODUCERS if kind is not nn.Linear)
-TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 
 @torch.no_grad()
@@ -29,6 +27,8 @@ def remove(
     """
     small = copy.deepcopy(model)
     chosen = [(group, list(channels[group.name])) for group in groups if len(channels.get(group.name, ()))]
+    padded = {member.module for group, _ in chosen for member in group.members if member.role == "padding"}
+    shortcuts = equal_shortcuts(small, inputs, padded)
     fold(small, chosen, inputs)
     gone: dict[Tensor, dict[int, set[int]]] = defaultdict(lambda: defaultdict(set))
     padding: dict[PaddedShortcut, set[int]] = defaultdict(set)
@@ -36,10 +36,14 @@ def remove(
         for member in group.members:
             module = small.get_submodule(member.module)
             lost = set(member.index[places].flatten().tolist())
-            if isinstance(module, PaddedShortcut):
-                padding[module] |= lost
-            for name, axis in member.tensors:
-                gone[getattr(module, name)][axis] |= lost
+            if member.role == "padding":
+                padding[_shortcut(small, member.module, shortcuts)] |= lost
+            elif member.role == "count":
+                name = member.tensors[0][0]
+                setattr(module, name, getattr(module, name) - len(lost))
+            else:
+                for name, axis in member.tensors:
+                    gone[getattr(module, name)][axis] |= lost
             if member.role == "producer" and module.bias is not None:
                 _lose_bias(module, dict(member.tensors), gone, lost)
     homes = _homes(small)
@@ -54,7 +58,18 @@ def remove(
     return small
 
 
-def _lose_bias(module: nn.Module, tensors: Mapping[str, int], gone: dict[Tensor, dict[int, set[int]]], lost: set[int]) -> None:
+def _shortcut(model: nn.Module, name: str, shortcuts: Mapping[str, PaddedShortcut]) -> PaddedShortcut:
+    """The shortcut of that name; a foreign one is replaced by its equal."""
+    module = model.get_submodule(name)
+    if not isinstance(module, PaddedShortcut):
+        module = shortcuts[name]
+        model.set_submodule(name, module)
+    return module
+
+
+def _lose_bias(
+    module: nn.Module, tensors: Mapping[str, int], gone: dict[Tensor, dict[int, set[int]]], lost: set[int]
+) -> None:
     """A bias that folding has added goes with the rows of its weight."""
     if "bias" not in tensors and tensors["weight"] == output_axis(module) and isinstance(module.bias, Tensor):
         gone[module.bias][0] |= lost
@@ -83,36 +98,3 @@ def _replace(tensor: Tensor, new: Tensor, homes: Sequence[tuple[nn.Module, str]]
         new = nn.Parameter(new, tensor.requires_grad)
     for module, name in homes:
         setattr(module, name, new)
-
-
-def resize(module: nn.Module) -> None:
-    """Make the sizes that a layer states those of its tensors."""
-    if isinstance(module, CONVOLUTIONS):
-        _resize_convolution(module)
-    elif isinstance(module, nn.Linear):
-        module.out_features, module.in_features = module.weight.shape
-    elif isinstance(module, nn.modules.batchnorm._NormBase):
-        sized = next(t for t in (module.weight, module.running_mean) if t is not None)
-        module.num_features = len(sized)
-    elif isinstance(module, nn.GroupNorm):
-        per_group = module.num_channels // module.num_groups
-        module.num_channels = len(module.weight)
-        module.num_groups = module.num_channels // per_group
-    elif isinstance(module, nn.PReLU):
-        module.num_parameters = len(module.weight)
-    elif isinstance(module, nn.Embedding):
-        module.num_embeddings, module.embedding_dim = module.weight.shape
-    elif isinstance(module, nn.RNNBase):
-        module.input_size = module.weight_ih_l0.shape[1]  # type: ignore[union-attr, assignment]
-        module.hidden_size = module.weight_hh_l0.shape[1]  # type: ignore[union-attr, assignment]
-
-
-def _resize_convolution(module: nn.Module) -> None:
-    assert isinstance(module, CONVOLUTIONS)
-    transposed = isinstance(module, TRANSPOSED)
-    rows, columns = module.weight.shape[:2]
-    if module.groups > 1:
-        # Whole groups go, so that each keeps its size.
-        module.groups = rows // ((module.in_channels if transposed else module.out_channels) // module.groups)
-    across = columns * module.groups
-    module.in_channels, module.out_channels = (rows, across) if transposed else (across, rows)

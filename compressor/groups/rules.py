@@ -11,7 +11,8 @@ from torch.utils._pytree import tree_leaves
 from compressor.groups.contractions import CONTRACTIONS
 from compressor.groups.labels import along, compact, head, varying
 from compressor.groups.movements import MOVEMENTS
-from compressor.groups.trace import Call, Rule, Trace
+from compressor.groups.normalisations import NORMALISATIONS
+from compressor.groups.trace import Call, Rule, Trace, View, fixed
 
 # Elementwise operations that lack torch's own tag.
 ELEMENTWISE = frozenset({
@@ -30,7 +31,7 @@ REDUCTIONS = SUMS | frozenset({
 
 def rule_for(call: Call) -> Rule:
     """The rule for an operation; the last one is for those that nobody has thought of."""
-    named = {**CONTRACTIONS, **MOVEMENTS, **RULES}.get(call.name)
+    named = {**CONTRACTIONS, **MOVEMENTS, **NORMALISATIONS, **RULES}.get(call.name)
     if named is not None:
         return named
     if torch.Tag.pointwise in call.function.tags or call.name in ELEMENTWISE:
@@ -57,11 +58,11 @@ def pointwise(trace: Trace, call: Call) -> None:
         if labels is not None and narrow:
             trace.labels.block(labels, f"it is broadcast over other channels in {trace.place}")
         elif labels is not None:
-            trace.labels.join(main, labels.expand(out.shape), _fixed(trace))
+            trace.labels.join(main, labels.expand(out.shape), fixed(trace))
         elif trace.view(tensor) is not None:
             _join_parameter(trace, call, tensor, main)
         elif not narrow and dims:
-            trace.labels.block(main, _fixed(trace))
+            trace.labels.block(main, fixed(trace))
     for leaf in tree_leaves(call.out):
         if isinstance(leaf, Tensor) and leaf.shape == out.shape:
             trace.set(leaf, main)
@@ -69,10 +70,6 @@ def pointwise(trace: Trace, call: Call) -> None:
 
 def _fits(tensor: Tensor, out: Tensor) -> bool:
     return tensor.ndim <= out.ndim
-
-
-def _fixed(trace: Trace) -> str:
-    return f"it meets a tensor of fixed width in {trace.place}"
 
 
 def _join_parameter(trace: Trace, call: Call, tensor: Tensor, main: Tensor) -> None:
@@ -85,9 +82,9 @@ def _join_parameter(trace: Trace, call: Call, tensor: Tensor, main: Tensor) -> N
         if own >= 0 and tensor.shape[own] > 1:
             labels = trace.axis(view, own, use)
             if labels is None:
-                trace.labels.block(main, _fixed(trace))
+                trace.labels.block(main, fixed(trace))
             else:
-                trace.labels.join(head_over(main, dim), along(labels, dim, main.ndim), _fixed(trace))
+                trace.labels.join(head_over(main, dim), along(labels, dim, main.ndim), fixed(trace))
 
 
 def head_over(labels: Tensor, dim: int) -> Tensor:
@@ -115,7 +112,7 @@ def _between_parameters(trace: Trace, call: Call, out: Tensor, operands: Sequenc
 def _join_vectors(trace: Trace, one: View, other: View, dim: int) -> None:
     pair = trace.axis(one, dim, "follower"), trace.axis(other, dim, "follower")
     if pair[0] is not None and pair[1] is not None:
-        trace.labels.join(pair[0], pair[1], _fixed(trace))
+        trace.labels.join(pair[0], pair[1], fixed(trace))
 
 
 def reduction(trace: Trace, call: Call) -> None:
@@ -165,48 +162,6 @@ def unknown(trace: Trace, call: Call) -> None:
         trace.set(out, head(labels, *rest))
 
 
-def batch_norm(trace: Trace, call: Call) -> None:
-    """One entry of weight, bias and statistics per channel."""
-    labels = trace.get(call.args[0])
-    if labels is None:
-        return
-    for place, use in ((1, "norm"), (2, "norm"), (3, "statistic"), (4, "statistic")):
-        tensor = call.args[place]
-        view, own = trace.view(tensor), trace.get(tensor)
-        vector = trace.axis(view, 0, use) if view is not None else own
-        if vector is not None:
-            trace.labels.join(labels, along(vector, 1, labels.ndim), _fixed(trace))
-    trace.set(call.out[0], labels)
-
-
-def group_norm(trace: Trace, call: Call) -> None:
-    """A channel is a whole group of the norm: within a group every entry counts."""
-    labels, groups = trace.get(call.args[0]), call.args[6]
-    if labels is None:
-        return
-    if groups == 1:
-        trace.labels.block(labels, f"{trace.place} normalises across all channels")
-    split = labels.reshape(labels.shape[0], groups, labels.shape[1] // groups, -1)
-    trace.labels.join(split, head(split, 2, 3), _fixed(trace))
-    for tensor in call.args[1:3]:
-        view = trace.view(tensor)
-        vector = trace.axis(view, 0, "norm") if view is not None else None
-        if vector is not None:
-            trace.labels.join(labels, along(vector, 1, labels.ndim), _fixed(trace))
-    trace.set(call.out[0], labels)
-
-
-def layer_norm(trace: Trace, call: Call) -> None:
-    """Its statistics run over the channels: without some of them they are others."""
-    labels = trace.get(call.args[0])
-    if labels is None:
-        return
-    over = range(labels.ndim - len(call.args[1]), labels.ndim)
-    if set(over) & set(varying(labels)):
-        trace.labels.block(labels, f"{trace.place} normalises across the channels")
-    trace.set(next(leaf for leaf in tree_leaves(call.out)), labels)
-
-
 def embedding(trace: Trace, call: Call) -> None:
     """Every row has all channels."""
     view = trace.view(call.args[0])
@@ -219,7 +174,7 @@ def glu(trace: Trace, call: Call) -> None:
     labels = trace.get(call.args[0])
     if labels is not None:
         one, other = labels.chunk(2, call.value(1, "dim", -1))
-        trace.labels.join(one, other, _fixed(trace))
+        trace.labels.join(one, other, fixed(trace))
         trace.set(call.out, one)
 
 
@@ -243,13 +198,6 @@ def ignored(trace: Trace, call: Call) -> None:
 
 
 RULES: dict[str, Rule] = {
-    "native_batch_norm": batch_norm,
-    "cudnn_batch_norm": batch_norm,
-    "_native_batch_norm_legit": batch_norm,
-    "_native_batch_norm_legit_no_training": batch_norm,
-    "native_group_norm": group_norm,
-    "native_layer_norm": layer_norm,
-    "_fused_rms_norm": layer_norm,
     "embedding": embedding,
     "glu": glu,
     "copy": copied,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -50,7 +50,7 @@ class Call:
 Rule = Callable[["Trace", Call], None]
 
 
-class Trace(TorchDispatchMode):
+class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Follows the channels of ``model`` through one forward pass.
 
     ``entries`` holds for every (tensor name, axis) on which channels lie one label per place, and ``uses``
@@ -58,19 +58,21 @@ class Trace(TorchDispatchMode):
     """
 
     def __init__(self, model: nn.Module, cuts: Mapping[int, Cut]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.labels = Labels()
         self.entries: dict[tuple[str, int], Tensor] = {}
         self.uses: dict[tuple[str, int], set[str]] = {}
-        self.sites: list[Tensor] = []
+        self.sites: dict[int, Tensor] = {}
         self.cuts = cuts
         self.stack: list[tuple[str, nn.Module]] = []
         self.follows: dict[str, list[str | None]] = {}
         self._model = model
+        # The number of the running operation names a place in the network, whatever is read into it.
+        self._step = 0
         self._spoiled: dict[str, str] = {}
-        self._labels: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
-        self._views: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
-        self._made: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+        self._labels: MutableMapping[Tensor, Tensor] = WeakTensorKeyDictionary()
+        self._views: MutableMapping[Tensor, View] = WeakTensorKeyDictionary()
+        self._made: MutableMapping[Tensor, str] = WeakTensorKeyDictionary()
         self._sizes: dict[str, tuple[int, ...]] = {}
         for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
             self._sizes[name] = tuple(tensor.shape)
@@ -101,6 +103,7 @@ class Trace(TorchDispatchMode):
         """Run the operation, then its rule on the labels of its arguments."""
         from compressor.groups.rules import rule_for
 
+        self._step += 1
         out = function(*args, **(kwargs or {}))
         call = Call(function, function._schema.name.partition("::")[2].rstrip("_"), args, kwargs or {}, out)
         tensors = call.tensors()
@@ -170,14 +173,19 @@ class Trace(TorchDispatchMode):
 
     def cut(self, labels: Tensor) -> Cut | None:
         """How to read a place where a dimension of channels is cut into pieces."""
-        self.sites.append(labels)
-        return self.cuts.get(len(self.sites) - 1)
+        self.sites[self._step] = labels
+        return self.cuts.get(self._step)
 
     def _entered(self, name: str) -> Callable[[nn.Module, Any], None]:
         return lambda module, args: self.stack.append((name, module))
 
     def _left(self, module: nn.Module, args: Any, out: Any) -> None:
         self.stack.pop()
+
+
+def fixed(trace: Trace) -> str:
+    """Why channels that meet others of the code's own cannot go."""
+    return f"it meets a tensor of fixed width in {trace.place}"
 
 
 def narrowed(view: View, dim: int, start: int, stop: int) -> View:

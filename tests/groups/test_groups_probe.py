@@ -128,7 +128,9 @@ def resnet_groups():
 
 
 def test_the_residual_stream_of_padded_shortcuts_is_prunable(resnet_groups):
-    stream = {group.name: group.channels for group in resnet_groups if group.name.endswith("2") or "." not in group.name}
+    stream = {
+        group.name: group.channels for group in resnet_groups if group.name.endswith("2") or "." not in group.name
+    }
     # 16 channels run through all stages; each padded shortcut adds as many as it pads.
     assert stream == {"conv1": 16, "layer2.0.conv2": 16, "layer3.0.conv2": 32, "linear": 10}
     assert [group.name for group in resnet_groups if not group.prunable] == ["linear"]

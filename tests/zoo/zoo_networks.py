@@ -169,7 +169,7 @@ def padding_in_forward():
 def concatenated_zeros():
     def forward(net, x):
         x = F.relu(net.stem(x))
-        zeros = torch.zeros(len(x), 8, 4, 4, dtype=x.dtype)
+        zeros = x.new_zeros(x.shape[0], 8, 4, 4)
         return net.tail(F.relu(net.conv(x) + torch.cat([F.avg_pool2d(x, 2), zeros], 1)))
 
     return Net(forward, stem=conv(3, 8), conv=conv(8, 16, stride=2), tail=tail(16))
@@ -415,8 +415,9 @@ def split_attention():
 def class_token():
     def forward(net, x):
         x = net.embed(x.flatten(2).transpose(1, 2))
-        x = torch.cat([net.token.expand(len(x), -1, -1), x], 1) + net.position
-        return net.head((x + net.fc2(F.relu(net.fc1(x))))[:, 0])
+        x = torch.cat([net.token.expand(x.shape[0], -1, -1), x], 1) + net.position
+        x = x + net.fc2(F.relu(net.fc1(x)))
+        return net.head(x[:, 0] + x[:, 1:].mean(1))
 
     return Net(
         forward, embed=nn.Linear(3, 8), token=nn.Parameter(torch.zeros(1, 1, 8)),
@@ -606,6 +607,10 @@ def image(batch=2):
     return torch.randn(batch, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 
 
+def signals():
+    return image().flatten(2)[..., :16].contiguous()
+
+
 def words():
     return torch.tensor([[1, 2, 3, 4, 5], [10, 9, 8, 7, 6]])
 
@@ -622,3 +627,71 @@ class Pattern:
     @property
     def name(self):
         return self.build.__name__
+
+
+PATTERNS = (
+    Pattern(chain, {"0": 8, "3": 6}),
+    Pattern(mlp, {"1": 8}),
+    Pattern(flattened, {"0": 6}),
+    Pattern(signal, {"0": 8}, inputs=signals),
+    Pattern(volume, {"0": 8}, inputs=lambda: image()[..., None].expand(-1, -1, -1, -1, 4).contiguous()),
+    Pattern(gelu, {"0": 8, "2": 6, "4": 6}),
+    Pattern(prelu, {"0": 8, "3": 6}),
+    Pattern(sigmoid, {"0": 8, "2": 6}),
+    Pattern(softplus, {"1": 8}),
+    Pattern(sigmoid_before_padding, {"2": 6}, {"0": r"f\(0\) != 0 sends 0.5 to 2, where zero padding makes it uneven"}),
+    Pattern(residual, {"stem": 8, "conv1": 6}),
+    Pattern(bottleneck, {"stem": 8, "reduce": 4, "conv": 4, "widen": 12}),
+    Pattern(pre_activation, {"stem": 8, "conv1": 6}),
+    Pattern(padded_shortcut, {"0": 8, "2.conv1": 16, "2.conv2": 8, "3.conv1": 16}),
+    Pattern(lambda_shortcut, {"0": 8, "2.conv1": 16, "2.conv2": 8}),
+    Pattern(pooled_shortcut, {"0": 8, "2.conv1": 16}, {"2.conv2": "it pads is written into 2.shortcut"}),
+    Pattern(padding_in_forward, {"stem": 8}, {"conv": "it pads is written into the network's own"}),
+    Pattern(concatenated_zeros, {"stem": 8}, {"conv": "meets a tensor of fixed width"}),
+    Pattern(depthwise, {"0": 8}),
+    Pattern(depth_multiplier, {"0": 6}),
+    Pattern(grouped, {"0": 4}),
+    Pattern(grouped_input, {"2": 8}, {"0": "0 reads channels of fixed width in 3 groups"}),
+    Pattern(inverted_residual, {"stem": 6, "expand": 12}),
+    Pattern(channel_shuffle, {"stem": 4, "conv": 6}),
+    Pattern(shuffle_unit, {"stem": 4, "reduce": 4}),
+    Pattern(squeeze_excitation, {"conv": 8, "squeeze": 4}),
+    Pattern(spatial_gate, {"conv": 8}, {"gate": "broadcast over other channels"}),
+    Pattern(dense_block, {"stem": 8, "conv1": 4, "conv2": 4}),
+    Pattern(u_net, {"down1": 6, "down2": 8, "up": 6, "join": 6}),
+    Pattern(inception, {"one": 4, "three": 6}),
+    Pattern(group_norm, {"0": 4}),
+    Pattern(group_norm_of_all, {"3": 6}, {"0": "1 normalises across all channels"}),
+    Pattern(instance_norm, {"0": 8}),
+    Pattern(norm_without_scale, {"0": 8, "2": 6}),
+    Pattern(layer_norm, {"fc1": 12}, {"embed": "norm normalises across the channels"}),
+    Pattern(convnext, {"fc1": 16}, {"stem": "norm normalises across the channels"}),
+    Pattern(
+        multihead_attention, {"fc1": 12},
+        {"embed": "an nn.MultiheadAttention", "attention": "an nn.MultiheadAttention", "attention#2": "a fixed number"},
+    ),
+    Pattern(fused_attention, {"attention.qkv": 3}, {"embed": "norm normalises across the channels"}),
+    Pattern(split_attention, {"attention.value": 4}, {"embed": "norm normalises", "attention.query": "no .* reads it"}),
+    Pattern(class_token, {"embed": 8, "fc1": 12}),
+    Pattern(transposed, {"0": 8, "2": 6}),
+    Pattern(pixel_shuffle, {"0": 6}),
+    Pattern(upsampled, {"0": 8}),
+    Pattern(decoder, {"fc": 6, "conv": 8}),
+    Pattern(gated, {"0": 6, "2": 8}),
+    Pattern(maxout, {"conv": 6}),
+    Pattern(lstm, {"fc": 8}, {"conv": "only lstm", "lstm": "no .* makes it"}, inputs=signals),
+    Pattern(gru, {"fc": 8}, {"embed": "no .* makes it", "gru": "no .* makes it"}, inputs=words),
+    Pattern(embedding, {"fc1": 12, "fc2": 8}, inputs=words),
+    Pattern(repeated, {"stem": 8}),
+    Pattern(tied, {"stem": 8}),
+    Pattern(shared_trunk, {"trunk.0": 8, "trunk.2": 6, "trunk.5": 6}),
+    Pattern(two_inputs, {"conv": 8}, inputs=lambda: (image(), image().flatten(1)[:, :5].contiguous())),
+    Pattern(two_outputs, {"stem": 8}),
+    Pattern(dictionary, {"stem": 8}),
+    Pattern(inner_output, {"conv": 6}, {"stem": "its channels are outputs of the network"}),
+    Pattern(written_reshape, {"conv1": 8}, {"conv2": "breaks the network .*384"}),
+    Pattern(written_slice, {"conv2": 6}, {"conv1": "breaks the network", "conv1#2": "no .* reads it"}),
+    Pattern(written_width, {}, {"conv": "meets a tensor of fixed width"}),
+    Pattern(channel_mean, {}, {"conv": "mean over the channels"}),
+    Pattern(softmax_over_channels, {"2": 6}, {"0": "softmax over the channels"}),
+)  # fmt: skip
