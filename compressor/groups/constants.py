@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,14 +15,40 @@ from compressor.proofs import Inputs, outputs
 Chosen = Sequence[tuple[ChannelGroup, Sequence[int]]]
 
 
+Constants = Mapping[str, tuple[list[int], Tensor | None]]
+
+
 @torch.no_grad()
-def fold(model: nn.Module, chosen: Chosen, inputs: Inputs) -> None:
-    """Add what the chosen zero channels send to the biases of the layers that read them, in place.
+def observed(model: nn.Module, chosen: Chosen, inputs: Inputs) -> tuple[list[Tensor], Constants]:
+    """The outputs of ``model``, and for each layer that reads chosen channels their places and what arrives there.
+
+    None when what arrives is not one constant for each channel.
+    """
+    places: dict[str, set[int]] = defaultdict(set)
+    for group, channels in chosen:
+        for member in group.members:
+            if member.role == "consumer":
+                places[member.module] |= set(member.index[list(channels)].flatten().tolist())
+    ordered = {name: sorted(found) for name, found in places.items()}
+    seen: dict[str, list[Tensor | None]] = {name: [] for name in ordered}
+    hooks = [model.get_submodule(name).register_forward_pre_hook(_watch(ordered[name], seen[name])) for name in ordered]
+    try:
+        found = outputs(model, inputs)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found, {name: (ordered[name], _agreed(seen[name])) for name in ordered}
+
+
+@torch.no_grad()
+def fold(model: nn.Module, constants: Constants) -> None:
+    """Add what zero channels send to the biases of the layers that read them.
 
     Only where that is exact: a constant that is the same everywhere, read without zero padding. Elsewhere
     nothing is done, and the proof of equal outputs decides.
     """
-    for module, (places, values) in constants(model, chosen, inputs).items():
+    for name, (places, values) in constants.items():
+        module = model.get_submodule(name)
         if values is None or not bool(values.any()) or unfoldable(module) is not None:
             continue
         assert isinstance(module.weight, Tensor)
@@ -30,10 +56,8 @@ def fold(model: nn.Module, chosen: Chosen, inputs: Inputs) -> None:
         kernels = weight.flatten(2).sum(2) if weight.ndim > 2 else weight
         added = kernels[:, places] @ values
         old = module.bias
-        if isinstance(old, Tensor):
-            old.add_(added)
-        else:
-            module.bias = nn.Parameter(added, module.weight.requires_grad)
+        trained = (isinstance(old, Tensor) and old.requires_grad) or (old is None and module.weight.requires_grad)
+        module.bias = nn.Parameter(added + old if isinstance(old, Tensor) else added, trained)
 
 
 def unfoldable(module: nn.Module) -> str | None:
@@ -44,27 +68,6 @@ def unfoldable(module: nn.Module) -> str | None:
         padded = module.padding != "valid" and module.padding != (0,) * len(module.kernel_size)
         return "zero padding makes it uneven" if padded and module.padding_mode == "zeros" else None
     return "it is no plain convolution or linear layer"
-
-
-def constants(model: nn.Module, chosen: Chosen, inputs: Inputs) -> dict[nn.Module, tuple[list[int], Tensor | None]]:
-    """For each layer that reads chosen channels, their places in its input and what arrives there.
-
-    None when what arrives is not one constant for each.
-    """
-    places: dict[nn.Module, set[int]] = defaultdict(set)
-    for group, channels in chosen:
-        for member in group.members:
-            if member.role == "consumer":
-                found = member.index[list(channels)].flatten().tolist()
-                places[model.get_submodule(member.module)] |= set(found)
-    read = {module: (sorted(found), []) for module, found in places.items()}  # type: ignore[var-annotated]
-    hooks = [module.register_forward_pre_hook(_watch(*read[module])) for module in read]
-    try:
-        outputs(model, inputs)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return {module: (found, _agreed(seen)) for module, (found, seen) in read.items()}
 
 
 def _watch(places: list[int], seen: list[Tensor | None]) -> Any:

@@ -143,7 +143,7 @@ class _Builder:
             readers = [member.module for member in members if member.role == "reader"]
             only = f", only {readers[0]}" if readers else ""
             return f"no convolution or linear layer reads it{only}"
-        return "it is a single channel" if channels == 1 else None
+        return "all of it hangs together as a single channel" if channels == 1 else None
 
     def _name(self, made: Sequence[str]) -> str:
         free = [name for name in made if name not in self._taken]

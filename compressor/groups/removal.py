@@ -11,25 +11,33 @@ from torch import Tensor, nn
 
 from compressor.architectures.cifar_resnet import PaddedShortcut
 from compressor.groups.channels import ChannelGroup, output_axis
-from compressor.groups.constants import fold
+from compressor.groups.constants import Chosen, Constants, fold, observed
 from compressor.groups.resizing import resize
 from compressor.groups.shortcuts import equal_shortcuts
 from compressor.proofs import Inputs
 
 
-@torch.no_grad()
 def remove(
     model: nn.Module, groups: Sequence[ChannelGroup], channels: Mapping[str, Sequence[int]], inputs: Inputs
 ) -> nn.Module:
-    """A copy of ``model`` without some zero channels of some groups, by the group's name.
+    """``model`` without some zero channels of some groups, by the group's name.
 
     What such a channel still sends, an activation of zero that is not zero, goes into the bias of its readers.
+    ``model`` is left as it is; the result shares with it the tensors that nothing is removed from.
     """
-    small = copy.deepcopy(model)
     chosen = [(group, list(channels[group.name])) for group in groups if len(channels.get(group.name, ()))]
     padded = {member.module for group, _ in chosen for member in group.members if member.role == "padding"}
-    shortcuts = equal_shortcuts(small, inputs, padded)
-    fold(small, chosen, inputs)
+    return without(model, chosen, observed(model, chosen, inputs)[1], equal_shortcuts(model, inputs, padded))
+
+
+@torch.no_grad()
+def without(
+    model: nn.Module, chosen: Chosen, constants: Constants, shortcuts: Mapping[str, PaddedShortcut]
+) -> nn.Module:
+    """`remove`, when it is known what the chosen channels send and which shortcuts equal foreign ones."""
+    shared = [*model.parameters(), *model.buffers()]
+    small = copy.deepcopy(model, {id(tensor): tensor for tensor in shared})
+    fold(small, constants)
     gone: dict[Tensor, dict[int, set[int]]] = defaultdict(lambda: defaultdict(set))
     padding: dict[PaddedShortcut, set[int]] = defaultdict(set)
     for group, places in chosen:
