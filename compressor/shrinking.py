@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from compressor.alignment import Alignment
 from compressor.errors import ProofError
-from compressor.groups import ChannelGroup, find_groups, is_zero, remove
+from compressor.groups import ChannelGroup, find_groups, is_zero, outside, remove, unwrapped
 from compressor.proofs import FLOAT32_LIMIT, FLOAT64_LIMIT, Inputs, each, output_difference
 
 RANDOM_SEEDS = (0, 1, 2)
@@ -66,6 +66,8 @@ def shrink(
     return remove_zero_channels(model, example_input, real_inputs=real_inputs, align=align).model
 
 
+@torch.inference_mode(False)
+@torch.no_grad()
 def remove_zero_channels(
     model: nn.Module,
     example_input: Inputs,
@@ -77,6 +79,8 @@ def remove_zero_channels(
     """Like `shrink`, with the figures; ``groups`` saves finding them again. A wholly zero group keeps one step."""
     alignment = Alignment.parse(align)
     found = [group for group in groups or find_groups(model, example_input) if group.prunable]
+    model, prefix = unwrapped(model)
+    found = list(outside(found, prefix))
     removable = {group.name: _removable(model, group, alignment) for group in found}
     samples = [*_random_inputs(example_input), *([real_inputs] if real_inputs is not None else [])]
     # In float64, so that the proof knows no rounding; what is written has the precision of ``model``.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
@@ -24,6 +25,8 @@ READINGS: tuple[Cut, ...] = ("inner", "outer")
 SHARES = (0.5, 0.2)
 # Where channels are cut into pieces a wrong reading is right for some choices, the more so the fewer there are.
 CUT_DRAWS, CUT_CHANNELS = (2, 16), 64
+# Groups that have not been probed by then are left alone.
+PROBE_SECONDS = 600.0
 # A reading by which more groups than this fail is a wrong one.
 PATIENCE = 3
 
@@ -58,6 +61,7 @@ class Probe:
     """A copy of the network with random statistics and biases, and random inputs."""
 
     def __init__(self, model: nn.Module, example: Inputs) -> None:
+        self._deadline = time.monotonic() + PROBE_SECONDS
         self._generator = torch.Generator().manual_seed(0)
         self._model = copy.deepcopy(model).cpu().double().eval()
         _randomise(self._model, self._generator)
@@ -109,6 +113,8 @@ class Probe:
         drawn = {group.name: self._draw(group, share) for group in groups}
 
         def search(groups: Sequence[ChannelGroup]) -> dict[str, str]:
+            if time.monotonic() > self._deadline:
+                return {group.name: f"it was not probed within {PROBE_SECONDS:g} s" for group in groups}
             reason = self.failure(groups, drawn) if groups else None
             if reason is None:
                 return {}

@@ -55,10 +55,12 @@ def _equal(module: nn.Module, seen: list[tuple[Tensor, Tensor]]) -> PaddedShortc
     missing = out.shape[1] - one.shape[1]
     step = -(-one.shape[2] // out.shape[2])
     generator = torch.Generator().manual_seed(0)
-    for before in range(missing + 1):
+    # What was seen may be zero in many channels, and so fit several shortcuts.
+    fresh = torch.randn(one.shape, generator=generator, dtype=one.dtype).to(one.device)
+    with eval_mode(module):
+        pairs = [(fresh, module(fresh)), *seen]
+    for before in range(missing + 1) if missing > 0 else ():
         shortcut = PaddedShortcut(before, missing - before, step)
-        if missing and all(torch.equal(shortcut(arrived), left) for arrived, left in seen):
-            fresh = torch.randn(one.shape, generator=generator, dtype=one.dtype).to(one.device)
-            with eval_mode(module):
-                return shortcut if torch.equal(shortcut(fresh), module(fresh)) else None
+        if all(torch.equal(shortcut(arrived), left) for arrived, left in pairs):
+            return shortcut
     return None

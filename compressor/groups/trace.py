@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -12,12 +14,15 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from compressor.errors import UsageError
 from compressor.groups.labels import FREE, Labels, compact
 from compressor.proofs import Inputs, outputs
 
 # Where a dimension of channels is cut into pieces: None, its channels stay independent; "inner", a channel
 # is one place within every piece; "outer", a whole piece.
 Cut = Literal["inner", "outer"]
+# The trace looks at the clock at every operation, so that it needs neither signals nor threads to stop.
+TRACE_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,7 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._model = model
         # The number of the running operation names a place in the network, whatever is read into it.
         self._step = 0
+        self._deadline = math.inf
         self._spoiled: dict[str, str] = {}
         self._labels: MutableMapping[Tensor, Tensor] = WeakTensorKeyDictionary()
         self._views: MutableMapping[Tensor, View] = WeakTensorKeyDictionary()
@@ -83,6 +89,7 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
         modules = dict(self._model.named_modules())
         hooks = [module.register_forward_pre_hook(self._entered(name)) for name, module in modules.items()]
         hooks += [module.register_forward_hook(self._left) for module in modules.values()]
+        self._deadline = time.monotonic() + TRACE_SECONDS
         fast = torch.backends.mha.get_fastpath_enabled()
         # The fast path is one opaque operation.
         torch.backends.mha.set_fastpath_enabled(False)
@@ -104,6 +111,11 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
         from compressor.groups.rules import rule_for
 
         self._step += 1
+        if time.monotonic() > self._deadline:
+            raise UsageError(
+                f"following the channels takes more than {TRACE_SECONDS:g} s (it has come to {self.place}, "
+                f"operation {self._step}); a smaller example input may do"
+            )
         out = function(*args, **(kwargs or {}))
         call = Call(function, function._schema.name.partition("::")[2].rstrip("_"), args, kwargs or {}, out)
         tensors = call.tensors()
