@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from compressor.alignment import Alignment
 from compressor.errors import ProofError
 from compressor.groups import ChannelGroup, find_groups, is_zero, outside, remove, unwrapped
+from compressor.groups.branches import bypassed, is_branch, norms_behind
 from compressor.proofs import FLOAT32_LIMIT, FLOAT64_LIMIT, Inputs, each, output_difference
 
 RANDOM_SEEDS = (0, 1, 2)
@@ -76,7 +77,10 @@ def remove_zero_channels(
     align: str | int = "auto",
     groups: Sequence[ChannelGroup] | None = None,
 ) -> Removal:
-    """Like `shrink`, with the figures; ``groups`` saves finding them again. A wholly zero group keeps one step."""
+    """Like `shrink`, with the figures; ``groups`` saves finding them again.
+
+    A wholly zero group keeps one step; inside a residual branch it goes with the branch.
+    """
     alignment = Alignment.parse(align)
     found = [group for group in groups or find_groups(model, example_input) if group.prunable]
     model, prefix = unwrapped(model)
@@ -85,9 +89,12 @@ def remove_zero_channels(
     samples = [*_random_inputs(example_input), *([real_inputs] if real_inputs is not None else [])]
     # In float64, so that the proof knows no rounding; what is written has the precision of ``model``.
     exact = copy.deepcopy(model).cpu().double()
-    small64 = remove(exact, found, removable, _as(samples[0], torch.float64))
+    inputs64 = [_as(inputs, torch.float64) for inputs in samples]
+    small64 = remove(exact, found, removable, inputs64[0])
+    dead = [group for group in found if bool(is_zero(model, group).all()) and is_branch(model, group)]
+    small64, gone = _without_branches(exact, small64, dead, norms_behind(found), inputs64)
     small = _like(small64, model)
-    float64 = max(output_difference(exact, small64, _as(inputs, torch.float64)) for inputs in samples)
+    float64 = _furthest(exact, small64, inputs64)
     float32 = _difference(model, small, samples)
     if not (float64 <= FLOAT64_LIMIT and float32 <= FLOAT32_LIMIT):
         raise ProofError(
@@ -96,12 +103,32 @@ def remove_zero_channels(
         )
     return Removal(
         model=small,
-        channels={g.name: (g.channels, g.channels - len(removable[g.name])) for g in found},
+        channels={g.name: (g.channels, 0 if g.name in gone else g.channels - len(removable[g.name])) for g in found},
         float64=float64,
         float32=float32,
         inputs=f"{len(RANDOM_SEEDS)} random batches"
         + (f" and {len(real_inputs)} real samples" if real_inputs is not None else ""),
     )
+
+
+def _without_branches(
+    exact: nn.Module,
+    small: nn.Module,
+    dead: Sequence[ChannelGroup],
+    norms: Mapping[str, str],
+    inputs: Sequence[Inputs],
+) -> tuple[nn.Module, list[str]]:
+    """``small`` with a constant in the place of each dead group around which that changes nothing; their names."""
+    gone: list[str] = []
+    for group in dead:
+        candidate = bypassed(small, group, norms, inputs[0])
+        try:
+            proven = candidate is not None and _furthest(exact, candidate, inputs) <= FLOAT64_LIMIT
+        except Exception:  # whatever foreign code raises where it needs more than a constant
+            proven = False
+        if candidate is not None and proven:
+            small, gone = candidate, [*gone, group.name]
+    return small, gone
 
 
 def _removable(model: nn.Module, group: ChannelGroup, alignment: Alignment) -> list[int]:
@@ -145,4 +172,8 @@ def _like(small: nn.Module, model: nn.Module) -> nn.Module:
 
 def _difference(dense: nn.Module, small: nn.Module, samples: Sequence[Inputs]) -> float:
     one, other = (copy.deepcopy(model).cpu().float() for model in (dense, small))
-    return max(output_difference(one, other, _as(inputs, torch.float32)) for inputs in samples)
+    return _furthest(one, other, [_as(inputs, torch.float32) for inputs in samples])
+
+
+def _furthest(dense: nn.Module, small: nn.Module, samples: Sequence[Inputs]) -> float:
+    return max(output_difference(dense, small, inputs) for inputs in samples)

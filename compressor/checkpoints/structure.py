@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from compressor.architectures.cifar_resnet import PaddedShortcut
+from compressor.architectures.constant import Constant
 from compressor.checkpoints.fields import field, named, size, sizes
 from compressor.errors import CheckpointError
 
@@ -21,6 +22,7 @@ from compressor.errors import CheckpointError
 SIZES = (
     "after",
     "before",
+    "channels",
     "embedding_dim",
     "groups",
     "hidden_size",
@@ -35,6 +37,7 @@ SIZES = (
     "out_channels",
     "out_features",
     "step",
+    "trailing",
     # How many heads attention has, and how wide each is.
     "num_heads",
     "num_attention_heads",
@@ -46,7 +49,11 @@ SIZES = (
     "attention_head_size",
 )
 # What an edit may put in the place of a module.
-REPLACEMENTS: Mapping[str, type[nn.Module]] = {"padded shortcut": PaddedShortcut}
+REPLACEMENTS: Mapping[str, type[nn.Module]] = {
+    "padded shortcut": PaddedShortcut,
+    "constant": Constant,
+    "identity": nn.Identity,
+}
 
 
 @dataclass(frozen=True)
@@ -131,9 +138,10 @@ def replay(model: nn.Module, edits: tuple[Edit, ...]) -> None:
 
 
 def _replacement(edit: Edit) -> nn.Module:
+    sizes = {name: value for name, value in edit.sizes.items() if isinstance(value, int) and value < 1 << 20}
     try:
-        return REPLACEMENTS[edit.kind](**edit.sizes)
-    except TypeError as error:
+        return REPLACEMENTS[edit.kind](**sizes)
+    except TypeError as error:  # a size that it does not have, or one that is missing or beyond all measure
         raise CheckpointError(f"its edit of {edit.module!r} does not say what a {edit.kind} needs") from error
 
 
