@@ -24,8 +24,15 @@ class Net(nn.Module):
         for name, module in modules.items():
             setattr(self, name, module)
 
-    def forward(self, *args, **kwargs):
-        return self._run(self, *args, **kwargs)
+    def forward(self, x):
+        return self._run(self, x)
+
+
+class Pair(Net):
+    """The same with two inputs."""
+
+    def forward(self, x, y):
+        return self._run(self, x, y)
 
 
 class Lambda(nn.Module):
@@ -536,7 +543,7 @@ def two_inputs():
         x = F.relu(net.conv(image)).mean((2, 3)) + net.fc(vector)
         return net.head(F.relu(x))
 
-    return Net(forward, conv=conv(3, 8), fc=nn.Linear(5, 8), head=nn.Linear(8, 4))
+    return Pair(forward, conv=conv(3, 8), fc=nn.Linear(5, 8), head=nn.Linear(8, 4))
 
 
 def two_outputs():
