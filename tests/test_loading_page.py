@@ -47,6 +47,12 @@ class Shortcut(nn.Module):
 
 
 class Net(nn.Module):
+    _version = 2
+
+    def _load_from_state_dict(self, state, prefix, metadata, *rest):
+        assert metadata["version"] == 2
+        super()._load_from_state_dict(state, prefix, metadata, *rest)
+
     def __init__(self):
         super().__init__()
         self.input_shape = (3, 8, 8)
