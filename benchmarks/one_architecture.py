@@ -35,7 +35,7 @@ from compressor.inspecting.unlocking import is_output
 from compressor.proofs import output_difference
 from compressor.shrinking import remove_zero_channels
 
-BATCH = 2
+BATCH, FAINT = 2, 1e-3
 
 
 def main() -> None:
@@ -136,6 +136,9 @@ def enliven(network: Network) -> None:
     for name, parameter in network.model.named_parameters():
         if name.endswith("bias"):
             parameter.uniform_(-0.5, 0.5, generator=generator)
+        elif parameter.abs().max() < FAINT:
+            # A branch that is scaled down to nothing proves nothing.
+            parameter.uniform_(0.5, 1.5, generator=generator)
     for norm in norms:
         norm.train()
         norm.momentum = 1.0

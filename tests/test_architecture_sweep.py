@@ -33,7 +33,7 @@ def build():
 def sweep(folder, *arguments):
     """What the sweep prints, and its report by network."""
     command = [sys.executable, str(SWEEP), *arguments, "--no-onnx", "--out", "sweep.json"]
-    done = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True, timeout=300)
     report = json.loads((folder / "sweep.json").read_text())
     return done.stdout, {network["network"]: network for network in report["networks"]}
 

@@ -88,14 +88,14 @@ def _obstacles(found: dict[str, Any]) -> list[Any]:
     from compressor.cli.figures import percent, table
 
     lines: list[Any] = []
-    changes = [(group["unlock"], group) for group in found["groups"] if group["unlock"]]
-    if changes:
+    if found["changes"]:
         rows = [
-            (change, ", ".join(names) if len(names) <= NAMES else _few(names), percent(macs / found["macs"]))
-            for change, names, macs in _by_change(changes)
+            (change["change"], _few(change["groups"]), percent(change["macs"] / found["macs"]))
+            for change in found["changes"]
         ]
         lines.append(table(("to remove more", "groups", "MACs"), rows, words=("groups",)))
-        lines.append(f"With all of that the least would be {percent(found['least_macs_unlocked'] / found['macs'])}.")
+        least = percent(found["least_macs_unlocked"] / found["macs"])
+        lines.append(f"With all of that the least would be {least}, if nothing else then stands in the way.")
     if found["unaligned"]:
         layers = [f"{layer['layer']} ({layer['channels']})" for layer in found["unaligned"]]
         lines.append(f"Widths that are no whole step of --align, so slower than they could be: {_few(layers)}.")
@@ -103,12 +103,6 @@ def _obstacles(found: dict[str, Any]) -> list[Any]:
         names = [part["module"] or "the network itself" for part in found["frozen"]]
         lines.append(f"Frozen: {sum(p['parameters'] for p in found['frozen']):,} parameters in {_few(names)}.")
     return lines
-
-
-def _by_change(changes: Sequence[tuple[str, dict[str, Any]]]) -> list[tuple[str, list[str], int]]:
-    """Each change once, with the groups that it frees and the most that one of them carries."""
-    found = {change: [group for other, group in changes if other == change] for change, _ in changes}
-    return [(change, [g["name"] for g in groups], sum(g["macs"] for g in groups)) for change, groups in found.items()]
 
 
 def _few(names: Sequence[str]) -> str:

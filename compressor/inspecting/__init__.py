@@ -36,23 +36,34 @@ def inspect_network(network: Network, alignment: Alignment) -> dict[str, Any]:
         "predictions": forecast.predictions(),
         "frozen": _frozen(network),
         "unaligned": _unaligned(groups, forecast.macs, alignment),
-        "groups": _described(groups, forecast),
+        "changes": _changes(groups, forecast),
+        "groups": [_described(group, [other is group for other in groups], forecast) for group in groups],
     }
 
 
-def _described(groups: Sequence[ChannelGroup], forecast: Forecast) -> list[dict[str, Any]]:
-    carried = zip(forecast.carried("macs"), forecast.carried("params"), strict=True)
+def _described(group: ChannelGroup, alone: Sequence[bool], forecast: Forecast) -> dict[str, Any]:
+    return {
+        "name": group.name,
+        "channels": group.channels,
+        "macs": forecast.carried(alone, "macs"),
+        "parameters": forecast.carried(alone, "params"),
+        "members": [f"{member.module} ({member.role})" for member in group.members],
+        "excluded": group.excluded,
+        "unlock": unlock(group.excluded),
+    }
+
+
+def _changes(groups: Sequence[ChannelGroup], forecast: Forecast) -> list[dict[str, Any]]:
+    """Each change to the network that would unlock groups, those groups, and the MACs that they carry together."""
+    wanted = [unlock(group.excluded) for group in groups]
     return [
         {
-            "name": group.name,
-            "channels": group.channels,
-            "macs": macs,
-            "parameters": parameters,
-            "members": [f"{member.module} ({member.role})" for member in group.members],
-            "excluded": group.excluded,
-            "unlock": unlock(group.excluded),
+            "change": change,
+            "groups": [group.name for group, other in zip(groups, wanted, strict=True) if other == change],
+            "macs": forecast.carried([other == change for other in wanted], "macs"),
         }
-        for group, (macs, parameters) in zip(groups, carried, strict=True)
+        for change in dict.fromkeys(wanted)
+        if change is not None
     ]
 
 

@@ -30,11 +30,10 @@ class Forecast:
         self.macs = cost_model(model, example_input, groups, "macs")
         self.parameters = cost_model(model, example_input, groups, "params")
 
-    def carried(self, kind: Kind) -> list[int]:
-        """What would go with all channels of each group, the other groups kept whole."""
+    def carried(self, chosen: Sequence[bool], kind: Kind) -> int:
+        """What would go with all channels of the ``chosen`` groups, the others kept whole."""
         cost = self._cost(kind)
-        every = np.arange(len(cost.channels))
-        return [cost.total() - cost.total(np.where(every == group, 0, cost.channels)) for group in every]
+        return cost.total() - cost.total(np.where(chosen, 0, cost.channels))
 
     def least(self, chosen: Sequence[bool], kind: Kind) -> int | None:
         """The cost of the smallest aligned network when the ``chosen`` groups shrink; None when there are none."""

@@ -9,7 +9,10 @@ OUTPUTS = "its channels are outputs of the network"
 CHANGES = (
     (r"^(.*) is frozen \(requires_grad", r"train \1 as well: requires_grad_(True)"),
     (r"(\S+) is an nn\.MultiheadAttention", r"write \1 with linear layers of its own for query, key and value"),
-    (r"^(.*) normalises across", r"a norm of single channels (BatchNorm) in the place of \1, and training with it"),
+    (
+        r"^(.*) normalises across",
+        r"norms of single channels (BatchNorm) for \1 and all others on these channels, then training",
+    ),
     (r"number of .* channels that it pads is written into (.*)$", r"make the padding of \1 a module of its own"),
     (r"f\(0\) != 0 sends \S+ to (.*), where zero padding", r"an activation with f(0) = 0 before \1: ReLU, SiLU, GELU"),
     (r"meets a tensor of fixed width in (.*)$", r"take widths from the shape of the input in \1, not from constants"),

@@ -53,7 +53,7 @@ def blocked(compress):
         "no: 1 normalises across all channels",
         "no: 2 is frozen (requires_grad is off)",
         "train 2 as well: requires_grad_(True)",
-        "a norm of single channels (BatchNorm) in the place of 1",
+        "norms of single channels (BatchNorm) for 1 and",
         "With all of that the least would be",
         "so slower than they could be: 0 (6), 4 (10).",
         "Frozen: 56 parameters in 2.",

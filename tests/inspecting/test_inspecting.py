@@ -78,6 +78,14 @@ def test_frozen_parts_are_named_and_what_would_unlock_them():
     assert found["groups"][0]["unlock"] == "train 0 as well: requires_grad_(True)"
 
 
+def test_a_change_is_told_once_with_all_groups_that_it_unlocks():
+    net = network(nn.Conv2d(3, 8, 1), nn.GroupNorm(1, 8), nn.Conv2d(8, 8, 1), nn.ReLU(), nn.Conv2d(8, 4, 1))
+    net.model[2].requires_grad_(False)
+    changes = inspect_network(net, AUTO)["changes"]
+    assert [change["groups"] for change in changes] == [["0"], ["2"]]
+    assert [change["macs"] for change in changes] == [64 * (3 * 8 + 8 * 8), 64 * (8 * 8 + 8 * 4)]
+
+
 def test_what_would_be_reached_with_everything_unlocked_is_said():
     net = chain()
     net.model[0].requires_grad_(False)

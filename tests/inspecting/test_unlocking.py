@@ -7,8 +7,8 @@ from compressor.inspecting.unlocking import CHANGES, OUTPUTS, is_output, unlock
 REASONS = {
     "stem is frozen (requires_grad is off)": "train stem as well",
     "layer.attn is an nn.MultiheadAttention, whose inner width is that of its tokens": "write layer.attn with linear",
-    "blocks.0.norm normalises across the channels": "(BatchNorm) in the place of blocks.0.norm",
-    "1 normalises across all channels": "in the place of 1,",
+    "blocks.0.norm normalises across the channels": "(BatchNorm) for blocks.0.norm",
+    "1 normalises across all channels": "(BatchNorm) for 1 and",
     "the number of zero channels that it pads is written into 2.shortcut": "make the padding of 2.shortcut a module",
     "it changes (an activation with f(0) != 0 sends 0.5 to 2, where zero padding makes it uneven)": "before 2: ReLU",
     "it meets a tensor of fixed width in the network's own forward": "in the network's own forward, not from constants",
