@@ -13,7 +13,7 @@ ROOT = Path(compressor.__file__).parent
 # Lowest first; a module imports from lower floors and from its own package only.
 FLOORS = (
     {"__version__", "errors"},
-    {"files", "registry"},
+    {"files", "methods", "registry"},
     {"architectures", "data", "penalties", "proofs"},
     {"sources"},
     {"checkpoints"},

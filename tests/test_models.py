@@ -19,8 +19,8 @@ def card(name):
     return embedded.names()[name].with_suffix(".md").read_text(encoding="utf-8")
 
 
-def test_there_are_at_least_two():
-    assert {"digits_lenet", "digits_resnet"} <= set(embedded.names())
+def test_there_are_at_least_three():
+    assert {"curves_cnn", "digits_lenet", "digits_resnet"} <= set(embedded.names())
 
 
 @every_model

@@ -9,7 +9,7 @@ from compressor import errors
 from compressor.architectures import ARCHITECTURES
 from compressor.data import DATASETS
 from compressor.errors import CompressorError, UnknownName, UsageError
-from compressor.penalties import PENALTIES
+from compressor.penalties import GROUP_PENALTIES, PENALTIES
 from compressor.registry import resolve, summary
 from compressor.sources import SOURCES
 
@@ -19,6 +19,7 @@ EVERY_ENTRY = [
         "architecture": ARCHITECTURES,
         "data set": DATASETS,
         "penalty": PENALTIES,
+        "group penalty": GROUP_PENALTIES,
         "source": SOURCES,
     }.items()
     for name in table
@@ -33,7 +34,7 @@ def test_every_entry_of_every_registry_resolves_to_something_documented(kind, na
     assert summary(found)
 
 
-@pytest.mark.parametrize("table", [ARCHITECTURES, DATASETS, PENALTIES, SOURCES])
+@pytest.mark.parametrize("table", [ARCHITECTURES, DATASETS, PENALTIES, GROUP_PENALTIES, SOURCES])
 def test_entries_of_a_registry_are_text(table):
     assert all(isinstance(home, str) and home.count(":") == 1 for home in table.values())
 

@@ -7,6 +7,7 @@ Adding one is one file with a factory and one line here. A factory takes ``num_c
 from __future__ import annotations
 
 ARCHITECTURES = {
+    "curves-cnn": "compressor.architectures.curves_cnn:curves_cnn",
     "lenet5": "compressor.architectures.lenet:lenet5",
     "resnet20": "compressor.architectures.cifar_resnet:resnet20",
     "resnet32": "compressor.architectures.cifar_resnet:resnet32",

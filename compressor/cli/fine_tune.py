@@ -38,8 +38,9 @@ def fine_tune(console: Console, model: str | None, **options: Any) -> None:
     """Train MODEL until whole channels are exactly zero.
 
     MODEL is a checkpoint file or a name from `compress list models`; without it, --arch starts from random
-    weights. --penalty alone implies --target-macs 0.5; --penalty none without a target only trains. Weights
-    that are exactly zero stay so. Metrics go to a .jsonl file beside --out.
+    weights. --penalty alone implies --target-macs 0.5, unless --group-penalty is none; without penalty and target
+    it only trains, and weights that are exactly zero stay so. The methods of the papers take no target. Metrics go
+    to a .jsonl file beside --out.
 
     \b
       compress fine-tune digits_resnet --penalty l1-l2 --target-macs 0.5
@@ -48,12 +49,12 @@ def fine_tune(console: Console, model: str | None, **options: Any) -> None:
     from compressor.cli.loading import load_network, load_samples
     from compressor.cli.publishing import check_out
     from compressor.errors import TargetNotMet
-    from compressor.training.fine_tuning import Penalties
+    from compressor.splitting import Penalties
     from compressor.training.fine_tuning import fine_tune as work
     from compressor.training.metrics import metrics_file
     from compressor.training.recipe import Recipe
 
-    if options["penalty"] != "none" and options["target_macs"] is None and options["target_params"] is None:
+    if _implies_target(options):
         options["target_macs"] = 0.5
     penalties = Penalties(**{key: options[key] for key in Penalties.__dataclass_fields__})
     recipe = Recipe(**{key: options[key] for key in options.keys() & Recipe.__dataclass_fields__.keys()})
@@ -78,6 +79,15 @@ def fine_tune(console: Console, model: str | None, **options: Any) -> None:
         raise TargetNotMet(
             f"{tuned.projection.reached:.3f} of the {target.what} are left, {target.ratio:g} was asked; {out} is kept"
         )
+
+
+def _implies_target(options: dict[str, Any]) -> bool:
+    """Whether penalties were asked for that need a target, and none was given."""
+    from compressor.methods import METHODS
+
+    given, groups = options["target_macs"] is not None or options["target_params"] is not None, options["group_penalty"]
+    penalises = {options["penalty"], groups} - {None, "none"}
+    return METHODS[options["method"]].target and not given and groups != "none" and bool(penalises)
 
 
 def _default_out(model: str | None, arch: str | None, *, sparse: bool) -> Path:
@@ -114,6 +124,7 @@ def _document(tuned: FineTuned, out: Path) -> dict[str, Any]:
         "channels_kept": dict(projection.kept) if projection else None,
         "gap": projection.gap if projection else None,
         "entries_zeroed": projection.entries_zeroed if projection else None,
+        "sparsity": {name: vars(found) for name, found in projection.sparsity.items()} if projection else None,
         "epochs": [epoch.to_plain() for epoch in tuned.epochs],
     }
 
@@ -134,6 +145,11 @@ def _tables(tuned: FineTuned) -> list[Any]:
             if pair is not None
             for before, after in [pair]
         ]
+        if projection.target is None:
+            zeros = [
+                (name, percent(found.weights), percent(found.groups)) for name, found in projection.sparsity.items()
+            ]
+            shown.append(table(("zero before projection", "weights", "groups"), zeros))
         if kept:
             shown.append(table(("kept once the zero channels are removed", "", ""), kept))
         shown.append(

@@ -15,7 +15,7 @@ Rows = list[dict[str, Any]]
 
 
 @command("list")
-@click.argument("kind", metavar="penalties|models|architectures|data|providers")
+@click.argument("kind", metavar="penalties|methods|models|architectures|data|providers")
 def list_(console: Console, kind: str) -> None:
     """List what there is, by name."""
     from compressor.cli.figures import table
@@ -24,21 +24,35 @@ def list_(console: Console, kind: str) -> None:
         raise UnknownName("list", kind, KINDS)
     rows = KINDS[kind]()
     headers = list(rows[0])
-    console.result(rows, table(headers, [[_text(row[key]) for key in headers] for row in rows]))
+    console.result(rows, table(headers, [[_text(row[key], key) for key in headers] for row in rows]))
 
 
 def _penalties() -> Rows:
     from dataclasses import fields
 
-    from compressor.penalties import PENALTIES
+    from compressor.penalties import GROUP_PENALTIES, PENALTIES
     from compressor.registry import resolve, summary
 
-    found = []
-    for name in sorted(PENALTIES):
-        penalty = resolve("penalty", PENALTIES, name)
-        parameters = {field.name: field.default for field in fields(penalty)}
-        found.append({"name": name, "parameters": parameters, "what it does": summary(penalty).replace("`", "")})
-    return [{"name": "none", "parameters": {}, "what it does": "Single weights are not penalised"}, *found]
+    def row(name: str, build: Any, on: str, about: str) -> dict[str, Any]:
+        options = [part for part in fields(build) if part.init] if build else []
+        return {
+            "name": name,
+            "on": on,
+            "parameters": {part.name: part.default for part in options},
+            "allowed": {part.name: part.metadata["allowed"] for part in options},
+            "what it does": about.replace("`", ""),
+        }
+
+    entries = {name: resolve("penalty", PENALTIES, name) for name in sorted(PENALTIES)}
+    groups = {name: resolve("group penalty", GROUP_PENALTIES, name) for name in sorted(GROUP_PENALTIES)}
+    return [
+        row("none", None, "weights", "Single weights are not penalised"),
+        *(row(name, build, "weights", summary(build)) for name, build in entries.items()),
+        *(
+            row(name, build, "channels", "As on weights, on norms of channels" if name in entries else summary(build))
+            for name, build in groups.items()
+        ),
+    ]
 
 
 def _models() -> Rows:
@@ -79,6 +93,20 @@ def _data() -> Rows:
     return [{"--data": reader.form, "what it is": summary(reader)} for reader in readers]
 
 
+def _methods() -> Rows:
+    from compressor.methods import METHODS
+
+    return [
+        {
+            "name": name,
+            "strength": known.strength,
+            "beta": ":".join(f"{end:g}" for end in dict.fromkeys(known.beta)),
+            "what it does": known.about,
+        }
+        for name, known in METHODS.items()
+    ]
+
+
 def _providers() -> Rows:
     from compressor.benchmarking import PROVIDERS, available
 
@@ -92,13 +120,15 @@ def _providers() -> Rows:
 KINDS: dict[str, Callable[[], Rows]] = {
     "architectures": _architectures,
     "data": _data,
+    "methods": _methods,
     "models": _models,
     "penalties": _penalties,
     "providers": _providers,
 }
 
 
-def _text(value: Any) -> str:
+def _text(value: Any, header: str) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{key}={item}" for key, item in value.items())
+        joint = " " if header == "allowed" else "="
+        return ", ".join(f"{key}{joint}{item}" for key, item in value.items())
     return f"{value:,}" if isinstance(value, int) else str(value)

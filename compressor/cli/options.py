@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import click
 
 from compressor.errors import UnknownName, UsageError
-from compressor.penalties import PENALTIES
+from compressor.methods import METHODS
+from compressor.penalties import GROUP_PENALTIES, PENALTIES
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -52,11 +53,35 @@ def parse_beta(text: str) -> tuple[float, float]:
     return pair
 
 
-def parse_penalty(text: str) -> str:
-    """A registered penalty, or none."""
-    if text != "none" and text not in PENALTIES:
-        raise UnknownName("penalty", text, ["none", *PENALTIES])
-    return text
+def parse_growth(text: str) -> tuple[float, int]:
+    """``1.25:40`` as (factor, epochs)."""
+    factor, _, epochs = text.partition(":")
+    try:
+        return float(factor), int(epochs)
+    except ValueError:
+        raise UsageError(f"{text!r} is no growth; write FACTOR:EPOCHS, for example 1.25:40") from None
+
+
+def one_of(kind: str, names: Iterable[str]) -> Callable[[str], str]:
+    """Parses a registered name; `UnknownName` tells the nearest."""
+
+    def parse(text: str) -> str:
+        if text not in names:
+            raise UnknownName(kind, text, names)
+        return text
+
+    return parse
+
+
+def parse_number_pairs(context: click.Context, parameter: click.Parameter, pairs: tuple[str, ...]) -> dict[str, str]:
+    """``k=v`` pairs of a repeated option; the values are read where they are used."""
+    found = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key or not value:
+            raise click.BadParameter(f"{pair!r} is no pair; write name=value, for example alpha=0.5")
+        found[key] = value
+    return found
 
 
 def parse_share(text: str) -> float:
@@ -95,7 +120,10 @@ def _stack(*decorators: Decorator) -> Decorator:
 
 SHAPE = Parsed("CxHxW", parse_shape)
 BETA = Parsed("start:end", parse_beta)
-PENALTY = Parsed("name", parse_penalty)
+METHOD = Parsed("name", one_of("method", METHODS))
+PENALTY = Parsed("name", one_of("penalty", ["none", *PENALTIES]))
+GROUP_PENALTY = Parsed("name", one_of("group penalty", ["none", *GROUP_PENALTIES]))
+GROWTH = Parsed("factor:epochs", parse_growth)
 SHARE = Parsed("share", parse_share)
 
 input_options = _stack(
@@ -136,16 +164,56 @@ penalty_options = _stack(
     click.option(
         "--penalty",
         type=PENALTY,
-        default="none",
-        show_default=True,
         metavar="NAME",
-        help=f"On single weights: none, {', '.join(sorted(PENALTIES))}.",
+        help=f"On single weights: none, {', '.join(sorted(PENALTIES))}.  [default: none; l0 for method rvsm]",
     ),
-    click.option("--strength", type=float, help="Threshold of the penalty, in units of a layer's RMS.  [default: 0.1]"),
+    click.option(
+        "--penalty-arg",
+        "penalty_args",
+        metavar="NAME=VALUE",
+        multiple=True,
+        callback=parse_number_pairs,
+        help="Parameter of the penalty, for example alpha=0.5 (compress list penalties).",
+    ),
+    click.option(
+        "--strength",
+        type=float,
+        help="lambda/beta at the start, the step of the prox, in units of a layer's RMS; in the papers' methods "
+        "lambda itself.  [default: 0.1, or the method's]",
+    ),
     click.option("--target-macs", type=SHARE, help="Keep at most this share of the multiply-accumulates."),
     click.option("--target-params", type=SHARE, help="Keep at most this share of the parameters."),
     click.option(
-        "--beta", type=BETA, default="1:1000", show_default=True, help="Weight of the splitting term, growing."
+        "--method",
+        type=METHOD,
+        default="budget",
+        show_default=True,
+        metavar="NAME",
+        help=f"{', '.join(METHODS)} (compress list methods).",
+    ),
+    click.option(
+        "--group-penalty",
+        type=GROUP_PENALTY,
+        metavar="NAME",
+        help=f"On channels: none, {', '.join(sorted(GROUP_PENALTIES))}.  [default: l0; lasso for method paper]",
+    ),
+    click.option(
+        "--group-penalty-arg",
+        "group_penalty_args",
+        metavar="NAME=VALUE",
+        multiple=True,
+        callback=parse_number_pairs,
+        help="Parameter of the group penalty.",
+    ),
+    click.option("--group-strength", type=float, help="lambda of the group lasso in methods paper and rgsm."),
+    click.option(
+        "--beta",
+        type=BETA,
+        help="Weight of the splitting term, START:END or one number.  [default: 1:1000, or the method's]",
+    ),
+    click.option("--growth", type=GROWTH, help="Method paper: beta grows by FACTOR every EPOCHS.  [default: 1.25:40]"),
+    click.option(
+        "--layers", metavar="PATTERN", multiple=True, help="Penalise only layers of such names, for example 'layer3.*'."
     ),
     click.option(
         "--align",

@@ -56,13 +56,19 @@ def run(console: Console, model: str, **options: Any) -> None:
     """
     from compressor.cli.loading import load_network, load_samples, provenance
     from compressor.cli.publishing import publish, show
-    from compressor.errors import TargetNotMet
+    from compressor.errors import TargetNotMet, UsageError
+    from compressor.methods import method
     from compressor.pipeline import RunPlan, Watcher
     from compressor.pipeline import run as work
     from compressor.report.tables import stage_table
-    from compressor.training.fine_tuning import Penalties
+    from compressor.splitting import Penalties
     from compressor.training.recipe import Recipe
 
+    if not method(options["method"]).target:
+        raise UsageError(
+            f"a run needs a target, which --method {options['method']} has not; "
+            "use compress fine-tune, then compress shrink"
+        )
     if options["target_macs"] is None and options["target_params"] is None:
         options["target_macs"] = 0.5
     recipe = Recipe(**{key: options[key] for key in options.keys() & Recipe.__dataclass_fields__.keys()})

@@ -11,6 +11,7 @@ from compressor.registry import resolve
 __all__ = ["DATASETS", "load_data"]
 
 DATASETS = {
+    "curves": "compressor.data.curves:Curves",
     "digits": "compressor.data.digits:Digits",
     "folder": "compressor.data.folder:Folder",
     "mnist": "compressor.data.mnist:Mnist",

@@ -1,13 +1,14 @@
-"""What a weight costs: the elementwise penalties r(v) and their exact proxes.
+"""What a weight costs: the elementwise penalties r(v), the group penalties on whole channels, and their exact proxes.
 
-Adding one is one file with a class and one line in `PENALTIES`; options, listing and the brute-force
-test of the prox follow by themselves.
+Adding one is one file with a class and one line in `PENALTIES` (and one in `GROUP_PENALTIES`, when the norm of
+a channel can carry it); options, listing and the brute-force test of the prox follow by themselves.
 """
 
 from __future__ import annotations
 
-from inspect import signature
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, Protocol, get_type_hints
 
 from compressor.errors import UsageError
 from compressor.registry import resolve
@@ -19,29 +20,115 @@ PENALTIES = {
     "l0": "compressor.penalties.l0:L0",
     "l1": "compressor.penalties.l1:L1",
     "l1-l2": "compressor.penalties.l1_minus_l2:L1MinusL2",
+    "lp": "compressor.penalties.lp:Lp",
+    "mcp": "compressor.penalties.mcp:Mcp",
+    "scad": "compressor.penalties.scad:Scad",
     "transformed-l1": "compressor.penalties.transformed_l1:TransformedL1",
+}
+
+# What is also in PENALTIES acts on the norm of each channel; the others are group penalties themselves.
+GROUP_PENALTIES = {
+    "cges": "compressor.penalties.cges:Cges",
+    "l0": PENALTIES["l0"],
+    "lasso": "compressor.penalties.group:GroupLasso",
+    "lp": PENALTIES["lp"],
+    "mcp": PENALTIES["mcp"],
+    "scad": PENALTIES["scad"],
+    "transformed-l1": PENALTIES["transformed-l1"],
 }
 
 
 class Penalty(Protocol):
     """A penalty r on the entries of one tensor."""
 
-    separable: bool
-    """Whether r is a sum over entries; else it is a function of the whole tensor."""
+    @property
+    def separable(self) -> bool:
+        """Whether r is a sum over entries; else it is a function of the whole tensor."""
+
+    @property
+    def degree(self) -> float | None:
+        """The d of r(c v) = c^d r(v) for all c > 0; None when there is none."""
+
+    @property
+    def convex_up_to(self) -> float:
+        """The largest step for which step * r(v) + \\|v\\|^2 / 2 is convex; inf for a convex r."""
 
     def value(self, w: Tensor) -> Tensor:
         """r(w), a scalar."""
 
     def prox(self, x: Tensor, step: float) -> Tensor:
-        """The minimiser over v of ``step * r(v) + ||v - x||^2 / 2``: same shape as ``x``, step >= 0."""
+        """A new tensor: the minimiser over v of ``step * r(v) + ||v - x||^2 / 2``, step >= 0."""
 
 
-def penalty(name: str, **options: float) -> Penalty:
+class SeparablePenalty(Penalty, Protocol):
+    """A penalty that is a sum over entries, so that one number says what it zeroes."""
+
+    def threshold(self, step: float) -> float:
+        """The largest \\|x\\| whose prox is 0."""
+
+
+class GroupPenalty(Protocol):
+    """A penalty on whole rows of a (groups, entries) tensor: the sum of ``phi`` over their norms."""
+
+    @property
+    def phi(self) -> SeparablePenalty:
+        """The penalty of a norm; its threshold, degree and convexity bound are those of the group penalty."""
+
+    def value(self, rows: Tensor) -> Tensor:
+        """The penalty of all rows, a scalar."""
+
+    def prox(self, rows: Tensor, step: float) -> Tensor:
+        """A new tensor: the minimiser over v of ``step * value(v) + ||v - rows||^2 / 2``, step >= 0."""
+
+
+class Subgradient(Protocol):
+    """A penalty on whole rows of a (groups, entries) tensor that can be added to a gradient."""
+
+    def value(self, rows: Tensor) -> Tensor:
+        """The penalty of all rows, a scalar."""
+
+    def subgradient(self, rows: Tensor) -> Tensor:
+        """A subgradient at ``rows``, of their shape; 0 for a zero row."""
+
+
+def penalty(name: str, **options: float | str) -> Penalty:
     """Build the penalty called ``name``; `UnknownName` or `UsageError` say what is allowed."""
-    build = resolve("penalty", PENALTIES, name)
-    takes = list(signature(build).parameters)
+    built: Penalty = _build("penalty", PENALTIES, name, options)
+    return built
+
+
+def group_penalty(name: str, **options: float | str) -> Any:
+    """Build the group penalty called ``name``; `UnknownName` or `UsageError` say what is allowed.
+
+    Each is a `GroupPenalty` but cges, which has no prox; lasso and cges are `Subgradient`.
+    """
+    from compressor.penalties.group import NormPenalty
+
+    built = _build("group penalty", GROUP_PENALTIES, name, options)
+    return NormPenalty(built) if name in PENALTIES else built
+
+
+def _build(kind: str, table: Mapping[str, str], name: str, options: Mapping[str, float | str]) -> Any:
+    build = resolve(kind, table, name)
+    takes = [part.name for part in fields(build) if part.init]
     foreign = sorted(set(options) - set(takes))
     if foreign:
-        raise UsageError(f"penalty {name!r} has no option {foreign[0]!r}; it takes {', '.join(takes) or 'none'}")
-    built: Penalty = build(**options)
-    return built
+        raise UsageError(f"{kind} {name!r} has no option {foreign[0]!r}; it takes {', '.join(takes) or 'none'}")
+    types = get_type_hints(build)
+    return build(
+        **{
+            option: _number(f"{option} of {name}", value) if types[option] is float else value
+            for option, value in options.items()
+        }
+    )
+
+
+def _number(what: str, value: float | str) -> float:
+    """``value`` as a float; text may be a fraction such as 2/3."""
+    try:
+        if not isinstance(value, str):
+            return float(value)
+        over, slash, under = value.partition("/")
+        return float(over) / float(under if slash else 1)
+    except (TypeError, ValueError, ArithmeticError):
+        raise UsageError(f"{what} must be a number, got {value!r}") from None

@@ -10,13 +10,25 @@ from math import sqrt
 from typing import ClassVar
 
 from torch import Tensor
+from torch.nn.functional import hardshrink
 
 
 @dataclass(frozen=True)
 class L0:
-    """Number of non-zero weights; zeroes small weights and leaves the others alone."""
+    r"""Zeroes small weights and leaves the others alone.
+
+    .. math:: r(w) = \#\{i : w_i \ne 0\}, \quad \mathrm{prox}(x) = x\,[\,|x| > \sqrt{2\,step}\,]
+
+    No parameters; convex for no step. Blumensath and Davies 2008.
+    """
 
     separable: ClassVar[bool] = True
+    degree: ClassVar[float] = 0.0
+    convex_up_to: ClassVar[float] = 0.0
+
+    def threshold(self, step: float) -> float:
+        """sqrt(2 step), where half the square of a weight equals what it costs."""
+        return sqrt(2 * step)
 
     def value(self, w: Tensor) -> Tensor:
         """Number of non-zero entries, in the dtype of ``w``."""
@@ -24,4 +36,4 @@ class L0:
 
     def prox(self, x: Tensor, step: float) -> Tensor:
         """Hard threshold: x where \\|x\\| > sqrt(2 step), else 0."""
-        return x * (x.abs() > sqrt(2 * step))
+        return hardshrink(x, self.threshold(step))

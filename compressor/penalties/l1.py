@@ -6,16 +6,29 @@ Tibshirani, "Regression shrinkage and selection via the lasso", JRSS B 58(1), 19
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import ClassVar
 
 from torch import Tensor
+from torch.nn.functional import softshrink
 
 
 @dataclass(frozen=True)
 class L1:
-    """Sum of absolute values; shrinks every weight by the step, convex."""
+    r"""Shrinks every weight by the same amount.
+
+    .. math:: r(w) = \sum_i |w_i|, \quad \mathrm{prox}(x) = \mathrm{sign}(x) \max(|x| - step, 0)
+
+    No parameters; convex for every step. Tibshirani 1996, section 2.2.
+    """
 
     separable: ClassVar[bool] = True
+    degree: ClassVar[float] = 1.0
+    convex_up_to: ClassVar[float] = inf
+
+    def threshold(self, step: float) -> float:
+        """The step itself."""
+        return step
 
     def value(self, w: Tensor) -> Tensor:
         """Sum of \\|w\\|."""
@@ -23,4 +36,4 @@ class L1:
 
     def prox(self, x: Tensor, step: float) -> Tensor:
         """Soft threshold: sign(x) max(\\|x\\| - step, 0)."""
-        return x - x.clamp(-step, step)
+        return softshrink(x, step)

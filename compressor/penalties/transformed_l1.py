@@ -10,22 +10,37 @@ from dataclasses import dataclass
 from math import inf, sqrt
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
-from compressor.errors import UsageError
+from compressor.penalties.options import Options, option
 
 
 @dataclass(frozen=True)
-class TransformedL1:
-    """Saturating penalty with shape ``a`` > 0; large weights are hardly shrunk."""
+class TransformedL1(Options):
+    r"""Between l0 (small ``a``) and l1 (large ``a``).
 
-    a: float = 1.0
+    .. math:: r(w) = \sum_i \frac{(a+1)\,|w_i|}{a + |w_i|}
+
+    a > 0. Convex up to step = a^2 / (2 (a + 1)), where the prox starts to jump away from zero. Zhang and Xin 2017,
+    theorem 3.1.
+    """
+
+    name: ClassVar[str] = "transformed-l1"
     separable: ClassVar[bool] = True
+    degree: ClassVar[None] = None
 
-    def __post_init__(self) -> None:
-        if not 0 < self.a < inf:
-            raise UsageError(f"a of transformed-l1 must be positive and finite, got {self.a}")
+    a: float = option(1.0, allowed="positive and finite", holds=lambda a: 0 < a < inf)
+
+    @property
+    def convex_up_to(self) -> float:
+        """a^2 / (2 (a + 1)), the critical step of the theorem."""
+        return self.a * self.a / (2 * (self.a + 1))
+
+    def threshold(self, step: float) -> float:
+        """step (a + 1) / a up to the critical step, then sqrt(2 step (a + 1)) - a / 2."""
+        if step <= self.convex_up_to:
+            return step * (self.a + 1) / self.a
+        return sqrt(2 * step * (self.a + 1)) - self.a / 2
 
     def value(self, w: Tensor) -> Tensor:
         """Sum of (a + 1) \\|w\\| / (a + \\|w\\|)."""
@@ -35,13 +50,12 @@ class TransformedL1:
     def prox(self, x: Tensor, step: float) -> Tensor:
         """Thresholding: 0 up to t(step), then the largest root of the stationarity cubic."""
         a, size = self.a, x.abs()
-        # Up to the critical step the minimiser is continuous in x, above it jumps away from zero.
-        critical = a * a / (2 * (a + 1))
-        threshold = step * (a + 1) / a if step <= critical else sqrt(2 * step * (a + 1)) - a / 2
         # The theorem's root 2/3 (a+|x|) cos(phi/3) - 2a/3 + |x|/3 with cos phi = 1 - 2 bend, in half angles:
         # for large a, where phi is tiny, the cosine would lose every digit of float32.
         whole = a + size
-        bend = 27 / 4 * step * (a / whole) * ((a + 1) / whole) / whole
+        # Powers of a / whole and not of a, which would overflow float32; in place, because fresh memory costs most.
+        bend = whole.reciprocal().mul_(a).square_().mul_(27 / 4 * step * (a + 1) / a).div_(whole)
         # Below the threshold bend can pass 1; those entries are zeroed anyway.
-        root = size - 4 / 3 * whole * torch.sin(torch.asin(bend.clamp_max(1).sqrt()) / 3) ** 2
-        return torch.where(size > threshold, root.copysign(x), torch.zeros_like(x))
+        sine = bend.clamp_max_(1).sqrt_().asin_().div_(3).sin_()
+        gone = size <= self.threshold(step)
+        return size.addcmul_(whole, sine.square_(), value=-4 / 3).copysign_(x).masked_fill_(gone, 0)

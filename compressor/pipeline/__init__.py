@@ -23,8 +23,9 @@ from compressor.pipeline.layers import layer_changes
 from compressor.pipeline.plan import RunPlan, settings_of
 from compressor.report import Document, write_document
 from compressor.shrinking import remove_zero_channels
+from compressor.splitting import Penalties
 from compressor.training.evaluation import Accuracy, model_accuracy
-from compressor.training.fine_tuning import FineTuned, Penalties, check_fit, check_target, fine_tune
+from compressor.training.fine_tuning import FineTuned, check_fit, check_target, fine_tune
 from compressor.training.loop import Progress
 from compressor.training.metrics import metrics_file
 

@@ -16,7 +16,7 @@ from compressor.checkpoints import Network
 from compressor.data.samples import DataSet
 from compressor.errors import UsageError
 from compressor.export import DEFAULT_OPSET, check_opset
-from compressor.training.fine_tuning import Penalties
+from compressor.splitting import Penalties
 from compressor.training.recipe import Recipe
 
 
@@ -36,7 +36,7 @@ class RunPlan:
     def __post_init__(self) -> None:
         if self.recipe.epochs < 2:
             raise UsageError(f"--epochs of a run is the total and must be at least 2, got {self.recipe.epochs}")
-        if self.penalties.target_macs is None and self.penalties.target_params is None:
+        if self.penalties.target is None:
             raise UsageError("a run needs a target: --target-macs or --target-params, a share in (0, 1]")
         check_opset(self.opset)
         # What the last stage needs is checked before the first one runs.
@@ -63,7 +63,7 @@ def settings_of(network: Network, data: DataSet, plan: RunPlan) -> dict[str, Any
     return {
         **{key: value for key, value in vars(plan.penalties).items() if key != "beta"},
         **recipe,
-        "beta": "{:g}:{:g}".format(*plan.penalties.beta),
+        "beta": "{:g}:{:g}".format(*plan.penalties.beta_range),
         "opset": plan.opset,
         "threads": plan.threads,
         "provider": plan.provider,

@@ -6,15 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from compressor.splitting.budget import Target
+from compressor.splitting.rows import Sparsity
 
 
 @dataclass(frozen=True, kw_only=True)
 class Projection:
-    """Figures of a projection; MACs and parameters are (dense, kept) pairs, None without a target."""
+    """Figures of a projection; MACs and parameters are (dense, kept) pairs, None where no channel can go."""
 
     gap: float
     """|W - P(W)| / |W| just before."""
     entries_zeroed: int
+    sparsity: Mapping[str, Sparsity]
+    """Zeros of W and V just before."""
     channels: Mapping[str, int]
     kept: Mapping[str, int]
     macs: tuple[int, int] | None

@@ -15,9 +15,8 @@ from compressor.costs import count_macs, count_parameters
 from compressor.data.batches import batches
 from compressor.data.normalization import Normalization
 from compressor.data.samples import DataSet
-from compressor.errors import DataError, UnknownName
-from compressor.penalties import PENALTIES
-from compressor.splitting import Alignment, Projection, Splitting, strength_of, target_of
+from compressor.errors import DataError
+from compressor.splitting import Penalties, Projection, Splitting
 from compressor.training.batchnorm import reestimate
 from compressor.training.evaluation import Accuracy, model_accuracy
 from compressor.training.loop import Epoch, Progress, train
@@ -26,30 +25,6 @@ from compressor.training.recipe import Recipe
 # Enough samples for stable means and variances, few enough to take no time.
 NORM_SAMPLES = 2048
 NORM_BATCH = 128
-
-
-@dataclass(frozen=True, kw_only=True)
-class Penalties:
-    """What is penalised and how strongly; the options of the same names."""
-
-    penalty: str = "none"
-    strength: float | None = None
-    target_macs: float | None = None
-    target_params: float | None = None
-    beta: tuple[float, float] = (1.0, 1000.0)
-    align: str = "auto"
-
-    def __post_init__(self) -> None:
-        if self.penalty != "none" and self.penalty not in PENALTIES:
-            raise UnknownName("penalty", self.penalty, ["none", *PENALTIES])
-        target_of(self.target_macs, self.target_params)
-        strength_of(self.penalty, self.strength)
-        Alignment.parse(self.align)
-
-    @property
-    def any(self) -> bool:
-        """Whether anything is penalised at all."""
-        return self.penalty != "none" or self.target_macs is not None or self.target_params is not None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,12 +117,20 @@ def check_fit(network: Network, data: DataSet) -> None:
 
 def check_target(network: Network, penalties: Penalties) -> None:
     """Raise `TargetNotMet` when no training can reach the target of ``penalties``."""
-    if penalties.any:
+    if penalties.target is not None:
         Splitting(network.model, network.example_input(), total_steps=1, **vars(penalties))
 
 
 def _splitting(model: nn.Module, network: Network, recipe: Recipe, penalties: Penalties, samples: int) -> Splitting:
-    return Splitting(model, network.example_input(), total_steps=recipe.steps(samples), **vars(penalties))
+    steps = recipe.steps(samples)
+    return Splitting(
+        model,
+        network.example_input(),
+        total_steps=steps,
+        epoch_steps=steps // recipe.epochs,
+        samples=samples,
+        **vars(penalties),
+    )
 
 
 def _reestimate(model: nn.Module, data: DataSet, normalization: Normalization | None, seed: int) -> None:
@@ -178,7 +161,8 @@ def _metadata(
     settings = {name: value for name, value in vars(penalties).items() if penalties.any}
     figures: dict[str, Any] = {**vars(recipe), **settings, "data": data.ref, "test_accuracy": final.value}
     if projection is not None:
-        figures |= {"gap": projection.gap, "reached": projection.reached}
+        zeros = {name: vars(found) for name, found in projection.sparsity.items()}
+        figures |= {"gap": projection.gap, "reached": projection.reached, "sparsity": zeros}
     known = network.metadata.with_stage("fine-tune", **figures)
     choice = DataChoice(ref=data.ref, split_seed=data.split_seed, val_fraction=data.val_fraction)
     return replace(known, data=choice, classes=known.classes or data.classes)

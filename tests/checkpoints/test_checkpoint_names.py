@@ -22,13 +22,13 @@ def test_embedded_model_loads_by_name(name):
 @every_embedded
 def test_embedded_model_knows_its_data_normalization_and_history(name):
     metadata = load(name).metadata
-    assert metadata.data.ref == "digits"
+    assert metadata.data.ref == name.split("_")[0]
     assert metadata.normalization is not None
     assert metadata.history[-1]["test_accuracy"] > 0.98
 
 
 def test_models_of_both_kinds_are_embedded():
-    assert set(embedded.names()) == {"digits_lenet", "digits_resnet"}
+    assert set(embedded.names()) == {"curves_cnn", "digits_lenet", "digits_resnet"}
 
 
 def test_file_of_the_name_wins_over_an_embedded_model(tmp_path, monkeypatch):

@@ -30,7 +30,7 @@ def refused(path, match, **options):
 
 
 def test_missing_file(tmp_path):
-    refused(tmp_path / "m.pt", r"does not exist; MODEL is a file or one of: digits_lenet, digits_resnet")
+    refused(tmp_path / "m.pt", r"does not exist; MODEL is a file or one of: curves_cnn, digits_lenet, digits_resnet")
 
 
 def test_folder(tmp_path):

@@ -89,8 +89,28 @@ SAMPLES = {
 }
 TRAINING = {
     "--penalty l1_l2": (2, "Did you mean 'l1-l2'?"),
-    "--penalty l1 --strength -1": (2, "--strength must be a number of at least 0, got -1"),
+    "--penalty l1 --strength -1": (2, "--strength must be a finite number of at least 0, got -1"),
+    "--penalty l1 --strength nan": (2, "--strength must be a finite number of at least 0, got nan"),
     "--strength 1": (2, "--strength 1 needs a --penalty"),
+    "--penalty l1-l2 --penalty-arg alpha=1.5": (2, "alpha of l1-l2 must be in [0, 1], got 1.5"),
+    "--penalty transformed-l1 --penalty-arg a=0": (2, "a of transformed-l1 must be positive and finite, got 0"),
+    "--penalty scad --penalty-arg a=2": (2, "a of scad must be above 2 and finite, got 2"),
+    "--penalty scad --penalty-arg b=3": (2, "penalty 'scad' has no option 'b'; it takes a"),
+    "--penalty scad --penalty-arg a": (2, "'a' is no pair; write name=value, for example alpha=0.5"),
+    "--penalty scad --penalty-arg a=x": (2, "a of scad must be a number, got 'x'"),
+    "--penalty-arg a=3": (2, "--penalty-arg a needs a --penalty; there is none"),
+    "--group-penalty laso": (2, "no group penalty is called 'laso'. Did you mean 'lasso'?"),
+    "--group-penalty cges": (2, "needs a group penalty with a prox; choose l0, lasso, lp, mcp, scad, transformed-l1"),
+    "--group-penalty none --target-macs 0.5": (2, "--target-macs needs a --group-penalty, got none"),
+    "--group-penalty mcp --group-penalty-arg a=1": (2, "a of mcp must be above 1 and finite, got 1"),
+    "--group-strength 1": (
+        2,
+        "--group-strength means nothing in --method budget; it belongs to methods paper and rgsm",
+    ),
+    "--growth 1.25:40": (2, "--growth means nothing in --method budget; it belongs to --method paper"),
+    "--growth 40": (2, "'40' is no growth; write FACTOR:EPOCHS, for example 1.25:40"),
+    "--method papers": (2, "no method is called 'papers'. Did you mean 'paper'?"),
+    "--penalty l1 --layers conv9 --target-macs 0.9": (2, "no trainable convolution or linear layer is called 'conv9'"),
     "--target-macs 0": (2, "0 is outside (0, 1]"),
     "--target-macs 1.5": (2, "1.5 is outside (0, 1]"),
     "--target-macs -1": (2, "-1 is outside (0, 1]"),
@@ -116,6 +136,26 @@ TRAINING = {
     "--device cuda:99": (2, "--device cuda:99 is not there"),
     "--out blank.txt/in/it.pt": (1, "cannot write blank.txt/in/it"),
     "--nonsense": (2, "No such option '--nonsense'"),
+}
+PAPERS = {
+    "--method paper --target-macs 0.5": (
+        2,
+        "--method paper has no target; use --method budget, or leave the target out",
+    ),
+    "--method paper --group-penalty mcp": (2, "adds the group penalty to the gradient; choose cges, lasso or none"),
+    "--method paper --group-penalty none": (2, "--method paper needs a --penalty or a --group-penalty, got none"),
+    "--method paper --beta 1:10": (2, "--method paper takes one --beta, got 1:10"),
+    "--method paper --growth 0.5:40": (
+        2,
+        "--growth must be a finite factor of at least 1 and at least 1 epoch, got 0.5:40",
+    ),
+    "--method paper --group-strength -1": (2, "--group-strength must be a finite number of at least 0, got -1"),
+    "--method rvsm --group-penalty l0": (2, "--method rvsm penalises single weights; use --penalty"),
+    "--method rvsm --penalty none": (2, "--method rvsm needs a --penalty, got none"),
+    "--method rvsm --layers conv9": (2, "no trainable convolution or linear layer is called 'conv9'. Known: 0, 3, 8."),
+    "--method rgsm --penalty l1": (2, "--method rgsm penalises groups; use --group-penalty, not --penalty"),
+    "--method rgsm --layers 8": (2, "--method rgsm penalises convolutions, and none of the trainable layers is one"),
+    "--method rgsm --group-penalty cges": (2, "--method rgsm needs a group penalty with a prox; choose l0, lasso, lp"),
 }
 WHOLE_RUN = {
     "--epochs 1": (2, "--epochs of a run is the total and must be at least 2, got 1"),
@@ -176,6 +216,12 @@ def test_wrong_samples_and_networks(command, line, code, words, tiny, compress):
 @pytest.mark.parametrize(("line", "code", "words"), [(line, *told) for line, told in TRAINING.items()])
 def test_wrong_trainings(command, line, code, words, tiny, compress):
     check(compress, tiny, f"{command} {{checkpoint}} --arch {{arch}} {line}", code, words)
+
+
+@pytest.mark.usefixtures("files")
+@pytest.mark.parametrize(("line", "code", "words"), [(line, *told) for line, told in PAPERS.items()])
+def test_wrong_methods(line, code, words, tiny, compress):
+    check(compress, tiny, f"fine-tune {{checkpoint}} --arch {{arch}} {line}", code, words)
 
 
 @pytest.mark.usefixtures("files")

@@ -57,9 +57,3 @@ def test_long_trainings_revise_only_now_and_then():
 def test_no_steps_are_refused(total):
     with pytest.raises(UsageError, match=f"total_steps must be at least 1, got {total}"):
         Schedule(total_steps=total)
-
-
-@pytest.mark.parametrize(("start", "end"), [(0, 1), (-1, 1), (2, 1), (1, float("inf")), (float("nan"), 1)])
-def test_a_beta_that_is_not_positive_finite_and_growing_is_refused(start, end):
-    with pytest.raises(UsageError, match="beta must be positive, finite and not fall, got"):
-        Schedule(total_steps=1, beta_start=start, beta_end=end)

@@ -220,7 +220,7 @@ def test_an_input_shape_that_the_network_refuses_is_told(model):
         ({"target_macs": 0.5, "target_params": 0.5}, UsageError, "not both"),
         ({"target_macs": 0.0}, UsageError, r"--target-macs must lie in \(0, 1\]"),
         ({"target_params": 2.0}, UsageError, r"--target-params must lie in \(0, 1\]"),
-        ({"penalty": "l1", "strength": -1.0}, UsageError, "--strength must be a number of at least 0, got -1"),
+        ({"penalty": "l1", "strength": -1.0}, UsageError, "--strength must be a finite number of at least 0, got -1"),
         ({"strength": 0.1}, UsageError, "--strength 0.1 needs a --penalty"),
         ({"align": "many"}, UsageError, "--align is auto or a number"),
     ],

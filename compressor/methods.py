@@ -1,0 +1,95 @@
+"""The methods by which a penalty reaches the weights, each as a description; one step serves them all.
+
+Formulas of the papers' methods: Bui, Park, Zhang, Qi, Xin, Front. Appl. Math. Stat. 6:529564, 2021 (paper);
+Dinh and Xin, arXiv 1812.05719, and Xue and Xin, arXiv 1902.07419 (rvsm); Yang, Lyu, Zhang, Qi, Xin, AI4I 2019
+(rgsm), where they differ as in the authors' code.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from compressor.errors import UnknownName
+
+Pull = Literal["implicit", "explicit", "gradient"]
+Rows = Literal["filters", "input channels"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """What distinguishes one method from another; the numbers are the defaults of its options."""
+
+    about: str
+    pull: Pull
+    """How W moves towards its copy V: *implicit* after the optimiser's step, stable for every beta; *explicit* before
+    it, outside the optimiser (no momentum); *gradient*: beta (W - V) is added to the gradient."""
+    target: bool = False
+    """Whether channels are chosen by a budget; such a strength is in units of each layer's RMS at the start."""
+    split_rows: Rows | None = None
+    """The rows whose group penalty V carries; None: V carries the penalty on single weights."""
+    lasso_rows: Rows | None = None
+    """The rows whose group penalty is added to the gradient of W as a subgradient."""
+    root_of_size: bool = False
+    """Whether that penalty is weighted by the square root of the row's length."""
+    per_sample: bool = False
+    """Whether strengths and beta are divided by the number of training samples in the gradient."""
+    takes_over: bool = False
+    """Whether V replaces W at the end of every epoch."""
+    penalty: str = "none"
+    strength: float
+    group_penalty: str | None = None
+    group_strength: float | None = None
+    """Of the subgradient; None: the same as ``strength``."""
+    beta: tuple[float, float]
+    growth: tuple[float, int] | None = None
+    """beta is multiplied by the first every so many epochs."""
+
+
+METHODS = {
+    "budget": Method(
+        about="A target chooses the channels; W is pulled implicitly, outside the optimiser",
+        pull="implicit",
+        target=True,
+        strength=0.1,
+        group_penalty="l0",
+        beta=(1.0, 1000.0),
+    ),
+    "paper": Method(
+        about="Bui et al. 2021: V on single weights, group lasso on W by subgradient, beta grows in jumps",
+        pull="gradient",
+        lasso_rows="filters",
+        root_of_size=True,
+        per_sample=True,
+        strength=0.1,
+        group_penalty="lasso",
+        beta=(2.5, 2.5),
+        growth=(1.25, 40),
+    ),
+    "rvsm": Method(
+        about="Dinh and Xin; Xue and Xin: V on single weights takes over at the end of every epoch",
+        pull="explicit",
+        takes_over=True,
+        penalty="l0",
+        strength=1e-6,
+        beta=(1e-2, 1e-2),
+    ),
+    "rgsm": Method(
+        about="Yang et al. 2019: V on the input channels of convolutions takes over at the end of every epoch",
+        pull="explicit",
+        split_rows="input channels",
+        lasso_rows="input channels",
+        takes_over=True,
+        strength=1e-2,
+        group_penalty="l0",
+        group_strength=1e-5,
+        beta=(1.0, 1.0),
+    ),
+}
+
+
+def method(name: str) -> Method:
+    """The method called ``name``, or `UnknownName` with the nearest."""
+    if name not in METHODS:
+        raise UnknownName("method", name, METHODS)
+    return METHODS[name]

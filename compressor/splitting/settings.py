@@ -1,0 +1,182 @@
+"""What is penalised, how strongly and by which method: the options of the same names, checked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+
+from compressor.alignment import Alignment
+from compressor.errors import UsageError
+from compressor.methods import Method, method
+from compressor.penalties import GROUP_PENALTIES, group_penalty, penalty
+from compressor.splitting.budget import Target
+
+Arguments = Mapping[str, float | str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Penalties:
+    """Options left None take the method's own value (`compressor.methods.METHODS`).
+
+    ``strength`` is lambda/beta at the start, the step of the prox, in units of each layer's RMS for method budget, else
+    lambda itself; the penalty's ``threshold`` says what a step zeroes. ``group_strength`` is the lambda of a group
+    penalty on W by subgradient. ``beta`` is (start, end), ``growth`` (sigma, epochs). ``layers`` are patterns
+    (`fnmatch`) of the layers that are penalised, all by default.
+    At most one of ``target_macs`` and ``target_params`` asks for a share of the dense network in (0, 1].
+
+    Raises `UsageError` or `UnknownName` for a value that is not allowed, or has no meaning in the method.
+    """
+
+    method: str = "budget"
+    penalty: str | None = None
+    penalty_args: Arguments = field(default_factory=dict)
+    strength: float | None = None
+    group_penalty: str | None = None
+    group_penalty_args: Arguments = field(default_factory=dict)
+    group_strength: float | None = None
+    target_macs: float | None = None
+    target_params: float | None = None
+    beta: tuple[float, float] | None = None
+    growth: tuple[float, int] | None = None
+    align: str | int = "auto"
+    layers: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        known = self.described
+        # Resolved here once, so that what is recorded says what was done.
+        self._default("penalty", known.penalty)
+        self._default("beta", known.beta)
+        self._default("growth", known.growth)
+        if self.target is not None or not known.target:
+            self._default("group_penalty", known.group_penalty)
+        needs_strength = self.splits_entries or known.split_rows is not None or known.lasso_rows is not None
+        self._default("strength", known.strength if needs_strength else 0.0)
+        if known.lasso_rows is not None:
+            self._default("group_strength", self.strength if known.group_strength is None else known.group_strength)
+        self._check_values()
+        self._check_meaning(known)
+        self._check_group_penalty(known)
+
+    @property
+    def described(self) -> Method:
+        """The method's description."""
+        return method(self.method)
+
+    @property
+    def target(self) -> Target | None:
+        """The one target asked for, if any."""
+        if self.target_macs is not None and self.target_params is not None:
+            raise UsageError("give one of --target-macs and --target-params, not both")
+        if self.target_macs is not None:
+            return Target("macs", self.target_macs)
+        return Target("params", self.target_params) if self.target_params is not None else None
+
+    @property
+    def any(self) -> bool:
+        """Whether anything is penalised at all."""
+        return self.splits_entries or self.groups_name != "none"
+
+    @property
+    def splits_entries(self) -> bool:
+        """Whether single weights are penalised."""
+        return self.penalty_name != "none"
+
+    @property
+    def penalty_name(self) -> str:
+        """The penalty on single weights, or none."""
+        return self.penalty or "none"
+
+    @property
+    def groups_name(self) -> str:
+        """The penalty on groups, or none."""
+        return self.group_penalty or "none"
+
+    @property
+    def beta_range(self) -> tuple[float, float]:
+        """beta at the start and at the end."""
+        return self.beta or self.described.beta
+
+    def _default(self, name: str, value: object) -> None:
+        if getattr(self, name) is None:
+            object.__setattr__(self, name, value)
+
+    def _check_values(self) -> None:
+        for option, value in (("strength", self.strength), ("group-strength", self.group_strength)):
+            if value is not None and not 0 <= value < math.inf:
+                raise UsageError(f"--{option} must be a finite number of at least 0, got {value:g}")
+        start, end = self.beta_range
+        if not 0 < start <= end < math.inf:
+            raise UsageError(f"--beta must be positive, finite and not fall, got {start:g}:{end:g}; for example 1:1000")
+        if self.growth is not None and not (1 <= self.growth[0] < math.inf and self.growth[1] >= 1):
+            raise UsageError(
+                "--growth must be a finite factor of at least 1 and at least 1 epoch, got "
+                f"{self.growth[0]:g}:{self.growth[1]}; for example 1.25:40"
+            )
+        Alignment.parse(self.align)
+        if self.splits_entries:
+            penalty(self.penalty_name, **self.penalty_args)
+        elif self.penalty_args:
+            raise UsageError(f"--penalty-arg {next(iter(self.penalty_args))} needs a --penalty; there is none")
+        if self.groups_name != "none":
+            group_penalty(self.groups_name, **self.group_penalty_args)
+        elif self.group_penalty_args:
+            raise UsageError(
+                f"--group-penalty-arg {next(iter(self.group_penalty_args))} needs a --group-penalty; there is none"
+            )
+
+    def _check_meaning(self, known: Method) -> None:
+        name, start, end = self.method, *self.beta_range
+        if known.target:
+            if not self.splits_entries and self.strength:
+                raise UsageError(f"--strength {self.strength:g} needs a --penalty; 'none' penalises no single weight")
+            if self.groups_name != "none" and self.target is None:
+                raise UsageError(f"--group-penalty {self.groups_name} needs --target-macs or --target-params")
+        else:
+            if self.target is not None:
+                raise UsageError(f"--method {name} has no target; use --method budget, or leave the target out")
+            if start != end:
+                raise UsageError(f"--method {name} takes one --beta, got {start:g}:{end:g}")
+        if known.lasso_rows is None and self.group_strength is not None:
+            raise UsageError(f"--group-strength means nothing in --method {name}; it belongs to methods paper and rgsm")
+        if known.growth is None and self.growth is not None:
+            raise UsageError(f"--growth means nothing in --method {name}; it belongs to --method paper")
+
+    def _check_group_penalty(self, known: Method) -> None:
+        name = self.groups_name
+        if known.split_rows is not None and self.splits_entries:
+            raise UsageError(f"--method {self.method} penalises groups; use --group-penalty, not --penalty")
+        if known.group_penalty is None and name != "none":
+            raise UsageError(f"--method {self.method} penalises single weights; use --penalty, not --group-penalty")
+        by_subgradient = known.lasso_rows is not None and known.split_rows is None
+        if name == "none":
+            self._check_no_group_penalty(known)
+        elif by_subgradient and not hasattr(group_penalty(name), "subgradient"):
+            raise UsageError(
+                f"--method {self.method} adds the group penalty to the gradient; "
+                f"choose {_group_penalties_with('subgradient')} or none, not {name}"
+            )
+        elif not by_subgradient and not hasattr(group_penalty(name), "prox"):
+            raise UsageError(
+                f"--method {self.method} needs a group penalty with a prox; "
+                f"choose {_group_penalties_with('prox')}, not {name}"
+            )
+
+    def _check_no_group_penalty(self, known: Method) -> None:
+        if self.target is not None:
+            raise UsageError(f"--target-{self.target.kind} needs a --group-penalty, got none")
+        if known.split_rows is not None:
+            raise UsageError(f"--method {self.method} needs a --group-penalty, got none")
+        if not known.target and not self.any:
+            needed = "a --penalty" if known.group_penalty is None else "a --penalty or a --group-penalty"
+            raise UsageError(f"--method {self.method} needs {needed}, got none")
+
+
+def _group_penalties_with(prox: str) -> str:
+    return ", ".join(name for name in sorted(GROUP_PENALTIES) if hasattr(group_penalty(name), prox))
+
+
+def matches(name: str, patterns: Sequence[str]) -> bool:
+    """Whether a layer of that name is penalised: all are when there are no patterns."""
+    return not patterns or any(fnmatchcase(name, pattern) for pattern in patterns)

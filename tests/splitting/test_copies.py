@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from by_hand import FIXED, IMAGE, OPTIMIZERS, STEPS, backward, network, optimizer_for, rates_of, weights_of
+from torch import nn
+
+from compressor.penalties import PENALTIES
+from compressor.splitting import Splitting
+from compressor.splitting.schedule import PULL_EVERY
+
+STRENGTH, START, END = 0.2, 2.0, 50.0
+OPTIONS = {"strength": STRENGTH, "beta": (START, END), "total_steps": STEPS}
+every_penalty = pytest.mark.parametrize("name", sorted(PENALTIES))
+
+
+def units(model):
+    """Each layer's RMS."""
+    return {weight: float(weight.detach().square().mean().sqrt()) for weight in weights_of(model)}
+
+
+def v_by_hand(name, weight, unit, step):
+    return FIXED[name](weight.detach() / unit, step) * unit
+
+
+def beta_at(step):
+    return START * (END / START) ** (step / STEPS)
+
+
+@torch.no_grad()
+def by_hand(name, kind):
+    """After every second of the optimiser's steps, W <- W + k (V - W); lambda is fixed, so the prox's step falls."""
+    model = network()
+    optimizer, unit = optimizer_for(model, kind), units(model)
+    rates = rates_of(optimizer)
+    for step in range(STEPS):
+        with torch.enable_grad():
+            backward(model, optimizer, step)
+        optimizer.step()
+        if (step + 1) % PULL_EVERY:
+            continue
+        beta = beta_at(step + 1)
+        for weight in weights_of(model):
+            k = PULL_EVERY * rates[weight] * beta / (1 + PULL_EVERY * rates[weight] * beta)
+            weight += k * (v_by_hand(name, weight, unit[weight], STRENGTH * START / beta) - weight)
+    return model
+
+
+def trained(name, kind):
+    model = network()
+    optimizer = optimizer_for(model, kind)
+    splitting = Splitting(model, IMAGE, penalty=name, **OPTIONS)
+    splitting.attach(optimizer)
+    for step in range(STEPS):
+        backward(model, optimizer, step)
+        optimizer.step()
+    return model
+
+
+@every_penalty
+@pytest.mark.parametrize("kind", OPTIMIZERS)
+def test_seven_steps_of_the_budgets_penalty_are_those_of_the_formulas(name, kind):
+    for one, other in zip(trained(name, kind).parameters(), by_hand(name, kind).parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-7, atol=1e-9)
+
+
+@every_penalty
+def test_the_zeros_of_v_are_those_of_the_prox(name):
+    model = network()
+    found = Splitting(model, IMAGE, penalty=name, **OPTIONS).sparsity()["V"].weights
+    zeros = [int((v_by_hand(name, w, unit, STRENGTH) == 0).sum()) for w, unit in units(model).items()]
+    assert found == pytest.approx(sum(zeros) / sum(w.numel() for w in weights_of(model)))
+
+
+@every_penalty
+def test_the_gap_is_the_share_of_the_norm_that_projection_takes(name):
+    model = network()
+    splitting = Splitting(model, IMAGE, penalty=name, **OPTIONS)
+    before = [weight.detach().clone() for weight in weights_of(model)]
+    gap = splitting.project().gap
+    lost = sum(float((w - b).detach().square().sum()) for w, b in zip(weights_of(model), before, strict=True))
+    assert gap == pytest.approx((lost / sum(float(b.square().sum()) for b in before)) ** 0.5)
+
+
+@every_penalty
+def test_projection_leaves_survivors_as_they_are(name):
+    model = network()
+    before = [weight.detach().clone() for weight in weights_of(model)]
+    Splitting(model, IMAGE, penalty=name, **OPTIONS).project()
+    for weight, old in zip(weights_of(model), before, strict=True):
+        assert torch.equal(weight, old * (weight != 0))
+
+
+@every_penalty
+def test_a_layer_of_zeros_stays_one(name):
+    model = network()
+    nn.init.zeros_(model[3].weight)
+    splitting = Splitting(model, IMAGE, penalty=name, **OPTIONS)
+    splitting.pull(0.1)
+    assert (model[3].weight == 0).all()
+
+
+@pytest.mark.parametrize("factor", [1e-3, 1e3])
+def test_the_zeros_do_not_depend_on_the_scale_of_a_layer(factor):
+    models = [network(), network()]
+    with torch.no_grad():
+        for weight in weights_of(models[1]):
+            weight *= factor
+    one, other = (Splitting(model, IMAGE, penalty="scad", **OPTIONS).sparsity()["V"] for model in models)
+    assert one == other
+
+
+def test_the_strength_of_a_papers_method_does_depend_on_it():
+    models = [network(), network()]
+    with torch.no_grad():
+        for weight in weights_of(models[1]):
+            weight *= 0.1
+    options = {"method": "rvsm", "penalty": "l1", "strength": 0.01, "beta": (1.0, 1.0), "epoch_steps": 1}
+    one, other = (Splitting(m, IMAGE, total_steps=1, **options).sparsity()["V"].weights for m in models)
+    assert other > one > 0
+
+
+def test_a_weight_that_two_layers_share_is_pulled_once():
+    model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4)).double()
+    model[2].weight = model[0].weight
+    before = model[0].weight.detach().clone()
+    splitting = Splitting(
+        model, torch.zeros(2, 4), penalty="l1", strength=0.5, beta=(1.0, 1.0), total_steps=1, layers=("0", "2")
+    )
+    splitting.pull(1.0)
+    unit = float(before.square().mean().sqrt())
+    torch.testing.assert_close(model[0].weight.detach(), (before + v_by_hand("l1", before, unit, 0.5)) / 2)
+
+
+def test_parameters_without_a_rate_stay():
+    model = network()
+    before = model[3].weight.detach().clone()
+    Splitting(model, IMAGE, penalty="l1-l2", **OPTIONS).pull({model[0].weight: 0.1})
+    assert torch.equal(model[3].weight, before)
