@@ -23,7 +23,7 @@ class Member:
 
     ``tensors`` names tensors of the module, each with the axis on which its channels lie; ``index``
     (channels, k) holds, for every channel, its k places there. ``feeds`` is the norm that directly
-    follows a producer, if any.
+    follows a producer or consumer, if any.
     """
 
     module: str

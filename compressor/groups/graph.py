@@ -118,7 +118,7 @@ class _Builder:
         tensors = tuple((key[0].rpartition(".")[2], key[1]) for key in keys if role != "padding")
         if role == "producer" and "weight" not in dict(tensors):
             role = "addend"
-        follows = self._trace.follows.get(module, []) if role == "producer" else []
+        follows = self._trace.follows.get(module, []) if role in {"producer", "consumer"} else []
         return Member(module, role, index, tensors, follows[0] if len(follows) == 1 else None)
 
     def _role(self, key: Key) -> Role:
