@@ -1,25 +1,28 @@
 """What a network costs, as a function of how many channels of each group are kept.
 
-Every cost here is bilinear: a layer costs ``per_pair * inputs * outputs + per_output * outputs``. For
-MACs, ``per_pair`` counts output positions times kernel size; 1 MAC = 2 FLOPs, and only
-convolutions and linear layers count.
+Every cost here is bilinear: a layer costs ``per_pair * inputs * outputs``. For MACs, ``per_pair`` counts output
+positions times kernel size; 1 MAC = 2 FLOPs, and only convolutions and linear layers count. For parameters, every
+tensor that loses channels is a layer of its own.
 """
 
 from __future__ import annotations
 
-import math
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from compressor.groups import ChannelGroup
-from compressor.groups.graph import NORMS, PRODUCERS
-from compressor.proofs import outputs
+from compressor.groups.channels import output_axis
+from compressor.groups.graph import PRODUCERS
+from compressor.proofs import Inputs, each, outputs
 
 Kind = Literal["macs", "params"]
 TRANSPOSED = nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d
@@ -40,7 +43,6 @@ class CostModel:
     inputs_per_channel: NDArray[np.float64]
     outputs_per_channel: NDArray[np.float64]
     per_pair: NDArray[np.float64]
-    per_output: NDArray[np.float64]
     fixed: float
 
     def by_layer(self, kept: Sequence[int] | NDArray[np.int64] | None = None) -> NDArray[np.float64]:
@@ -48,7 +50,7 @@ class CostModel:
         gone = np.zeros_like(self.channels) if kept is None else self.channels - np.asarray(kept)
         inputs = self.inputs - self.inputs_per_channel @ gone
         outputs = self.outputs - self.outputs_per_channel @ gone
-        return self.per_pair * inputs * outputs + self.per_output * outputs
+        return self.per_pair * inputs * outputs
 
     def total(self, kept: Sequence[int] | NDArray[np.int64] | None = None) -> int:
         """Cost of the whole network."""
@@ -61,35 +63,87 @@ class CostModel:
         return np.array([full - float(self.by_layer(kept).sum()) for kept in one_less])
 
 
-def cost_model(model: nn.Module, example_input: Tensor, groups: Sequence[ChannelGroup], kind: Kind) -> CostModel:
+def cost_model(model: nn.Module, example_input: Inputs, groups: Sequence[ChannelGroup], kind: Kind) -> CostModel:
     """The cost of ``model`` on one sample, in MACs or in parameters, as a function of the groups' channels."""
-    counted = PRODUCERS if kind == "macs" else PRODUCERS + NORMS
-    layers = {name: module for name, module in model.named_modules() if isinstance(module, counted)}
-    positions = output_positions(model, example_input) if kind == "macs" else {}
-    rows = [_layer(module, positions.get(name), kind) for name, module in layers.items()]
-    inputs_per_channel, outputs_per_channel = np.zeros((2, len(layers), len(groups)))
-    places = {name: place for place, name in enumerate(layers)}
+    return _macs(model, example_input, groups) if kind == "macs" else _parameters(model, groups)
+
+
+def _macs(model: nn.Module, example_input: Inputs, groups: Sequence[ChannelGroup]) -> CostModel:
+    """One row for every convolution and linear layer."""
+    layers = {name: module for name, module in model.named_modules() if isinstance(module, PRODUCERS)}
+    positions = output_positions(model, example_input)
+    holders: dict[Tensor, list[int]] = defaultdict(list)
+    for place, module in enumerate(layers.values()):
+        holders[module.weight].append(place)
+    axes = [output_axis(module) for module in layers.values()]
+    tables = np.zeros((2, len(layers), len(groups)))
     for column, group in enumerate(groups):
-        for member in group.members:
-            if member.module in places:
-                table = inputs_per_channel if member.role == "consumer" else outputs_per_channel
-                table[places[member.module], column] += member.index.shape[1]
-    inputs, outputs, per_pair, per_output = np.array(rows, dtype=np.float64).reshape(-1, 4).T
-    counted_here = float((per_pair * inputs * outputs + per_output * outputs).sum())
+        for tensor, axis, count in _touched(model, group):
+            # A tied weight has several holders.
+            for place in holders.get(tensor, ()):
+                tables[int(axis == axes[place]), place, column] += count
+    rows = []
+    for (name, module), axis in zip(layers.items(), axes, strict=True):
+        outputs_, inputs = module.weight.shape[axis], module.weight.shape[1 - axis]
+        kernel = module.weight.numel() / (outputs_ * inputs)
+        rows.append((float(inputs), float(outputs_), kernel * positions.get(name, 0.0)))
+    return _cost_model(list(layers), groups, rows, tables, 0.0)
+
+
+def _parameters(model: nn.Module, groups: Sequence[ChannelGroup]) -> CostModel:
+    """One row for every parameter that loses channels, on at most two of its axes."""
+    names: dict[Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
+    touched = [[part for part in _touched(model, group) if part[0] in names] for group in groups]
+    axes: dict[Tensor, list[int]] = defaultdict(list)
+    for tensor, axis, _ in chain.from_iterable(touched):
+        if axis not in axes[tensor]:
+            axes[tensor].append(axis)
+    places = {tensor: place for place, tensor in enumerate(axes)}
+    tables = np.zeros((2, len(axes), len(groups)))
+    for column, parts in enumerate(touched):
+        for tensor, axis, count in parts:
+            tables[axes[tensor].index(axis), places[tensor], column] += count
+    rows = []
+    for tensor, found in axes.items():
+        one, other = [tensor.shape[axis] for axis in found] + [1] * (2 - len(found))
+        rows.append((float(one), float(other), tensor.numel() / (one * other)))
+    rest = count_parameters(model) - sum(tensor.numel() for tensor in axes)
+    return _cost_model([names[tensor] for tensor in axes], groups, rows, tables, float(rest))
+
+
+def _touched(model: nn.Module, group: ChannelGroup) -> list[tuple[Tensor, int, int]]:
+    """Every tensor that loses places with a channel of ``group``: on which axis, and how many."""
+    found = []
+    for member in group.members:
+        module = model.get_submodule(member.module)
+        for name, axis in member.tensors:
+            tensor = getattr(module, name)
+            if isinstance(tensor, Tensor):
+                found.append((tensor, axis, member.index.shape[1]))
+    return found
+
+
+def _cost_model(
+    names: Sequence[str],
+    groups: Sequence[ChannelGroup],
+    rows: Sequence[tuple[float, float, float]],
+    tables: NDArray[np.float64],
+    fixed: float,
+) -> CostModel:
+    inputs, outputs_, per_pair = np.array(rows, dtype=np.float64).reshape(-1, 3).T
     return CostModel(
-        layers=tuple(layers),
+        layers=tuple(names),
         channels=np.array([group.channels for group in groups], dtype=np.int64),
         inputs=inputs,
-        outputs=outputs,
-        inputs_per_channel=inputs_per_channel,
-        outputs_per_channel=outputs_per_channel,
+        outputs=outputs_,
+        inputs_per_channel=tables[0],
+        outputs_per_channel=tables[1],
         per_pair=per_pair,
-        per_output=per_output,
-        fixed=count_parameters(model) - counted_here if kind == "params" else 0.0,
+        fixed=fixed,
     )
 
 
-def count_macs(model: nn.Module, example_input: Tensor) -> int:
+def count_macs(model: nn.Module, example_input: Inputs) -> int:
     """MACs of one sample through ``model``."""
     return cost_model(model, example_input, (), "macs").total()
 
@@ -100,42 +154,29 @@ def count_parameters(model: nn.Module) -> int:
 
 
 @torch.no_grad()
-def output_positions(model: nn.Module, example_input: Tensor) -> dict[str, float]:
+def output_positions(model: nn.Module, example_input: Inputs) -> dict[str, float]:
     """At how many places each convolution or linear layer is applied for one sample, by name."""
     found: dict[str, float] = {}
+    samples = len(tree_leaves(example_input)[0])
+    like = next(model.parameters(), torch.zeros(()))
+
+    def cast(tensor: Tensor) -> Tensor:
+        return tensor.to(like) if tensor.is_floating_point() else tensor.to(like.device)
 
     def count(name: str) -> Any:
         def hook(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
             # A transposed convolution applies its kernel at every input place.
             seen = args[0] if isinstance(module, TRANSPOSED) else output
             width = seen.shape[-1] if isinstance(module, nn.Linear) else seen.shape[1]
-            found[name] = found.get(name, 0.0) + seen.numel() / width / len(example_input)
+            found[name] = found.get(name, 0.0) + seen.numel() / width / samples
 
         return hook
 
     hooked = [(name, m) for name, m in model.named_modules() if isinstance(m, PRODUCERS)]
     handles = [module.register_forward_hook(count(name)) for name, module in hooked]
     try:
-        outputs(model, example_input.to(next(model.parameters())))
+        outputs(model, each(example_input, cast))
     finally:
         for handle in handles:
             handle.remove()
     return found
-
-
-def _layer(module: nn.Module, positions: float | None, kind: Kind) -> tuple[float, float, float, float]:
-    """(inputs, outputs, per_pair, per_output) of one layer; a depthwise convolution has one input per output."""
-    bias = float(getattr(module, "bias", None) is not None)
-    if isinstance(module, NORMS):
-        return 1.0, float(module.num_features), 0.0, 2.0 * module.affine
-    if isinstance(module, nn.Linear):
-        inputs, outputs_, kernel = module.in_features, module.out_features, 1.0
-    else:
-        assert isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d | TRANSPOSED)
-        depthwise = module.groups == module.in_channels == module.out_channels
-        inputs = 1 if depthwise else module.in_channels
-        outputs_ = module.out_channels
-        kernel = math.prod(module.kernel_size) / (1 if depthwise else module.groups)
-    if kind == "macs":
-        return float(inputs), float(outputs_), kernel * (positions or 0.0), 0.0
-    return float(inputs), float(outputs_), kernel, bias

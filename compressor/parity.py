@@ -1,8 +1,8 @@
-"""Does an ONNX file compute what the PyTorch network does? ONNX Runtime against torch, in float32."""
+"""Does an exported file compute what the PyTorch network does? ONNX Runtime, say, against torch, in float32."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from compressor.errors import ProofError, first_line
@@ -23,7 +24,7 @@ PARITY_LIMIT = 1e-5
 
 @dataclass(frozen=True, kw_only=True)
 class Parity:
-    """How close ONNX Runtime's outputs are to PyTorch's."""
+    """How close an exported file's outputs are to PyTorch's."""
 
     max_abs: float
     norm_rel: float
@@ -37,7 +38,25 @@ class Parity:
 
 
 def check_parity(model: nn.Module, file: Path, shape: Sequence[int], real_inputs: Tensor | None) -> Parity:
-    """Compare every output with PyTorch's on random inputs of several batch sizes, and on real ones.
+    """`agreement` of ``model`` with an ONNX file in ONNX Runtime."""
+    try:
+        session = cpu_session(file, threads=1)
+    except Exception as error:  # ONNX Runtime raises its own kinds
+        raise ProofError(f"ONNX Runtime cannot run the file ({first_line(error)})") from error
+    return agreement(
+        model, lambda x: session.run(None, {"input": x.numpy()}), shape, real_inputs, runner="ONNX Runtime"
+    )
+
+
+def agreement(
+    model: nn.Module,
+    run: Callable[[Tensor], Sequence[NDArray[Any]]],
+    shape: Sequence[int],
+    real_inputs: Tensor | None,
+    *,
+    runner: str,
+) -> Parity:
+    """Compare every output that ``run`` gives with PyTorch's on random inputs of several batch sizes, and on real ones.
 
     ``shape`` is that of one sample, ``real_inputs`` are (samples, *shape). `ProofError` when an output differs.
     """
@@ -47,10 +66,9 @@ def check_parity(model: nn.Module, file: Path, shape: Sequence[int], real_inputs
     if real_inputs is not None:
         samples.append(real_inputs.cpu().float())
     try:
-        session = cpu_session(file, threads=1)
-        pairs = [(outputs(model, x), session.run(None, {"input": x.numpy()})) for x in samples]
-    except Exception as error:  # ONNX Runtime raises its own kinds
-        raise ProofError(f"ONNX Runtime cannot run the file ({first_line(error)})") from error
+        pairs = [(outputs(model, x), run(x)) for x in samples]
+    except Exception as error:  # every runtime raises its own kinds
+        raise ProofError(f"{runner} cannot run the file ({first_line(error)})") from error
     if any(len(wants) != len(gots) for wants, gots in pairs):
         raise ProofError("the file has another number of outputs than PyTorch's")
     flat = [(want.numpy(), got) for wants, gots in pairs for want, got in zip(wants, gots, strict=True)]

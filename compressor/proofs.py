@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,9 @@ from torch.utils._pytree import tree_leaves
 # In float64 rounding cannot hide a fault; in float32 it reaches about 1e-6 of the output scale.
 FLOAT64_LIMIT = 1e-9
 FLOAT32_LIMIT = 1e-5
+
+# What a network is called with: one tensor, several in order, or several by name.
+Inputs = Tensor | tuple[Tensor, ...] | Mapping[str, Tensor]
 
 
 def relative_difference(expected: Tensor, actual: Tensor) -> float:
@@ -40,14 +44,30 @@ def eval_mode(model: nn.Module) -> Iterator[None]:
             module.training = training
 
 
+def call(model: nn.Module, inputs: Inputs) -> Any:
+    """``model`` on one tensor, on a tuple of them, or on tensors by name."""
+    if isinstance(inputs, Tensor):
+        return model(inputs)
+    return model(**inputs) if isinstance(inputs, Mapping) else model(*inputs)
+
+
+def each(inputs: Inputs, change: Callable[[Tensor], Tensor]) -> Inputs:
+    """The same inputs with every tensor changed."""
+    if isinstance(inputs, Tensor):
+        return change(inputs)
+    if isinstance(inputs, Mapping):
+        return {name: change(tensor) for name, tensor in inputs.items()}
+    return tuple(change(tensor) for tensor in inputs)
+
+
 @torch.no_grad()
-def outputs(model: nn.Module, inputs: Tensor) -> list[Tensor]:
+def outputs(model: nn.Module, inputs: Inputs) -> list[Tensor]:
     """All output tensors of ``model`` in eval mode, whatever structure it returns; its mode is restored."""
     with eval_mode(model):
-        return [leaf for leaf in tree_leaves(model(inputs)) if isinstance(leaf, Tensor)]
+        return [leaf for leaf in tree_leaves(call(model, inputs)) if isinstance(leaf, Tensor)]
 
 
-def output_difference(expected: nn.Module, actual: nn.Module, inputs: Tensor) -> float:
+def output_difference(expected: nn.Module, actual: nn.Module, inputs: Inputs) -> float:
     """Largest relative difference over all outputs of two networks on the same inputs."""
     pairs = list(zip(outputs(expected, inputs), outputs(actual, inputs), strict=True))
     return max(relative_difference(one, other) for one, other in pairs)

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from compressor.alignment import Alignment
 from compressor.errors import ProofError
-from compressor.groups import ChannelGroup, DependencyGraph, find_groups, is_zero
-from compressor.proofs import FLOAT32_LIMIT, FLOAT64_LIMIT, output_difference
+from compressor.groups import ChannelGroup, find_groups, is_zero, outside, remove, unwrapped
+from compressor.groups.branches import bypassed, is_branch, norms_behind
+from compressor.proofs import FLOAT32_LIMIT, FLOAT64_LIMIT, Inputs, each, output_difference
 
 RANDOM_SEEDS = (0, 1, 2)
 
@@ -56,7 +57,7 @@ class Removal:
 
 
 def shrink(
-    model: nn.Module, example_input: Tensor, *, real_inputs: Tensor | None = None, align: str | int = "auto"
+    model: nn.Module, example_input: Inputs, *, real_inputs: Tensor | None = None, align: str | int = "auto"
 ) -> nn.Module:
     """A physically smaller copy of ``model`` without its zero channels; `ProofError` when outputs differ.
 
@@ -66,36 +67,68 @@ def shrink(
     return remove_zero_channels(model, example_input, real_inputs=real_inputs, align=align).model
 
 
+@torch.inference_mode(False)
+@torch.no_grad()
 def remove_zero_channels(
     model: nn.Module,
-    example_input: Tensor,
+    example_input: Inputs,
     *,
     real_inputs: Tensor | None = None,
     align: str | int = "auto",
     groups: Sequence[ChannelGroup] | None = None,
 ) -> Removal:
-    """Like `shrink`, with the figures; ``groups`` saves finding them again. A wholly zero group keeps one step."""
+    """Like `shrink`, with the figures; ``groups`` saves finding them again.
+
+    A wholly zero group keeps one step; inside a residual branch it goes with the branch.
+    """
     alignment = Alignment.parse(align)
     found = [group for group in groups or find_groups(model, example_input) if group.prunable]
+    model, prefix = unwrapped(model)
+    found = list(outside(found, prefix))
     removable = {group.name: _removable(model, group, alignment) for group in found}
-    graph = DependencyGraph(model, example_input)
-    graph.remove(removable)
     samples = [*_random_inputs(example_input), *([real_inputs] if real_inputs is not None else [])]
-    float32 = _difference(model, graph.model, samples, torch.float32)
-    float64 = _difference(model, graph.model, samples, torch.float64)
+    # In float64, so that the proof knows no rounding; what is written has the precision of ``model``.
+    exact = copy.deepcopy(model).cpu().double()
+    inputs64 = [_as(inputs, torch.float64) for inputs in samples]
+    small64 = remove(exact, found, removable, inputs64[0])
+    dead = [group for group in found if bool(is_zero(model, group).all()) and is_branch(model, group)]
+    small64, gone = _without_branches(exact, small64, dead, norms_behind(found), inputs64)
+    small = _like(small64, model)
+    float64 = _furthest(exact, small64, inputs64)
+    float32 = _difference(model, small, samples)
     if not (float64 <= FLOAT64_LIMIT and float32 <= FLOAT32_LIMIT):
         raise ProofError(
             f"removing channels would change the outputs by {float64:.1e} of their scale in float64 "
             f"(allowed {FLOAT64_LIMIT:g}) and {float32:.1e} in float32 (allowed {FLOAT32_LIMIT:g}); nothing was written"
         )
     return Removal(
-        model=graph.model,
-        channels={g.name: (g.channels, g.channels - len(removable[g.name])) for g in found},
+        model=small,
+        channels={g.name: (g.channels, 0 if g.name in gone else g.channels - len(removable[g.name])) for g in found},
         float64=float64,
         float32=float32,
         inputs=f"{len(RANDOM_SEEDS)} random batches"
         + (f" and {len(real_inputs)} real samples" if real_inputs is not None else ""),
     )
+
+
+def _without_branches(
+    exact: nn.Module,
+    small: nn.Module,
+    dead: Sequence[ChannelGroup],
+    norms: Mapping[str, str],
+    inputs: Sequence[Inputs],
+) -> tuple[nn.Module, list[str]]:
+    """``small`` with a constant in the place of each dead group around which that changes nothing; their names."""
+    gone: list[str] = []
+    for group in dead:
+        candidate = bypassed(small, group, norms, inputs[0])
+        try:
+            proven = candidate is not None and _furthest(exact, candidate, inputs) <= FLOAT64_LIMIT
+        except Exception:  # whatever foreign code raises where it needs more than a constant
+            proven = False
+        if candidate is not None and proven:
+            small, gone = candidate, [*gone, group.name]
+    return small, gone
 
 
 def _removable(model: nn.Module, group: ChannelGroup, alignment: Alignment) -> list[int]:
@@ -105,11 +138,42 @@ def _removable(model: nn.Module, group: ChannelGroup, alignment: Alignment) -> l
     return zeros[kept - (group.channels - len(zeros)) :]
 
 
-def _random_inputs(example: Tensor) -> list[Tensor]:
-    shape = (max(2, len(example)), *example.shape[1:])
-    return [torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in RANDOM_SEEDS]
+def _random_inputs(example: Inputs) -> list[Inputs]:
+    """Normal random numbers in place of the example's; what is not a number, say a word, stays as it is."""
+
+    def drawn(seed: int) -> Inputs:
+        generator = torch.Generator().manual_seed(seed)
+
+        def draw(tensor: Tensor) -> Tensor:
+            if not tensor.is_floating_point():
+                return tensor.cpu()
+            return torch.randn(max(2, len(tensor)), *tensor.shape[1:], generator=generator)
+
+        return each(example, draw)
+
+    return [drawn(seed) for seed in RANDOM_SEEDS]
 
 
-def _difference(dense: nn.Module, small: nn.Module, samples: Sequence[Tensor], dtype: torch.dtype) -> float:
-    one, other = (copy.deepcopy(model).cpu().to(dtype) for model in (dense, small))
-    return max(output_difference(one, other, inputs.cpu().to(dtype)) for inputs in samples)
+def _as(inputs: Inputs, dtype: torch.dtype) -> Inputs:
+    return each(inputs, lambda tensor: tensor.cpu().to(dtype) if tensor.is_floating_point() else tensor.cpu())
+
+
+def _like(small: nn.Module, model: nn.Module) -> nn.Module:
+    """A copy of ``small`` in which every tensor has the type and the device that it has in ``model``."""
+    made = copy.deepcopy(small)
+    known = {**dict(model.named_parameters(remove_duplicate=False)), **dict(model.named_buffers())}
+    anyone = next(iter(known.values()), torch.zeros(()))
+    for name, tensor in [*made.named_parameters(), *made.named_buffers()]:
+        # A bias that is new is like its weight.
+        like = known.get(name, known.get(f"{name.rpartition('.')[0]}.weight", anyone))
+        tensor.data = tensor.data.to(like)
+    return made
+
+
+def _difference(dense: nn.Module, small: nn.Module, samples: Sequence[Inputs]) -> float:
+    one, other = (copy.deepcopy(model).cpu().float() for model in (dense, small))
+    return _furthest(one, other, [_as(inputs, torch.float32) for inputs in samples])
+
+
+def _furthest(dense: nn.Module, small: nn.Module, samples: Sequence[Inputs]) -> float:
+    return max(output_difference(dense, small, inputs) for inputs in samples)

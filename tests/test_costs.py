@@ -102,6 +102,14 @@ def test_tied_weights_are_counted_once():
     assert cost_model(model, IMAGE, (), "params").total() == 64
 
 
+def test_a_tied_weight_loses_its_channels_wherever_it_is_used():
+    model = nn.Sequential(nn.Conv2d(4, 8, 1), nn.Conv2d(8, 8, 1), nn.Conv2d(8, 8, 1), nn.Conv2d(8, 2, 1))
+    model[2].weight = model[1].weight
+    groups = [group for group in find_groups(model, IMAGE) if group.prunable]
+    kept = [group.channels - 2 for group in groups]
+    assert cost_model(model, IMAGE, groups, "macs").total(kept) == 64 * (4 * 6 + 2 * 6 * 6 + 6 * 2)
+
+
 @pytest.mark.parametrize("build", [Twice, Branches])
 @pytest.mark.parametrize("kind", ["macs", "params"])
 @pytest.mark.parametrize("seed", range(3))

@@ -6,8 +6,10 @@ import pytest
 import torch
 from torch import nn
 
+import compressor.shrinking
 from compressor.errors import ProofError
-from compressor.groups import DependencyGraph, find_groups, is_zero, zero
+from compressor.groups import find_groups, is_zero, remove, zero
+from compressor.groups.graph import propose
 from compressor.proofs import output_difference
 from compressor.shrinking import remove_zero_channels, shrink
 
@@ -121,22 +123,21 @@ def test_shrinking_twice_removes_nothing_more(model):
 
 
 def test_excluded_groups_are_left_alone():
-    net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Sigmoid(), nn.Conv2d(8, 4, 3))
+    net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Softmax(1), nn.Conv2d(8, 4, 3))
     zero(net, find_groups(net, IMAGE)[0], torch.arange(4))
     assert remove_zero_channels(net, IMAGE, align="1").channels == {}
 
 
-def shifted(self, channels):
+def shifted(model, groups, channels, inputs):
     """Removes the channel beside each that was asked for."""
-    original(self, {name: [(place + 1) % 6 for place in places] for name, places in channels.items()})
-
-
-original = DependencyGraph.remove
+    return remove(
+        model, groups, {name: [(place + 1) % 6 for place in found] for name, found in channels.items()}, inputs
+    )
 
 
 def test_removing_a_wrong_channel_is_refused(model, monkeypatch):
     groups = prunable(model)
-    monkeypatch.setattr(DependencyGraph, "remove", shifted)
+    monkeypatch.setattr(compressor.shrinking, "remove", shifted)
     with pytest.raises(ProofError, match=r"removing channels would change the outputs by .* nothing was written"):
         remove_zero_channels(model, IMAGE, align="1", groups=groups)
 
@@ -148,12 +149,19 @@ def test_a_fault_that_only_real_inputs_show_is_found(monkeypatch):
         # Only inputs far beyond a normal random one wake this channel.
         net[0].bias.copy_(torch.tensor([1.0, 1.0, 1.0, -1.0]))
     vector = torch.zeros(2, 3)
-    monkeypatch.setattr(DependencyGraph, "remove", lambda self, channels: original(self, {"0": [3]}))
-    # Not probed: the probe would use the broken removal.
-    groups = DependencyGraph(net, vector).groups()[:1]
+    monkeypatch.setattr(compressor.shrinking, "remove", lambda m, g, c, x: remove(m, g, {"0": [3]}, x))
+    groups = [group for group in propose(net, vector).groups if group.prunable]
     assert remove_zero_channels(net, vector, align="1", groups=groups).float64 == 0.0
     with pytest.raises(ProofError, match="would change the outputs"):
         remove_zero_channels(net, vector, align="1", groups=groups, real_inputs=torch.full((1, 3), 1000.0))
+
+
+def test_what_a_zero_channel_still_sends_goes_into_the_next_bias():
+    net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Sigmoid(), nn.Conv2d(8, 4, 1, bias=False)).eval()
+    zero(net, prunable(net)[0], torch.arange(4))
+    small = shrink(net, IMAGE, align="1")
+    torch.testing.assert_close(small[2].bias, 0.5 * net[2].weight[:, :4, 0, 0].sum(1))
+    assert net[2].bias is None
 
 
 def test_real_inputs_are_named_in_the_figures(model):

@@ -11,16 +11,17 @@ from torch.nn import functional as F
 
 
 class PaddedShortcut(nn.Module):
-    """Every second pixel, and zero channels before and after: changes the shape without parameters."""
+    """Every ``step``-th pixel, and zero channels before and after: changes the shape without parameters."""
 
-    def __init__(self, before: int, after: int) -> None:
+    def __init__(self, before: int, after: int, step: int = 2) -> None:
         super().__init__()
         self.before = before
         self.after = after
+        self.step = step
 
     def forward(self, x: Tensor) -> Tensor:
-        """(batch, c, h, w) -> (batch, before + c + after, ceil(h / 2), ceil(w / 2))."""
-        return F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, self.before, self.after))
+        """(batch, c, h, w) -> (batch, before + c + after, ceil(h / step), ceil(w / step))."""
+        return F.pad(x[:, :, :: self.step, :: self.step], (0, 0, 0, 0, self.before, self.after))
 
 
 class BasicBlock(nn.Module):

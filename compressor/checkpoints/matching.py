@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from pathlib import Path
 
 import torch
@@ -33,7 +34,10 @@ def fill(model: nn.Module, state: dict[str, Tensor], path: Path, architecture: s
     found = mismatches(model, state)
     if found:
         raise CheckpointError(f"{path} does not fit {architecture}: {'; '.join(found)}")
-    model.load_state_dict(state, strict=False)
+    versioned = OrderedDict(state)
+    # Some modules look here for the version of the code that they were written by: what fits is of this one.
+    versioned._metadata = model.state_dict()._metadata  # type: ignore[attr-defined]
+    model.load_state_dict(versioned, strict=False)
     # Parameters only: a buffer may hold infinities, for example an attention mask.
     broken = [name for name, parameter in model.named_parameters() if not bool(parameter.isfinite().all())]
     if broken:

@@ -13,34 +13,65 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from compressor.architectures.cifar_resnet import PaddedShortcut
+from compressor.architectures.constant import Constant
 from compressor.checkpoints.fields import field, named, size, sizes
 from compressor.errors import CheckpointError
 
 # The only attributes that an edit may set: plain sizes. A file must not reach any other attribute.
 SIZES = (
+    "after",
+    "before",
+    "channels",
+    "embedding_dim",
     "groups",
+    "hidden_size",
     "in_channels",
     "in_features",
+    "input_size",
     "normalized_shape",
     "num_channels",
     "num_features",
+    "num_groups",
+    "num_parameters",
     "out_channels",
     "out_features",
+    "step",
+    "trailing",
+    # How many heads attention has, and how wide each is.
+    "num_heads",
+    "num_attention_heads",
+    "n_heads",
+    "n_head",
+    "heads",
+    "head_dim",
+    "dim_head",
+    "attention_head_size",
 )
+# What an edit may put in the place of a module.
+REPLACEMENTS: Mapping[str, type[nn.Module]] = {
+    "padded shortcut": PaddedShortcut,
+    "constant": Constant,
+    "identity": nn.Identity,
+}
 
 
 @dataclass(frozen=True)
 class Edit:
-    """New sizes of one module: attributes, and the shapes of its own parameters and buffers."""
+    """New sizes of one module: attributes, and the shapes of its own parameters and buffers.
+
+    ``kind`` is "resize", or names in `REPLACEMENTS` what takes the module's place.
+    """
 
     module: str
     sizes: Mapping[str, int | tuple[int, ...]]
     tensors: Mapping[str, tuple[int, ...]]
+    kind: str = "resize"
 
     def to_plain(self) -> dict[str, Any]:
         """JSON-ready form."""
         return {
-            "edit": "resize",
+            "edit": self.kind,
             "module": self.module,
             "sizes": {name: list(value) if isinstance(value, tuple) else value for name, value in self.sizes.items()},
             "tensors": {name: list(shape) for name, shape in self.tensors.items()},
@@ -50,7 +81,7 @@ class Edit:
     def from_plain(cls, plain: Mapping[str, Any]) -> Edit:
         """Read it back; ValueError on an unknown kind of edit or an attribute that is no size."""
         kind = field(plain, "edit", str)
-        if kind != "resize":
+        if kind != "resize" and kind not in REPLACEMENTS:
             raise ValueError(f"unknown edit {kind!r}")
         attributes, tensors = named(plain, "sizes"), named(plain, "tensors")
         foreign = sorted(set(attributes) - set(SIZES))
@@ -60,6 +91,7 @@ class Edit:
             field(plain, "module", str),
             {name: size(attributes, name) for name in attributes},
             {name: sizes(tensors, name) for name in tensors},
+            kind,
         )
 
 
@@ -68,11 +100,17 @@ def difference(dense: nn.Module, small: nn.Module) -> tuple[Edit, ...]:
     originals, edits = dict(dense.named_modules()), []
     for name, module in small.named_modules():
         original = originals.pop(name, None)
+        kind = next((kind for kind, made in REPLACEMENTS.items() if type(module) is made), "resize")
+        if original is not None and kind != "resize" and type(original) is not type(module):
+            for inner, _ in original.named_modules(prefix=name):
+                originals.pop(inner, None)
+            edits.append(Edit(name, _sizes(module), {}, kind))
+            continue
         # By name: a file of the user's that is run twice makes the same class twice.
         if original is None or type(original).__qualname__ != type(module).__qualname__:
             raise CheckpointError(f"module {name!r} is not the architecture's; only sizes may differ")
         attributes, shapes = _sizes(module), _shapes(module)
-        if set(shapes) != set(_shapes(original)):
+        if set(shapes) != set(_shapes(original)) | (set(shapes) & _missing(original)):
             raise CheckpointError(f"module {name!r} gained or lost a tensor; only sizes may differ")
         if attributes != _sizes(original) or shapes != _shapes(original):
             edits.append(Edit(name, attributes, shapes))
@@ -86,7 +124,10 @@ def replay(model: nn.Module, edits: tuple[Edit, ...]) -> None:
     modules = dict(model.named_modules())
     for edit in edits:
         module = modules.get(edit.module)
-        if module is None or set(edit.tensors) != set(_shapes(module)) or _kinds(edit.sizes) != _kinds(_sizes(module)):
+        if module is not None and edit.kind != "resize":
+            model.set_submodule(edit.module, _replacement(edit))
+            continue
+        if module is None or not _fits(edit, module):
             raise CheckpointError(f"its edit of {edit.module!r} does not fit the architecture")
         for name, value in edit.sizes.items():
             setattr(module, name, value)
@@ -96,8 +137,30 @@ def replay(model: nn.Module, edits: tuple[Edit, ...]) -> None:
             raise CheckpointError(f"its edit of {edit.module!r} contradicts itself: sizes and tensors differ")
 
 
+def _replacement(edit: Edit) -> nn.Module:
+    sizes = {name: value for name, value in edit.sizes.items() if isinstance(value, int) and value < 1 << 20}
+    try:
+        return REPLACEMENTS[edit.kind](**sizes)
+    except TypeError as error:  # a size that it does not have, or one that is missing or beyond all measure
+        raise CheckpointError(f"its edit of {edit.module!r} does not say what a {edit.kind} needs") from error
+
+
+def _fits(edit: Edit, module: nn.Module) -> bool:
+    """Whether the edit speaks of the tensors that the module has or may get, and of its sizes."""
+    tensors = set(_shapes(module)) | (set(edit.tensors) & _missing(module))
+    return set(edit.tensors) == tensors and _kinds(edit.sizes) == _kinds(_sizes(module))
+
+
+def _missing(module: nn.Module) -> set[str]:
+    """The bias that a layer lacks: removal may need one for what a removed channel sent."""
+    layers = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+    return {"bias"} if isinstance(module, layers) and module.bias is None else set()
+
+
 def _resize(module: nn.Module, name: str, shape: tuple[int, ...]) -> None:
     old = getattr(module, name)
+    if old is None:
+        old = nn.Parameter(module.weight.detach())  # type: ignore[operator]
     try:
         new = torch.empty(shape, dtype=old.dtype, device=old.device)
     except (RuntimeError, TypeError) as error:  # more than there is memory, or than a size can count

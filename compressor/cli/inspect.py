@@ -1,7 +1,8 @@
-"""``compress inspect``: channel groups, what is prunable and why not."""
+"""``compress inspect``: what can be removed, what that would bring, and why the rest cannot go."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -10,7 +11,7 @@ from compressor.cli.command import command
 from compressor.cli.console import Console
 from compressor.cli.options import model_options
 
-MEMBERS = 4
+NAMES = 3
 
 
 @command("inspect")
@@ -20,8 +21,10 @@ MEMBERS = 4
 def inspect(console: Console, model: str | None, align: str, **options: Any) -> None:
     """Show what can be removed, and why the rest cannot.
 
-    One row for every channel group: its channels, the MACs it carries, its members (all of them with --json).
-    The MACs of a group are what the network would save if all its channels were gone.
+    One row for every channel group: the MACs and parameters of a group are what the network would save if all
+    its channels were gone. Then what fine-tune would keep at 75, 50 and 25 % of the MACs, by the weights as they
+    are; the least that can be reached; and what to change in the network so that more can go. --json names
+    every layer of every group.
     """
     from compressor.alignment import Alignment
     from compressor.cli.loading import load_network
@@ -32,34 +35,77 @@ def inspect(console: Console, model: str | None, align: str, **options: Any) -> 
     network.try_input()
     with console.progress("inspect"):
         found = inspect_network(network, alignment)
-    console.result(found, *_tables(found))
+    console.result(found, *_groups(found), *_reach(found), *_obstacles(found))
 
 
-def _members(members: list[str]) -> str:
-    """A residual stage has dozens; ``--json`` lists them all."""
-    more = len(members) - MEMBERS
-    return ", ".join(members[:MEMBERS]) + (f" and {more} more" if more > 0 else "")
-
-
-def _tables(found: dict[str, Any]) -> list[Any]:
+def _groups(found: dict[str, Any]) -> list[Any]:
     from compressor.cli.figures import percent, table
 
     rows = [
         (
             group["name"],
-            str(group["channels"]),
+            f"{group['channels']:,}",
+            str(len(group["members"])),
             percent(group["macs"] / found["macs"]),
+            percent(group["parameters"] / found["parameters"]),
             "yes" if group["excluded"] is None else f"no: {group['excluded']}",
-            _members(group["members"]),
         )
         for group in found["groups"]
     ]
-    least = found["least_macs"]
     return [
         f"{found['architecture']}, input {'x'.join(map(str, found['input_shape']))}: "
         f"{found['macs']:,} MACs, {found['parameters']:,} parameters, {found['zero_channels']} zero channels.",
-        table(("group", "channels", "MACs", "prunable", "members"), rows, words=("members",)),
-        "Nothing here can be removed."
-        if least is None
-        else f"The least that can be reached is {percent(least / found['macs'])} of the MACs (--target-macs).",
+        table(("group", "channels", "members", "MACs", "parameters", "prunable"), rows, words=("prunable",)),
     ]
+
+
+def _reach(found: dict[str, Any]) -> list[Any]:
+    from compressor.cli.figures import percent, table
+
+    least = found["least_macs"]
+    if least is None:
+        return ["Nothing here can be removed."]
+    rows = [
+        (
+            f"{prediction['target']:g}",
+            *(
+                f"{prediction[kind]:,} ({percent(prediction[kind] / found[kind])})" if prediction[kind] else "-"
+                for kind in ("macs", "parameters")
+            ),
+            f"{sum(prediction['channels'].values()):,}" if prediction["channels"] else "-",
+        )
+        for prediction in found["predictions"]
+    ]
+    total = sum(group["channels"] for group in found["groups"] if group["excluded"] is None)
+    return [
+        table(("--target-macs", "MACs", "parameters", f"channels of {total:,}"), rows),
+        f"The least that can be reached is {percent(least / found['macs'])} of the MACs (--target-macs), "
+        f"with {percent(found['least_parameters'] / found['parameters'])} of the parameters.",
+    ]
+
+
+def _obstacles(found: dict[str, Any]) -> list[Any]:
+    from compressor.cli.figures import percent, table
+
+    lines: list[Any] = []
+    if found["changes"]:
+        rows = [
+            (change["change"], _few(change["groups"]), percent(change["macs"] / found["macs"]))
+            for change in found["changes"]
+        ]
+        lines.append(table(("to remove more", "groups", "MACs"), rows, words=("groups",)))
+        least = percent(found["least_macs_unlocked"] / found["macs"])
+        lines.append(f"With all of that the least would be {least}, if nothing else then stands in the way.")
+    if found["unaligned"]:
+        layers = [f"{layer['layer']} ({layer['channels']})" for layer in found["unaligned"]]
+        lines.append(f"Widths that are no whole step of --align, so slower than they could be: {_few(layers)}.")
+    if found["frozen"]:
+        names = [part["module"] or "the network itself" for part in found["frozen"]]
+        lines.append(f"Frozen: {sum(p['parameters'] for p in found['frozen']):,} parameters in {_few(names)}.")
+    return lines
+
+
+def _few(names: Sequence[str]) -> str:
+    """The first names; ``--json`` lists them all."""
+    more = len(names) - NAMES
+    return ", ".join(names[:NAMES]) + (f" and {more} more" if more > 0 else "")

@@ -1,4 +1,4 @@
-"""A channel group as data: which rows, entries and slices of which modules belong to each channel."""
+"""A channel group as data: which places on which axes of which tensors belong to each channel."""
 
 from __future__ import annotations
 
@@ -9,21 +9,27 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-Role = Literal["producer", "norm", "consumer"]
+# A producer is a convolution or linear layer that makes the channels, a consumer one that reads them. What is
+# added to them (norm, addend) must vanish with them; what scales them (follower) or merely reads them, say a
+# recurrent layer, need not. Padding is the zero channels at the sides of a `PaddedShortcut`, a count an
+# attribute that says how many channels there are.
+Role = Literal["producer", "norm", "addend", "follower", "reader", "consumer", "padding", "count"]
+VANISHING = ("producer", "norm", "addend")
 
 
 @dataclass(frozen=True, eq=False)
 class Member:
     """One module's part in a group.
 
-    ``index`` (channels, k) names, for every channel, k places on the module's channel axis: output
-    rows of a producer (convolution, linear), entries of a norm, input slices of a consumer.
-    ``feeds`` is the norm that directly follows a producer, if any.
+    ``tensors`` names tensors of the module, each with the axis on which its channels lie; ``index``
+    (channels, k) holds, for every channel, its k places there. ``feeds`` is the norm that directly
+    follows a producer or consumer, if any.
     """
 
     module: str
     role: Role
     index: Tensor
+    tensors: tuple[tuple[str, int], ...]
     feeds: str | None = None
 
 
@@ -44,27 +50,28 @@ class ChannelGroup:
     @property
     def vanishing(self) -> tuple[Member, ...]:
         """The members whose entries must be zero for a channel to be removable."""
-        return tuple(member for member in self.members if member.role != "consumer")
+        return tuple(member for member in self.members if member.role in VANISHING)
 
 
 def vanishing_tensors(model: nn.Module, group: ChannelGroup) -> Iterator[tuple[nn.Parameter, Member, int]]:
     """Every parameter that must vanish with the group's channels, its member and its channel axis."""
     for member in group.vanishing:
         module = model.get_submodule(member.module)
-        for name, parameter in module.named_parameters(recurse=False):
-            yield parameter, member, channel_axis(module, member) if name == "weight" else 0
+        for name, axis in member.tensors:
+            parameter = getattr(module, name)
+            if isinstance(parameter, nn.Parameter):
+                yield parameter, member, axis
 
 
 def channel_axis(module: nn.Module, member: Member) -> int:
     """The axis of ``module.weight`` on which the member's channels lie."""
-    axis = output_axis(module)
-    return 1 - axis if member.role == "consumer" else axis
+    return dict(member.tensors)["weight"]
 
 
 def output_axis(module: nn.Module) -> int:
     """The axis of ``module.weight`` on which its output channels lie: 1 for transposed convolutions, else 0."""
     transposed = isinstance(module, nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d)
-    # A depthwise one has one output per input, and they lie on axis 0.
+    # In groups the channels of axis 0 go together with those that they make.
     return int(transposed and module.groups == 1)
 
 

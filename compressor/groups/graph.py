@@ -1,20 +1,17 @@
-"""Torch-Pruning's dependency graph: proposes which channels belong together, and removes them.
-
-Fang et al., "DepGraph: Towards any structural pruning", CVPR 2023.
-"""
+"""Channel groups out of a trace: labels that are the same channel, channels that lie in the same modules."""
 
 from __future__ import annotations
 
-import copy
-import warnings
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
-import torch_pruning as tp
-from torch import Tensor, nn
+from torch import nn
 
-from compressor.groups.channels import ChannelGroup, Member, Role
+from compressor.groups.channels import VANISHING, ChannelGroup, Member, Role
+from compressor.groups.trace import Cut, Trace
+from compressor.proofs import Inputs
 
 PRODUCERS = (
     nn.Conv1d,
@@ -26,109 +23,135 @@ PRODUCERS = (
     nn.Linear,
 )
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+# What a tensor is used for, the use that decides its role first.
+USES: tuple[tuple[str, Role], ...] = (
+    ("producer", "producer"),
+    ("norm", "norm"),
+    ("addend", "addend"),
+    ("consumer", "consumer"),
+    ("padding", "padding"),
+    ("count", "count"),
+    ("statistic", "norm"),
+    ("follower", "follower"),
+)
+
+Key = tuple[str, int]
 
 
-class DependencyGraph:
-    """The dependency graph of a copy of ``model``; `remove` shrinks that copy, ``self.model``."""
+@dataclass(frozen=True, eq=False)
+class Proposal:
+    """The groups of one reading of the network; ``sites[group name]`` are the cuts that its channels pass."""
 
-    def __init__(self, model: nn.Module, example_input: Tensor) -> None:
-        self.model = copy.deepcopy(model).eval()
+    groups: tuple[ChannelGroup, ...]
+    sites: Mapping[str, tuple[int, ...]]
+
+
+def propose(model: nn.Module, inputs: Inputs, cuts: Mapping[int, Cut] | None = None) -> Proposal:
+    """Every group of coupled channels in the order of the modules, not yet probed; ``model`` is left as it is."""
+    trace = Trace(model, cuts or {})
+    trace.run(inputs)
+    channel, reasons = trace.labels.resolve()
+    places: dict[int, dict[Key, list[int]]] = defaultdict(lambda: defaultdict(list))
+    for key, labels in trace.entries.items():
+        for place, root in enumerate(channel[labels.numpy()].tolist()):
+            places[root][key].append(place)
+    alike: dict[tuple[object, ...], list[int]] = defaultdict(list)
+    for root, where in places.items():
+        signature = tuple(sorted((key, len(found)) for key, found in where.items()))
+        alike[signature, reasons.get(root)].append(root)
+    passed = {site: set(channel[torch.unique(labels).numpy()].tolist()) for site, labels in trace.sites.items()}
+    builder = _Builder(model, trace)
+    groups, sites = [], {}
+    for (_, reason), roots in alike.items():
+        group = builder.group([places[root] for root in roots], reason)  # type: ignore[arg-type]
+        if group is not None:
+            groups.append(group)
+            sites[group.name] = tuple(site for site, found in passed.items() if found & set(roots))
+    return Proposal(tuple(sorted(groups, key=builder.order)), sites)
+
+
+class _Builder:
+    """Turns channels into groups with names."""
+
+    def __init__(self, model: nn.Module, trace: Trace) -> None:
+        self._model = model
+        self._trace = trace
+        self._order = {name: place for place, (name, _) in enumerate(model.named_modules())}
         self._frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
-        # The graph is traced through autograd, where frozen parameters would be invisible.
-        self.model.requires_grad_(True)
-        with warnings.catch_warnings(), torch.enable_grad():
-            warnings.simplefilter("ignore")
-            example = example_input.to(next(self.model.parameters()))
-            self._graph = tp.DependencyGraph().build_dependency(self.model, example, verbose=False)
-        self._names = {module: name for name, module in self.model.named_modules()}
-        self._parameters = {parameter: name for name, parameter in self.model.named_parameters()}
-        self._freeze()
+        self._parameters = dict(model.named_parameters())
+        self._taken: set[str] = set()
 
-    def groups(self) -> tuple[ChannelGroup, ...]:
-        """Every group of coupled channels in the order of the modules, not yet probed."""
-        found = self._graph.get_all_groups(root_module_types=list(PRODUCERS))
-        groups = [self._group(group) for group in found]
-        order = {name: place for place, (name, _) in enumerate(self.model.named_modules())}
-        return tuple(sorted(groups, key=lambda group: order[group.name]))
+    def order(self, group: ChannelGroup) -> int:
+        """The place of the first module that makes the group's channels."""
+        return self._order[group.name.partition("#")[0]]
 
-    def remove(self, channels: Mapping[str, Sequence[int]]) -> None:
-        """Remove channels of groups, by the group's name, from ``self.model``."""
-        for name, places in channels.items():
-            root = self.model.get_submodule(name)
-            pruner = self._graph.get_pruner_of_module(root)
-            if len(places):
-                self._graph.get_pruning_group(root, pruner.prune_out_channels, list(places)).prune()
-        self._freeze()
+    def group(self, channels: Sequence[Mapping[Key, Sequence[int]]], reason: str | None) -> ChannelGroup | None:
+        """The group of these channels, which lie on the same axes; None when no layer makes them."""
+        members = self._members(channels)
+        made = [member.module for member in members if member.role == "producer"]
+        reason = reason or self._problem(members, made, len(channels))
+        made = made or [member.module for member in members if member.role == "addend"]
+        if not made:
+            return None
+        return ChannelGroup(self._name(made), len(channels), tuple(members), reason)
 
-    def _freeze(self) -> None:
-        for name, parameter in self.model.named_parameters():
-            parameter.requires_grad_(name not in self._frozen)
+    def _members(self, channels: Sequence[Mapping[Key, Sequence[int]]]) -> list[Member]:
+        parts: dict[tuple[str, bool], list[tuple[Key, torch.Tensor]]] = defaultdict(list)
+        # By place on the first axis, so that channel c is row c wherever that is possible.
+        first = min(channels[0], key=lambda key: (self._role(key) != "producer", self._order[_module(key)]))
+        channels = sorted(channels, key=lambda where: where[first][0])
+        for key in channels[0]:
+            index = torch.tensor([where[key] for where in channels])
+            parts[_module(key), self._role(key) in {"consumer", "reader"}].append((key, index))
+        members = []
+        for (module, _), found in parts.items():
+            while found:
+                index = found[0][1]
+                keys = [key for key, other in found if torch.equal(index, other)]
+                found = [(key, other) for key, other in found if key not in keys]
+                members.append(self._member(module, keys, index))
+        return sorted(members, key=lambda member: (self._order[member.module], member.role == "consumer"))
 
-    def _group(self, proposed: Any) -> ChannelGroup:
-        items = [item for item in proposed.items if item.dep.target.module in self._names]
-        root = self._names[items[0].dep.target.module]
-        channels = len(items[0].idxs)
-        members, problems = [], []
-        for item in items:
-            try:
-                members.append(self._member(item, channels))
-            except ValueError as problem:
-                problems.append(str(problem))
-        targets = [item.dep.target.module for item in proposed.items]
-        foreign = [self._parameters[target] for target in targets if isinstance(target, nn.Parameter)]
-        problems += [f"it includes the bare parameter {name}, which is not handled" for name in foreign]
+    def _member(self, module: str, keys: Sequence[Key], index: torch.Tensor) -> Member:
+        roles = {self._role(key) for key in keys}
+        role = next(role for _, role in USES if role in roles) if "reader" not in roles else "reader"
+        tensors = tuple((key[0].rpartition(".")[2], key[1]) for key in keys if role != "padding")
+        if role == "producer" and "weight" not in dict(tensors):
+            role = "addend"
+        follows = self._trace.follows.get(module, []) if role in {"producer", "consumer"} else []
+        return Member(module, role, index, tensors, follows[0] if len(follows) == 1 else None)
+
+    def _role(self, key: Key) -> Role:
+        uses = self._trace.uses[key]
+        role = next(role for use, role in USES if use in uses)
+        layer = isinstance(self._model.get_submodule(_module(key)), PRODUCERS)
+        if not layer and role in {"producer", "consumer"}:
+            return "addend" if role == "producer" else "reader"
+        return role
+
+    def _problem(self, members: Sequence[Member], made: Sequence[str], channels: int) -> str | None:
+        for member in members:
+            frozen = [name for name, _ in member.tensors if f"{member.module}.{name}".lstrip(".") in self._frozen]
+            if member.role in VANISHING and frozen:
+                return f"{member.module} is frozen (requires_grad is off)"
+        for member in members:
+            if isinstance(self._model.get_submodule(member.module), nn.MultiheadAttention):
+                return f"{member.module} is an nn.MultiheadAttention, whose inner width is that of its tokens"
+        if not made:
+            return "no convolution or linear layer makes it"
         if not any(member.role == "consumer" for member in members):
-            problems.append("its channels are outputs of the network")
-        return ChannelGroup(root, channels, tuple(_unique(members)), problems[0] if problems else None)
+            readers = [member.module for member in members if member.role == "reader"]
+            only = f", only {readers[0]}" if readers else ""
+            return f"no convolution or linear layer reads it{only}"
+        return "all of it hangs together as a single channel" if channels == 1 else None
 
-    def _member(self, item: Any, channels: int) -> Member:
-        module, name = item.dep.target.module, self._names[item.dep.target.module]
-        role = self._role(module, name, item.dep.handler)
-        index = _per_channel(item.idxs, item.root_idxs, channels)
-        size = _axis_size(module, role)
-        if index is None or int(index.max()) >= size:
-            raise ValueError(f"its {channels} channels do not map onto the {size} of {name}")
-        feeds = self._norm_after(module) if role == "producer" else None
-        return Member(name, role, index, feeds)
-
-    def _role(self, module: nn.Module, name: str, handler: Any) -> Role:
-        if not isinstance(module, PRODUCERS + NORMS):
-            raise ValueError(f"it includes {name}, a {type(module).__name__}, which is not handled")
-        if isinstance(module, NORMS) and not module.affine:
-            raise ValueError(f"it includes {name}, a {type(module).__name__} without scale and bias that could vanish")
-        groups = getattr(module, "groups", 1)
-        depthwise = groups > 1 and groups == module.out_channels == module.in_channels
-        if groups > 1 and not depthwise:
-            raise ValueError(f"it includes {name}, a convolution in {groups} groups, which is not handled")
-        if self._graph.is_in_channel_pruning_fn(handler) and not depthwise and not isinstance(module, NORMS):
-            return "consumer"
-        if any(f"{name}.{key}" in self._frozen for key, _ in module.named_parameters(recurse=False)):
-            raise ValueError(f"{name} is frozen (requires_grad is off)")
-        return "norm" if isinstance(module, NORMS) else "producer"
-
-    def _norm_after(self, module: nn.Module) -> str | None:
-        following = [node.module for node in self._graph.module2node[module].outputs]
-        norms = [self._names[after] for after in following if isinstance(after, NORMS)]
-        return norms[0] if len(norms) == 1 == len(following) else None
+    def _name(self, made: Sequence[str]) -> str:
+        free = [name for name in made if name not in self._taken]
+        numbered = (f"{made[0]}#{number}" for number in range(2, len(self._taken) + 3))
+        name = free[0] if free else next(name for name in numbered if name not in self._taken)
+        self._taken.add(name)
+        return name
 
 
-def _per_channel(places: Sequence[int], roots: Sequence[int], channels: int) -> Tensor | None:
-    """(channels, k) from parallel lists of places and the root channel of each; None when k varies."""
-    per_root: list[list[int]] = [[] for _ in range(channels)]
-    for place, root in zip(places, roots, strict=True):
-        per_root[root].append(place)
-    widths = {len(places) for places in per_root}
-    return torch.tensor(per_root) if len(widths) == 1 and widths != {0} else None
-
-
-def _axis_size(module: nn.Module, role: Role) -> int:
-    if isinstance(module, nn.Linear):
-        return module.in_features if role == "consumer" else module.out_features
-    if isinstance(module, NORMS):
-        return int(module.num_features)
-    size = module.in_channels if role == "consumer" else module.out_channels
-    return int(size)  # type: ignore[arg-type]
-
-
-def _unique(members: Iterable[Member]) -> Iterable[Member]:
-    return {(member.module, member.role): member for member in members}.values()
+def _module(key: Key) -> str:
+    return key[0].rpartition(".")[0]

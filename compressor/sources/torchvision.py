@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from functools import partial
 from typing import Any
 
@@ -21,6 +22,9 @@ def build(name: str, args: dict[str, Any]) -> Any:
     known = models.list_models()
     if name not in known:
         raise UnknownName("torchvision model", name, known)
-    network = call(partial(models.get_model, name, weights=None), f"torchvision:{name}", args)
+    # Detection and segmentation networks would fetch a trained backbone.
+    backbone = "weights_backbone" in inspect.signature(models.get_model_builder(name)).parameters
+    none = {"weights": None, **({"weights_backbone": None} if backbone else {})}
+    network = call(partial(models.get_model, name, **none), f"torchvision:{name}", args)
     network.input_shape = (3, 299, 299) if name.startswith("inception") else (3, 224, 224)
     return network

@@ -2,7 +2,7 @@
 
 The norm of a filter in front of BatchNorm means nothing: scaling the filter changes no output. So
 the filter is measured with BatchNorm folded in, times the norm of the slice of the next layer
-that reads it, each relative to its layer's mean.
+that reads it, with the BatchNorm after that layer folded in too; each relative to its layer's mean.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from compressor.groups import ChannelGroup, Member
-from compressor.groups.channels import channel_axis
+from compressor.groups.channels import channel_axis, output_axis
+from compressor.groups.graph import NORMS
 
 
 @torch.no_grad()
@@ -25,28 +26,40 @@ def saliency(model: nn.Module, group: ChannelGroup) -> Tensor:
 def _sent(model: nn.Module, member: Member) -> Tensor:
     """Squared norm of what a producer sends, BatchNorm folded in: (channels,)."""
     module = model.get_submodule(member.module)
-    per_place = _per_place(module, member)
+    per_place = _per_place(module, member, module.weight.square())  # type: ignore[operator]
     if module.bias is not None:
         per_place = per_place + module.bias.square()  # type: ignore[operator]
-    if member.feeds is not None:
-        norm = model.get_submodule(member.feeds)
-        if norm.running_var is not None:
-            per_place = per_place / (norm.running_var + norm.eps)  # type: ignore[operator]
-        if norm.weight is not None:
-            per_place = per_place * norm.weight.square()  # type: ignore[operator]
-    return _per_channel(per_place, member)
+    gain = _squared_gain(model, member)
+    return _per_channel(per_place if gain is None else per_place * gain, member)
 
 
 def _read(model: nn.Module, member: Member) -> Tensor:
-    """Squared norm of the slices of a consumer that read each channel: (channels,)."""
-    return _per_channel(_per_place(model.get_submodule(member.module), member), member)
+    """Squared norm of a consumer's slices that read each channel, the BatchNorm after it folded in: (channels,)."""
+    module = model.get_submodule(member.module)
+    squared: Tensor = module.weight.square()  # type: ignore[operator]
+    gain = _squared_gain(model, member)
+    if gain is not None:
+        axis = output_axis(module)
+        squared = squared * gain.view([-1 if dim == axis else 1 for dim in range(squared.ndim)])
+    return _per_channel(_per_place(module, member, squared), member)
 
 
-def _per_place(module: nn.Module, member: Member) -> Tensor:
-    weight = module.weight
-    assert isinstance(weight, Tensor)
+def _squared_gain(model: nn.Module, member: Member) -> Tensor | None:
+    """By what the norm that follows multiplies the squares of its inputs: (outputs of the module,), None without."""
+    if member.feeds is None:
+        return None
+    norm = model.get_submodule(member.feeds)
+    assert isinstance(norm, NORMS)
+    squared = norm.weight.square() if norm.affine else None
+    if norm.running_var is None:
+        return squared
+    variance = norm.running_var + norm.eps
+    return 1 / variance if squared is None else squared / variance
+
+
+def _per_place(module: nn.Module, member: Member, squared: Tensor) -> Tensor:
     axis = channel_axis(module, member)
-    return weight.square().sum([dim for dim in range(weight.ndim) if dim != axis])
+    return squared.sum([dim for dim in range(squared.ndim) if dim != axis])
 
 
 def _per_channel(per_place: Tensor, member: Member) -> Tensor:

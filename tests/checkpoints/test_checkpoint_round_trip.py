@@ -172,7 +172,7 @@ def test_history_that_is_no_plain_data_is_refused(tmp_path, network, figure):
 
 
 def test_model_of_another_structure_than_its_architecture_is_refused(tmp_path, network):
-    network.model.fc1 = torch.nn.Identity()
+    network.model.fc1 = torch.nn.Flatten()
     with pytest.raises(CheckpointError, match="module 'fc1' is not the architecture's; only sizes may differ"):
         save(network, tmp_path / "m.pt")
 

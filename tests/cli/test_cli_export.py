@@ -27,3 +27,34 @@ def test_an_unknown_normalisation_is_warned_about_and_no_part_of_the_document(un
     assert "Warning: the normalisation is not known, so it is not in the file; pass --normalize" in done.stderr
     assert json.loads(done.stdout)["parity"]["norm_rel"] <= 1e-5
     assert Path("a/b.onnx").exists()
+
+
+def test_a_torch_export_program_is_written_and_the_proof_is_printed(tiny, compress):
+    done = compress("export", tiny.sparse, "--trust-arch", "--format", "pt2")
+    assert Path("tiny-sparse.pt2").exists()
+    assert "Largest difference from PyTorch" in done.stdout
+    assert "torch.export of torch" in done.stdout
+
+
+def test_the_document_of_a_program_says_its_format(tiny, compress):
+    done = compress("export", tiny.sparse, "--trust-arch", "--format", "pt2", "--json", "--out", "a.pt2")
+    assert json.loads(done.stdout)["format"] == "pt2"
+
+
+def test_a_program_has_no_opset(tiny, compress):
+    done = compress("export", tiny.sparse, "--trust-arch", "--format", "pt2", "--opset", 18)
+    assert done.exit_code == 2
+    assert "--opset is for --format onnx; a torch.export program has none" in done.error[0]
+
+
+def test_the_ending_must_be_that_of_the_format(tiny, compress):
+    done = compress("export", tiny.sparse, "--trust-arch", "--format", "pt2", "--out", "a.onnx")
+    assert done.exit_code == 2
+    assert "must end in .pt2" in done.error[0]
+
+
+def test_a_program_is_never_read(tiny, compress):
+    compress("export", tiny.sparse, "--trust-arch", "--format", "pt2", "--out", "a.pt2")
+    done = compress("inspect", "a.pt2", "--arch", tiny.arch)
+    assert done.exit_code == 1
+    assert "a.pt2" in done.error[0]

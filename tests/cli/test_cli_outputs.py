@@ -89,7 +89,7 @@ def test_a_run_on_a_full_disk_keeps_the_stages_that_it_finished(do, full_disk):
 
 @pytest.mark.parametrize("stage", ["dense", "export"])
 def test_a_disk_that_fills_up_is_one_line(do, monkeypatch, stage):
-    written = {"dense": "compressor.checkpoints.write_bytes", "export": "compressor.export.shutil.copyfile"}
+    written = {"dense": "compressor.checkpoints.write_bytes", "export": "compressor.export.files.shutil.copyfile"}
 
     def full(*args):
         raise OSError(errno.ENOSPC, "No space left on device")

@@ -90,6 +90,38 @@ def same_twice():
     return Net(forward, inner=conv(3, 8), head=conv(16, 4))
 
 
+def grouped():
+    return nn.Sequential(conv(3, 8), nn.ReLU(), conv(8, 12, groups=4), nn.ReLU(), conv(12, 4))
+
+
+def group_norm():
+    return nn.Sequential(conv(3, 8), nn.GroupNorm(4, 8), nn.ReLU(), conv(8, 4))
+
+
+def prelu():
+    return nn.Sequential(conv(3, 8), nn.PReLU(8), conv(8, 4))
+
+
+def norm_without_scale():
+    # What a zero channel sends, minus its mean over its deviation, goes into the bias of the next layer.
+    return nn.Sequential(conv(3, 8), nn.BatchNorm2d(8, affine=False), nn.Conv2d(8, 4, 1, bias=False))
+
+
+def sigmoid():
+    return nn.Sequential(conv(3, 8), nn.Sigmoid(), nn.Conv2d(8, 4, 1, bias=False), nn.BatchNorm2d(4), conv(4, 4))
+
+
+def halves():
+    return Net(lambda net, x: net.head(torch.mul(*net.inner(x).chunk(2, 1))), inner=conv(3, 8), head=conv(4, 4))
+
+
+def bare_scale():
+    def forward(net, x):
+        return net.head(net.inner(x) * net.scale)
+
+    return Net(forward, inner=conv(3, 8), head=conv(8, 4), scale=nn.Parameter(torch.randn(8, 1, 1)))
+
+
 SOUND = [
     chain,
     residual,
@@ -101,6 +133,13 @@ SOUND = [
     depthwise_transposed,
     repeated,
     same_twice,
+    grouped,
+    group_norm,
+    prelu,
+    norm_without_scale,
+    sigmoid,
+    halves,
+    bare_scale,
 ]
 every_network = pytest.mark.parametrize("build", SOUND)
 
@@ -118,7 +157,8 @@ def seeded(build):
         if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
             module.running_mean.normal_(generator=generator)
             module.running_var.uniform_(0.5, 2, generator=generator)
-            nn.init.normal_(module.bias, generator=generator)
+            if module.affine:
+                nn.init.normal_(module.bias, generator=generator)
     return model.eval()
 
 
@@ -204,6 +244,24 @@ def test_zeroing_a_transposed_convolution_silences_its_output_channels():
 def test_a_channel_read_twice_owns_both_slices():
     places = index_of(groups_of(same_twice())["inner"], "head", "consumer")
     assert [sorted(own) for own in places] == [[c, c + 8] for c in range(8)]
+
+
+@pytest.mark.parametrize(
+    ("build", "name", "channels", "module", "places"),
+    [(grouped, "0", 4, "2", [[0, 1, 2], [3, 4, 5], [6, 7, 8], [9, 10, 11]]),
+     (group_norm, "0", 4, "1", [[0, 1], [2, 3], [4, 5], [6, 7]]),
+     (halves, "inner", 4, "inner", [[0, 4], [1, 5], [2, 6], [3, 7]])],
+)  # fmt: skip
+def test_what_hangs_together_is_one_channel(build, name, channels, module, places):
+    group = groups_of(build())[name]
+    assert (group.channels, group.excluded) == (channels, None)
+    assert next(m.index for m in group.members if m.module == module).tolist() == places
+
+
+def test_a_bare_scale_goes_with_its_channels_and_need_not_vanish():
+    model = bare_scale()
+    scale = next(m for m in groups_of(model)["inner"].members if m.tensors == (("scale", 0),))
+    assert scale.role == "follower"
 
 
 def test_outputs_of_the_network_are_excluded():

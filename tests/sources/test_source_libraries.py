@@ -24,12 +24,20 @@ def small(num_classes=5, **_):
     return nn.Linear(2, num_classes)
 
 
+def segmenting(weights_backbone="trained"):
+    network = nn.Linear(2, 2)
+    network.backbone = weights_backbone
+    return network
+
+
 @pytest.fixture
 def libraries(monkeypatch):
     """Stand-ins for both libraries, with the few functions that are called."""
     models = ModuleType("torchvision.models")
-    models.list_models = lambda: ["small", "inception_small"]
-    models.get_model = lambda name, weights, **args: small(**args)
+    builders = {"small": small, "inception_small": small, "segmenting": segmenting}
+    models.list_models = lambda: list(builders)
+    models.get_model_builder = builders.get
+    models.get_model = lambda name, weights, **args: builders[name](**args)
     torchvision = ModuleType("torchvision")
     torchvision.models = models
     timm = ModuleType("timm")
@@ -58,6 +66,11 @@ def test_unknown_library_model_suggests_the_nearest(source):
 def test_library_model_that_fails_is_told_in_one_line(source):
     with pytest.raises(UsageError, match=rf"{source}:small failed with \(num_classes='x'\): TypeError: num_classes"):
         Architecture(f"{source}:small", {"num_classes": "x"}).build()
+
+
+@pytest.mark.usefixtures("libraries")
+def test_no_trained_backbone_is_fetched():
+    assert Architecture("torchvision:segmenting").build().backbone is None
 
 
 @pytest.mark.usefixtures("libraries")

@@ -32,7 +32,6 @@ def chain(*widths):
         inputs_per_channel=into,
         outputs_per_channel=out,
         per_pair=np.ones(layers),
-        per_output=np.zeros(layers),
         fixed=0.0,
     )
 

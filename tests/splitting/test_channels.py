@@ -127,10 +127,10 @@ def scattered():
     for parameter in model.parameters():
         nn.init.normal_(parameter, generator=torch.Generator().manual_seed(parameter.numel()))
     some, pairs = torch.tensor([[1], [3], [4], [6]]), torch.tensor([[0, 5], [2, 7], [9, 1]])
-    first = ChannelGroup("0", 4, (Member("0", "producer", some), Member("1", "norm", some)))
-    second = ChannelGroup(
-        "2", 3, (Member("2", "producer", pairs), Member("3", "producer", torch.tensor([[0], [2], [4]])))
-    )
+    both, weight = (("weight", 0), ("bias", 0)), (("weight", 0),)
+    first = ChannelGroup("0", 4, (Member("0", "producer", some, both), Member("1", "norm", some, both)))
+    ones = Member("3", "producer", torch.tensor([[0], [2], [4]]), both)
+    second = ChannelGroup("2", 3, (Member("2", "producer", pairs, weight), ones))
     return model, [first, second]
 
 

@@ -79,3 +79,15 @@ def test_zero_channels_have_none_and_the_others_stay_finite(model):
 def test_a_dead_group_has_no_saliency_rather_than_nan(model):
     zero(model, group_of(model), torch.arange(8))
     assert saliency(model, group_of(model)).tolist() == [0.0] * 8
+
+
+def test_a_reader_scaled_in_front_of_batchnorm_changes_no_saliency(model):
+    reader, norm = model[3], nn.BatchNorm2d(4)
+    longer = nn.Sequential(*model, norm, nn.ReLU(), nn.Conv2d(4, 2, 3)).eval()
+    group = group_of(longer)
+    before = saliency(longer, group)
+    with torch.no_grad():
+        factors = torch.tensor([0.25, 1.0, 5.0, 20.0])
+        reader.weight *= factors[:, None, None, None]
+        norm.running_var.add_(norm.eps).mul_(factors.square()).sub_(norm.eps)
+    torch.testing.assert_close(saliency(longer, group), before, rtol=1e-4, atol=1e-5)

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
-import logging
-import shutil
 import tempfile
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,9 +16,8 @@ from torch import Tensor, nn
 from compressor import __version__
 from compressor.checkpoints import Metadata
 from compressor.errors import ProofError, UsageError, first_line
-from compressor.files import atomic_path
+from compressor.export.files import on_cpu, publish, quiet
 from compressor.parity import Parity, check_parity
-from compressor.proofs import eval_mode
 
 DEFAULT_OPSET = 18
 OPSETS = range(17, 24)
@@ -67,7 +61,7 @@ def export_onnx(
     """
     check_opset(opset)
     path = Path(path)
-    with _on_cpu(model):
+    with on_cpu(model):
         failures: list[str] = []
         for exporter in ("dynamo", "torchscript"):
             with tempfile.TemporaryDirectory(prefix="compressor-") as folder:
@@ -79,7 +73,7 @@ def export_onnx(
                 except ProofError as failure:
                     failures.append(f"{exporter}: {failure}")
                     continue
-                _publish(draft, path)
+                publish(draft, path)
             return Exported(
                 path=path,
                 exporter=exporter,
@@ -121,7 +115,7 @@ def _export(model: nn.Module, example: Tensor, draft: Path, exporter: str, opset
     else:
         options |= {"dynamo": False, "dynamic_axes": {"input": {0: "batch"}, "output": {0: "batch"}}}
     try:
-        with _quiet():
+        with quiet():
             torch.onnx.export(model, (example,), str(draft), **options)
     except Exception as error:  # whatever the exporter meets in foreign code
         # The dynamo exporter wraps what went wrong in general advice.
@@ -152,39 +146,3 @@ def _finish(draft: Path, opset: int, metadata: Mapping[str, str]) -> None:
         onnx.checker.check_model(str(draft), full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise ProofError(f"the ONNX checker refuses the file: {first_line(error)}") from error
-
-
-@contextlib.contextmanager
-def _on_cpu(model: nn.Module) -> Iterator[None]:
-    """In eval mode and on the CPU; modes and device are restored."""
-    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
-    with eval_mode(model):
-        model.cpu()
-        try:
-            yield
-        finally:
-            model.to(device)
-
-
-def _publish(draft: Path, path: Path) -> None:
-    """Weights first, so that a graph never stands without them; each file whole or not at all."""
-    for part in sorted(draft.parent.iterdir(), key=lambda part: part == draft):
-        with atomic_path(path.parent / part.name) as temporary:
-            shutil.copyfile(part, temporary)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """The exporters print, warn and log about their own insides."""
-    level = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with (
-            warnings.catch_warnings(),
-            contextlib.redirect_stdout(io.StringIO()),
-            contextlib.redirect_stderr(io.StringIO()),
-        ):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(level)

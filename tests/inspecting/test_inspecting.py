@@ -39,14 +39,20 @@ def test_the_least_macs_are_those_of_the_smallest_aligned_network():
     assert inspect_network(chain(), Alignment(1))["least_macs"] == 1 * 3 * 9 * 64 + 4 * 1 * 64
 
 
+def test_the_least_parameters_are_those_of_the_smallest_aligned_network():
+    assert inspect_network(chain(), AUTO)["least_parameters"] == 4 * 3 * 9 + 4 * 4
+
+
 def test_groups_come_with_members_costs_and_reasons():
     first, last = inspect_network(chain(), AUTO)["groups"]
     assert first == {
         "name": "0",
         "channels": 8,
         "macs": 8 * 3 * 9 * 64 + 4 * 8 * 64,
+        "parameters": 8 * 3 * 9 + 4 * 8,
         "members": ["0 (producer)", "2 (consumer)"],
         "excluded": None,
+        "unlock": None,
     }
     assert last["excluded"] == "its channels are outputs of the network"
 
@@ -57,8 +63,51 @@ def test_zero_channels_are_counted():
     assert inspect_network(net, AUTO)["zero_channels"] == 3
 
 
+def test_a_target_is_predicted_with_the_channels_that_meet_it():
+    whole, half, quarter = inspect_network(chain(), AUTO)["predictions"]
+    assert whole == {"target": 0.75, "macs": 4 * 3 * 9 * 64 + 4 * 4 * 64, "parameters": 124, "channels": {"0": 4}}
+    assert half == {**whole, "target": 0.5}
+    assert quarter == {"target": 0.25, "macs": None, "parameters": None, "channels": None}
+
+
+def test_frozen_parts_are_named_and_what_would_unlock_them():
+    net = chain()
+    net.model[0].requires_grad_(False)
+    found = inspect_network(net, AUTO)
+    assert found["frozen"] == [{"module": "0", "parameters": 8 * 3 * 9}]
+    assert found["groups"][0]["unlock"] == "train 0 as well: requires_grad_(True)"
+
+
+def test_a_change_is_told_once_with_all_groups_that_it_unlocks():
+    net = network(nn.Conv2d(3, 8, 1), nn.GroupNorm(1, 8), nn.Conv2d(8, 8, 1), nn.ReLU(), nn.Conv2d(8, 4, 1))
+    net.model[2].requires_grad_(False)
+    changes = inspect_network(net, AUTO)["changes"]
+    assert [change["groups"] for change in changes] == [["0"], ["2"]]
+    assert [change["macs"] for change in changes] == [64 * (3 * 8 + 8 * 8), 64 * (8 * 8 + 8 * 4)]
+
+
+def test_what_would_be_reached_with_everything_unlocked_is_said():
+    net = chain()
+    net.model[0].requires_grad_(False)
+    found = inspect_network(net, AUTO)
+    assert found["least_macs"] is None
+    assert found["least_macs_unlocked"] == 4 * 3 * 9 * 64 + 4 * 4 * 64
+
+
+def test_nothing_is_said_about_unlocking_where_nothing_can_be():
+    assert inspect_network(chain(), AUTO)["least_macs_unlocked"] is None
+
+
+def test_widths_that_are_no_whole_step_are_listed_but_not_the_outputs():
+    net = network(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.Conv2d(6, 36, 1), nn.ReLU(), nn.Conv2d(36, 5, 1))
+    assert inspect_network(net, AUTO)["unaligned"] == [
+        {"layer": "0", "channels": 6, "step": 4},
+        {"layer": "2", "channels": 36, "step": 8},
+    ]
+
+
 def test_nothing_prunable_has_no_least_macs():
-    found = inspect_network(chain(nn.Sigmoid), AUTO)
+    found = inspect_network(chain(lambda: nn.Softmax(1)), AUTO)
     assert found["least_macs"] is None
     assert not [group for group in found["groups"] if group["excluded"] is None]
 

@@ -1,0 +1,168 @@
+"""One real network: how much of it can be removed, how long finding that out takes, and is the result right?
+
+    python benchmarks/one_architecture.py torchvision:resnet18 report.json [--side 64] [--no-onnx]
+
+``report.json`` is written after every step, so that a process that is ended leaves what it had found.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import sys
+import tempfile
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from compressor import checkpoints
+from compressor.alignment import Alignment
+from compressor.checkpoints import Network
+from compressor.costs import count_macs, count_parameters
+from compressor.errors import CompressorError, first_line
+from compressor.export import export_onnx
+from compressor.groups import ChannelGroup, find_groups, zero
+from compressor.inspecting.forecast import Forecast
+from compressor.inspecting.unlocking import is_output
+from compressor.proofs import output_difference
+from compressor.shrinking import remove_zero_channels
+
+BATCH, FAINT = 2, 1e-3
+
+
+def main() -> None:
+    """Examine the network that the command line names."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("network")
+    parser.add_argument("report", type=Path)
+    parser.add_argument("--side", type=int)
+    parser.add_argument("--no-onnx", action="store_true")
+    arguments = parser.parse_args()
+    examine(arguments.network, arguments.side, not arguments.no_onnx, arguments.report)
+
+
+def examine(ref: str, side: int | None, onnx: bool, report: Path) -> None:
+    """Everything about one network; ``report`` is written after every step."""
+    found: dict[str, Any] = {}
+    warnings.simplefilter("ignore")  # the libraries' own
+    for name, step in steps(ref, side, onnx):
+        start = time.perf_counter()
+        try:
+            found |= step()
+        except CompressorError as error:
+            found["failure"] = f"{name}: {first_line(error)}"
+        found[f"{name}_s"] = time.perf_counter() - start
+        # KiB on Linux, bytes elsewhere.
+        found["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (
+            1024 if sys.platform == "linux" else 2**20
+        )
+        draft = report.with_suffix(".part")
+        draft.write_text(json.dumps(found))
+        draft.replace(report)
+        if "failure" in found:
+            break
+
+
+def steps(ref: str, side: int | None, onnx: bool) -> Iterator[tuple[str, Callable[[], dict[str, Any]]]]:
+    """The steps by name, each giving its part of the report; later ones use what earlier ones made."""
+    made: dict[str, Any] = {}
+
+    def build() -> dict[str, Any]:
+        network = made["network"] = checkpoints.fresh(ref, input_shape=(3, side, side) if side else None)
+        enliven(network)
+        return {
+            "input_shape": list(network.metadata.input_shape),
+            "macs": count_macs(network.model, network.example_input(BATCH)),
+            "parameters": count_parameters(network.model),
+            "layers": sum(isinstance(m, nn.Linear | nn.modules.conv._ConvNd) for m in network.model.modules()),
+        }
+
+    def group() -> dict[str, Any]:
+        made["groups"] = find_groups(made["network"].model, made["network"].example_input(BATCH))
+        return {}
+
+    def prunable() -> dict[str, Any]:
+        return shares(made["network"], made["groups"])
+
+    def remove() -> dict[str, Any]:
+        network, groups = made["network"], made["groups"]
+        generator = torch.Generator().manual_seed(0)
+        for group in groups:
+            if group.prunable:
+                zero(network.model, group, torch.randperm(group.channels, generator=generator)[: group.channels // 2])
+        example = network.example_input(BATCH)
+        removal = remove_zero_channels(network.model, example, groups=groups, align=1)
+        made["small"] = network.with_model(removal.model)
+        return {
+            "float64": removal.float64,
+            "float32": removal.float32,
+            "macs_left": count_macs(removal.model, example),
+            "parameters_left": count_parameters(removal.model),
+        }
+
+    def reload() -> dict[str, Any]:
+        small = made["small"]
+        with tempfile.TemporaryDirectory() as folder:
+            checkpoints.save(small, f"{folder}/small.pt")
+            again = checkpoints.load(f"{folder}/small.pt", trust_arch=True).model
+        return {"reloaded": output_difference(small.model, again, small.example_input(BATCH))}
+
+    def export() -> dict[str, Any]:
+        small = made["small"]
+        with tempfile.TemporaryDirectory() as folder:
+            exported = export_onnx(small.model, small.example_input(BATCH), f"{folder}/small.onnx")
+        return {"onnx": exported.parity.norm_rel, "exporter": exported.exporter, "fallback": exported.fallback}
+
+    every = {"build": build, "group": group, "prunable": prunable, "remove": remove, "reload": reload, "export": export}
+    yield from ((name, step) for name, step in every.items() if onnx or name != "export")
+
+
+@torch.no_grad()
+def enliven(network: Network) -> None:
+    """Random scales and biases, and the statistics that go with them: zeros and ones hide faults."""
+    generator = torch.Generator().manual_seed(0)
+    norms = [m for m in network.model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    for norm in norms:
+        if norm.weight is not None:
+            norm.weight.uniform_(0.5, 1.5, generator=generator)
+    for name, parameter in network.model.named_parameters():
+        if name.endswith("bias"):
+            parameter.uniform_(-0.5, 0.5, generator=generator)
+        elif parameter.abs().max() < FAINT:
+            # A branch that is scaled down to nothing proves nothing.
+            parameter.uniform_(0.5, 1.5, generator=generator)
+    for norm in norms:
+        norm.train()
+        norm.momentum = 1.0
+    network.model(network.example_input(BATCH))
+    for norm in norms:
+        norm.eval()
+        norm.momentum = 0.1
+
+
+def shares(network: Network, groups: Sequence[ChannelGroup]) -> dict[str, Any]:
+    """How much of the network could go: groups, channels, and MACs of the layers that lose channels."""
+    prunable = [group.prunable for group in groups]
+    forecast = Forecast(network.model, network.example_input(BATCH), groups, Alignment())
+    dense, least = forecast.macs.total(), forecast.least(prunable, "macs")
+    nothing = forecast.macs.total(np.where(prunable, 0, forecast.macs.channels))
+    reasons = Counter(g.excluded for g in groups if g.excluded is not None and not is_output(g.excluded))
+    return {
+        "groups": sum(prunable),
+        "channels": sum(group.channels for group in groups if group.prunable),
+        "excluded": dict(reasons.most_common()),
+        "prunable_macs": 1 - nothing / dense,
+        "least_macs": None if least is None else least / dense,
+    }
+
+
+if __name__ == "__main__":
+    main()

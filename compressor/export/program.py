@@ -1,0 +1,82 @@
+"""PyTorch to a torch.export program (.pt2), checked: dynamic batch, and outputs that agree.
+
+Written only: torch's own loader of such files may unpickle, so nothing here reads one that it has not just written.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+
+from compressor.errors import ProofError, first_line
+from compressor.export.files import on_cpu, publish, quiet
+from compressor.parity import Parity, agreement
+
+# What came with the network lies in the archive under this name, as JSON.
+METADATA = "compressor.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Program:
+    """A torch.export program whose outputs agree."""
+
+    path: Path
+    parity: Parity
+
+    def to_plain(self) -> dict[str, Any]:
+        """JSON-ready form, without the path."""
+        return {"exporter": "torch.export", "torch": str(torch.__version__), "parity": self.parity.to_plain()}
+
+
+def export_program(
+    model: nn.Module,
+    example_input: Tensor,
+    path: str | Path,
+    *,
+    metadata: Mapping[str, str] | None = None,
+    real_inputs: Tensor | None = None,
+) -> Program:
+    """Write ``model`` as a torch.export program with a dynamic batch; `ProofError` when it is not what ``model`` is.
+
+    The file is loaded again and compared before it takes its place; else nothing is written. It opens with
+    ``torch.export.load`` of the same torch or a newer one. ``metadata`` goes into it as JSON.
+    """
+    path = Path(path)
+    with on_cpu(model), tempfile.TemporaryDirectory(prefix="compressor-") as folder:
+        draft = Path(folder) / path.name
+        program = _exported(model, example_input.cpu())
+        with quiet():
+            torch.export.save(program, draft, extra_files={METADATA: json.dumps(dict(metadata or {}))})
+            again = torch.export.load(draft).module()
+        parity = agreement(
+            model,
+            lambda x: [leaf.detach().numpy() for leaf in tree_leaves(again(x))],
+            example_input.shape[1:],
+            real_inputs,
+            runner="torch.export",
+        )
+        publish(draft, path)
+    return Program(path=path, parity=parity)
+
+
+def _exported(model: nn.Module, example: Tensor) -> torch.export.ExportedProgram:
+    try:
+        with quiet(), torch.no_grad():
+            program = torch.export.export(model, (example,), dynamic_shapes=({0: torch.export.Dim.DYNAMIC},))
+    except Exception as error:  # whatever the exporter meets in foreign code
+        raise ProofError(
+            f"cannot export a torch.export program: the exporter failed ({type(error).__name__}: {first_line(error)})"
+        ) from error
+    for part in program.graph_module.modules():
+        for node in part.graph.nodes if isinstance(part, torch.fx.GraphModule) else ():
+            # Stack traces are paths of this machine.
+            node.meta.pop("stack_trace", None)
+    return program

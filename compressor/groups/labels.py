@@ -1,0 +1,90 @@
+"""Labels: numbers that say which entries of which tensors belong to the same channel."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+# Entries that are there whatever is removed, and zeros that follow any width.
+FIXED, FREE = 0, -1
+
+
+class Labels:
+    """Hands out labels, notes which of them are the same channel, and which must not be removed."""
+
+    def __init__(self) -> None:
+        self._count = 1
+        self._pairs: list[NDArray[np.int64]] = []
+        self._blocked: list[tuple[NDArray[np.int64], str]] = []
+
+    def fresh(self, count: int) -> Tensor:
+        """``count`` labels that nothing else has: (count,)."""
+        self._count += count
+        return torch.arange(self._count - count, self._count)
+
+    def join(self, one: Tensor, other: Tensor, reason: str) -> None:
+        """Entries at the same place are the same channel; against a fixed one it is blocked for ``reason``."""
+        one, other = torch.broadcast_tensors(one, other)  # type: ignore[no-untyped-call]
+        for dim in range(one.ndim):
+            if one.stride(dim) == 0 == other.stride(dim) and one.shape[dim] > 1:
+                one, other = one.narrow(dim, 0, 1), other.narrow(dim, 0, 1)
+        low, high = torch.minimum(one, other).flatten(), torch.maximum(one, other).flatten()
+        differ = low != high
+        code = torch.unique((low[differ] + 1) * self._count + high[differ])
+        low, high = code // self._count - 1, code % self._count
+        self.block(high[low == FIXED], reason)
+        known = low > FIXED
+        self._pairs.append(torch.stack([low[known], high[known]]).numpy())
+
+    def block(self, labels: Tensor, reason: str) -> None:
+        """These channels must not be removed; the first reason given is the one that is told."""
+        found = torch.unique(head(labels, *(dim for dim in range(labels.ndim) if labels.stride(dim) == 0))).numpy()
+        if (found > FIXED).any():
+            self._blocked.append((found[found > FIXED], reason))
+
+    def resolve(self) -> tuple[NDArray[np.int64], dict[int, str]]:
+        """The channel of every label, itself a label, and why channels must not be removed."""
+        parent = np.arange(self._count)
+        one, other = np.concatenate([np.zeros((2, 0), dtype=np.int64), *self._pairs], axis=1)
+        while (parent[one] != parent[other]).any():
+            lowest = np.minimum(parent[one], parent[other])
+            np.minimum.at(parent, parent[one], lowest)
+            np.minimum.at(parent, parent[other], lowest)
+            while (parent[parent] != parent).any():
+                parent = parent[parent]
+        reasons: dict[int, str] = {}
+        for labels, reason in self._blocked:
+            for channel in np.unique(parent[labels]).tolist():
+                reasons.setdefault(channel, reason)
+        return parent, reasons
+
+
+def compact(labels: Tensor) -> Tensor:
+    """The same labels with stride 0 along every dimension in which they do not vary."""
+    for dim in range(labels.ndim):
+        if labels.shape[dim] > 1 and labels.stride(dim) != 0:
+            first = labels.narrow(dim, 0, 1)
+            if bool((labels == first).all()):
+                labels = first.expand(labels.shape)
+    return labels
+
+
+def varying(labels: Tensor) -> list[int]:
+    """The dimensions along which compact labels vary."""
+    return [dim for dim in range(labels.ndim) if labels.shape[dim] > 1 and labels.stride(dim) != 0]
+
+
+def along(labels: Tensor, dim: int, ndim: int) -> Tensor:
+    """A vector of labels as an array of ``ndim`` dimensions that varies along ``dim``."""
+    shape = [1] * ndim
+    shape[dim] = -1
+    return labels.reshape(shape)
+
+
+def head(labels: Tensor, *dims: int) -> Tensor:
+    """The labels at the first place along ``dims``, which stay as dimensions of size 1."""
+    for dim in dims:
+        labels = labels.narrow(dim, 0, 1)
+    return labels

@@ -1,0 +1,82 @@
+"""What a network would cost without some of its channels, before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from compressor.alignment import Alignment
+from compressor.costs import CostModel, Kind, cost_model
+from compressor.groups import ChannelGroup
+from compressor.proofs import Inputs
+from compressor.splitting.budget import Budget
+from compressor.splitting.saliency import saliency
+
+TARGETS = (0.75, 0.5, 0.25)
+
+
+class Forecast:
+    """Costs of ``model`` as functions of the channels kept of all its ``groups``, excluded ones too."""
+
+    def __init__(
+        self, model: nn.Module, example_input: Inputs, groups: Sequence[ChannelGroup], alignment: Alignment
+    ) -> None:
+        self._model, self._groups, self._alignment = model, groups, alignment
+        self.macs = cost_model(model, example_input, groups, "macs")
+        self.parameters = cost_model(model, example_input, groups, "params")
+
+    def carried(self, chosen: Sequence[bool], kind: Kind) -> int:
+        """What would go with all channels of the ``chosen`` groups, the others kept whole."""
+        cost = self._cost(kind)
+        return cost.total() - cost.total(np.where(chosen, 0, cost.channels))
+
+    def least(self, chosen: Sequence[bool], kind: Kind) -> int | None:
+        """The cost of the smallest aligned network when the ``chosen`` groups shrink; None when there are none."""
+        cost = _of(self._cost(kind), chosen)
+        return cost.total(Budget(cost, self._alignment).least) if any(chosen) else None
+
+    def predictions(self) -> list[dict[str, Any]]:
+        """What `fine-tune` would keep for each of `TARGETS` by the weights as they are; training revises that."""
+        return [self._prediction(target) for target in TARGETS]
+
+    def _prediction(self, target: float) -> dict[str, Any]:
+        prunable = [group.prunable for group in self._groups]
+        macs, parameters = (_of(cost, prunable) for cost in (self.macs, self.parameters))
+        budget = Budget(macs, self._alignment)
+        if not any(prunable) or budget.ratio(budget.least) > target:
+            return {"target": target, "macs": None, "parameters": None, "channels": None}
+        kept = budget.allocate(self._scores, target)
+        names = [group.name for group in self._groups if group.prunable]
+        return {
+            "target": target,
+            "macs": macs.total(kept),
+            "parameters": parameters.total(kept),
+            "channels": dict(zip(names, kept, strict=True)),
+        }
+
+    @cached_property
+    def _scores(self) -> list[Tensor]:
+        """How dear every channel is: its saliency for the MACs that it costs."""
+        groups = [group for group in self._groups if group.prunable]
+        cost = _of(self.macs, [group.prunable for group in self._groups])
+        saved = (cost.saved_per_channel() / cost.total()).clip(1e-12)
+        return [saliency(self._model, group) / share**0.5 for group, share in zip(groups, saved, strict=True)]
+
+    def _cost(self, kind: Kind) -> CostModel:
+        return self.macs if kind == "macs" else self.parameters
+
+
+def _of(cost: CostModel, chosen: Sequence[bool]) -> CostModel:
+    """The same costs as a function of the ``chosen`` groups alone; the others stay whole."""
+    columns = np.flatnonzero(chosen)
+    return replace(
+        cost,
+        channels=cost.channels[columns],
+        inputs_per_channel=cost.inputs_per_channel[:, columns],
+        outputs_per_channel=cost.outputs_per_channel[:, columns],
+    )

@@ -1,0 +1,62 @@
+"""Edits that put another module in the place of one of the architecture's."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from compressor.architectures.cifar_resnet import PaddedShortcut
+from compressor.architectures.constant import Constant
+from compressor.checkpoints.structure import Edit, difference, replay
+from compressor.errors import CheckpointError
+
+
+def network(first=None):
+    return nn.Sequential(first or nn.Conv2d(3, 4, 1), nn.ReLU(), nn.Conv2d(4, 2, 1, bias=False))
+
+
+@pytest.mark.parametrize(
+    ("module", "kind", "sizes"),
+    [
+        (PaddedShortcut(1, 2, 3), "padded shortcut", {"before": 1, "after": 2, "step": 3}),
+        (Constant(4, 2), "constant", {"channels": 4, "trailing": 2}),
+        (nn.Identity(), "identity", {}),
+    ],
+)
+def test_a_replacement_is_recorded_and_made_again(module, kind, sizes):
+    (edit,) = difference(network(), network(module))
+    assert (edit.kind, edit.module, edit.sizes) == (kind, "0", sizes)
+    again = network()
+    replay(again, (Edit.from_plain(edit.to_plain()),))
+    assert type(again[0]) is type(module)
+    assert {name: getattr(again[0], name) for name in sizes} == sizes
+
+
+def test_a_bias_that_removal_added_is_recorded_and_made_again():
+    small = network()
+    small[2].bias = nn.Parameter(torch.ones(2))
+    edits = difference(network(), small)
+    again = network()
+    replay(again, edits)
+    assert again[2].bias.shape == (2,)
+
+
+def test_only_a_bias_may_be_gained():
+    small = network()
+    small[0].register_buffer("extra", torch.ones(2))
+    with pytest.raises(CheckpointError, match="gained or lost a tensor"):
+        difference(network(), small)
+
+
+@pytest.mark.parametrize(
+    "sizes", [{}, {"channels": 4}, {"channels": 4, "trailing": 9}, {"channels": 1 << 40, "trailing": 2}]
+)
+def test_a_replacement_without_the_right_sizes_is_refused(sizes):
+    with pytest.raises(CheckpointError, match="does not say what a constant needs"):
+        replay(network(), (Edit("0", sizes, {}, "constant"),))
+
+
+def test_a_replacement_that_nobody_knows_is_refused():
+    with pytest.raises(ValueError, match="unknown edit 'lambda'"):
+        Edit.from_plain({"edit": "lambda", "module": "0", "sizes": {}, "tensors": {}})

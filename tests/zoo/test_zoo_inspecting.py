@@ -1,0 +1,54 @@
+"""The pre-flight on every pattern: predictions are what removal gives, and refusals say what would help."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import torch
+from zoo_networks import PATTERNS
+from zoo_tools import seeded
+
+from compressor.alignment import Alignment
+from compressor.costs import count_macs, count_parameters
+from compressor.groups import find_groups, zero
+from compressor.inspecting.forecast import Forecast
+from compressor.inspecting.unlocking import is_output, unlock
+from compressor.shrinking import remove_zero_channels
+
+removable = pytest.mark.parametrize("pattern", [p for p in PATTERNS if p.groups], ids=lambda pattern: pattern.name)
+# What takes in all channels at once, gives them to a recurrent layer, or mixes them with others, does so by intent.
+BY_INTENT = (
+    "softmax over|mean over|no convolution or linear|broadcast over|fixed width in 3|single channel|matrix by matrix"
+)
+
+
+def predicted(pattern):
+    """The costs that are predicted for the dearest target that can be reached, and those after removal."""
+    model, inputs = seeded(pattern), pattern.inputs()
+    groups = find_groups(model, inputs)
+    found = Forecast(model, inputs, groups, Alignment(1)).predictions()
+    reached = [prediction for prediction in found if prediction["channels"]]
+    for prediction in reached[-1:]:
+        for group in groups:
+            if group.prunable:
+                zero(model, group, torch.arange(prediction["channels"][group.name], group.channels))
+        small = remove_zero_channels(model, inputs, groups=groups, align=1).model
+        # What zero channels still send goes into biases, which nobody can know before.
+        added = set(dict(small.named_parameters())) - set(dict(model.named_parameters()))
+        parameters = count_parameters(small) - sum(small.get_parameter(name).numel() for name in added)
+        return (prediction["macs"], prediction["parameters"]), (count_macs(small, inputs), parameters)
+    return None, None
+
+
+@removable
+def test_what_is_predicted_is_what_removal_gives(pattern):
+    expected, found = predicted(pattern)
+    assert expected == found
+
+
+@pytest.mark.parametrize("pattern", [p for p in PATTERNS if p.refused], ids=lambda pattern: pattern.name)
+def test_a_refused_group_says_what_would_help(pattern):
+    for group in find_groups(seeded(pattern), pattern.inputs()):
+        if group.excluded and not is_output(group.excluded):
+            assert unlock(group.excluded) or re.search(BY_INTENT, group.excluded), group.excluded

@@ -1,0 +1,57 @@
+"""What the zoo's tests and its table do with every network."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import warnings
+
+import torch
+from torch import nn
+
+from compressor.groups import find_groups, zero
+from compressor.parity import check_parity
+
+
+def seeded(pattern, seed=0):
+    """The pattern's network with random weights, biases and statistics."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = pattern.build()
+    generator = torch.Generator().manual_seed(seed + 1)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith("bias"):
+                parameter.normal_(generator=generator)
+        for module in model.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.track_running_stats:
+                module.running_mean.normal_(generator=generator)
+                module.running_var.uniform_(0.5, 2, generator=generator)
+    return model.eval()
+
+
+def with_zeros(pattern, seed=0):
+    """The network, its groups that can be removed, and zeros in a random half of each one's channels."""
+    model = seeded(pattern, seed)
+    groups = [group for group in find_groups(model, pattern.inputs()) if group.prunable]
+    generator = torch.Generator().manual_seed(seed)
+    for group in groups:
+        zero(model, group, torch.randperm(group.channels, generator=generator)[: group.channels // 2])
+    return model, groups
+
+
+def exports(pattern):
+    """Whether the exporter takes the network's input: one tensor of numbers."""
+    inputs = pattern.inputs()
+    return isinstance(inputs, torch.Tensor) and inputs.is_floating_point()
+
+
+def quick_parity(model, inputs, path):
+    """ONNX by the quick exporter, compared with PyTorch: the norm of the difference over that of the output."""
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            model, (inputs,), str(path), input_names=["input"], dynamo=False, opset_version=18,
+            dynamic_axes={"input": {0: "batch"}},
+        )  # fmt: skip
+    return check_parity(model, path, inputs.shape[1:], None).norm_rel
