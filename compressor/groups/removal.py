@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from compressor.architectures.cifar_resnet import PaddedShortcut
-from compressor.groups.channels import ChannelGroup, output_axis
+from compressor.groups.channels import ChannelGroup
 from compressor.groups.constants import Chosen, Constants, fold, observed
-from compressor.groups.resizing import resize
+from compressor.groups.cutting import cut
 from compressor.groups.shortcuts import equal_shortcuts
 from compressor.proofs import Inputs
 
@@ -52,18 +52,27 @@ def without(
             else:
                 for name, axis in member.tensors:
                     gone[getattr(module, name)][axis] |= lost
-            if member.role == "producer" and module.bias is not None:
-                _lose_bias(module, dict(member.tensors), gone, lost)
-    homes = _homes(small)
-    touched = dict.fromkeys(module for tensor in gone for module, _ in homes[tensor])
-    for tensor, axes in gone.items():
-        _replace(tensor, _without(tensor, axes), homes[tensor])
-    for module in touched:
-        resize(module)
+    _cut(small, gone)
     for shortcut, lost in padding.items():
         before = len([place for place in lost if place < shortcut.before])
         shortcut.before, shortcut.after = shortcut.before - before, shortcut.after - (len(lost) - before)
     return small
+
+
+def _cut(model: nn.Module, gone: Mapping[Tensor, Mapping[int, set[int]]]) -> None:
+    """Every module loses places of its tensors; tied tensors stay tied, frozen ones frozen."""
+    homes = _homes(model)
+    cuts: dict[nn.Module, dict[str, Mapping[int, set[int]]]] = defaultdict(dict)
+    for tensor, axes in gone.items():
+        for module, name in homes[tensor]:
+            cuts[module][name] = axes
+    for module, of_it in cuts.items():
+        cut(module, of_it)
+    for tensor in gone:
+        (first, name), *others = homes[tensor]
+        getattr(first, name).requires_grad_(tensor.requires_grad)
+        for module, other in others:
+            setattr(module, other, getattr(first, name))
 
 
 def _shortcut(model: nn.Module, name: str, shortcuts: Mapping[str, PaddedShortcut]) -> PaddedShortcut:
@@ -75,14 +84,6 @@ def _shortcut(model: nn.Module, name: str, shortcuts: Mapping[str, PaddedShortcu
     return module
 
 
-def _lose_bias(
-    module: nn.Module, tensors: Mapping[str, int], gone: dict[Tensor, dict[int, set[int]]], lost: set[int]
-) -> None:
-    """A bias that folding has added goes with the rows of its weight."""
-    if "bias" not in tensors and tensors["weight"] == output_axis(module) and isinstance(module.bias, Tensor):
-        gone[module.bias][0] |= lost
-
-
 def _homes(model: nn.Module) -> dict[Tensor, list[tuple[nn.Module, str]]]:
     """Where each parameter and buffer is held: tied ones in several places."""
     homes: dict[Tensor, list[tuple[nn.Module, str]]] = defaultdict(list)
@@ -91,18 +92,3 @@ def _homes(model: nn.Module) -> dict[Tensor, list[tuple[nn.Module, str]]]:
             if tensor is not None:
                 homes[tensor].append((module, name))
     return homes
-
-
-def _without(tensor: Tensor, axes: Mapping[int, set[int]]) -> Tensor:
-    found = tensor.detach()
-    for axis, lost in axes.items():
-        kept = [place for place in range(tensor.shape[axis]) if place not in lost]
-        found = found.index_select(axis, torch.tensor(kept, dtype=torch.long, device=tensor.device))
-    return found
-
-
-def _replace(tensor: Tensor, new: Tensor, homes: Sequence[tuple[nn.Module, str]]) -> None:
-    if isinstance(tensor, nn.Parameter):
-        new = nn.Parameter(new, tensor.requires_grad)
-    for module, name in homes:
-        setattr(module, name, new)
