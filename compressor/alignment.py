@@ -30,6 +30,14 @@ class Alignment:
             raise UsageError(f"--align is auto or a number of at least 1, got {text!r}")
         return cls(int(text))
 
+    def __str__(self) -> str:
+        return str(self.multiple or "auto")
+
+    @property
+    def steps(self) -> str:
+        """The least that is kept of any layer, in words."""
+        return str(self.multiple or f"{self.step(0)} to {self.step(NARROW)}")
+
     def step(self, channels: int) -> int:
         """The multiple for a layer of ``channels``; also the least that is kept of it."""
         return self.multiple or (4 if channels < NARROW else 8)

@@ -56,6 +56,10 @@ class CostModel:
         """Cost of the whole network."""
         return round(float(self.by_layer(kept).sum()) + self.fixed)
 
+    def carried(self, chosen: Sequence[bool]) -> int:
+        """What would go with all channels of the ``chosen`` groups, the others kept whole."""
+        return self.total() - self.total(np.where(chosen, 0, self.channels))
+
     def saved_per_channel(self) -> NDArray[np.float64]:
         """What removing one channel of each group from the full network saves: (groups,)."""
         full = float(self.by_layer().sum())

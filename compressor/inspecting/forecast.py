@@ -15,7 +15,7 @@ from compressor.costs import CostModel, Kind, cost_model
 from compressor.groups import ChannelGroup
 from compressor.proofs import Inputs
 from compressor.splitting.budget import Budget
-from compressor.splitting.saliency import saliency
+from compressor.splitting.selection import scores
 
 TARGETS = (0.75, 0.5, 0.25)
 
@@ -32,8 +32,7 @@ class Forecast:
 
     def carried(self, chosen: Sequence[bool], kind: Kind) -> int:
         """What would go with all channels of the ``chosen`` groups, the others kept whole."""
-        cost = self._cost(kind)
-        return cost.total() - cost.total(np.where(chosen, 0, cost.channels))
+        return self._cost(kind).carried(chosen)
 
     def least(self, chosen: Sequence[bool], kind: Kind) -> int | None:
         """The cost of the smallest aligned network when the ``chosen`` groups shrink; None when there are none."""
@@ -61,11 +60,8 @@ class Forecast:
 
     @cached_property
     def _scores(self) -> list[Tensor]:
-        """How dear every channel is: its saliency for the MACs that it costs."""
         groups = [group for group in self._groups if group.prunable]
-        cost = _of(self.macs, [group.prunable for group in self._groups])
-        saved = (cost.saved_per_channel() / cost.total()).clip(1e-12)
-        return [saliency(self._model, group) / share**0.5 for group, share in zip(groups, saved, strict=True)]
+        return scores(self._model, groups, _of(self.macs, [group.prunable for group in self._groups]))
 
     def _cost(self, kind: Kind) -> CostModel:
         return self.macs if kind == "macs" else self.parameters

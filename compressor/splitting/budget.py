@@ -11,7 +11,7 @@ from torch import Tensor
 
 from compressor.alignment import Alignment
 from compressor.costs import CostModel, Kind
-from compressor.errors import TargetNotMet, UsageError
+from compressor.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,9 @@ class Target:
     def __post_init__(self) -> None:
         if not 0 < self.ratio <= 1:
             raise UsageError(f"--target-{self.kind} must lie in (0, 1], got {self.ratio:g}")
+
+    def __str__(self) -> str:
+        return f"--target-{self.kind} {self.ratio:g}"
 
     @property
     def what(self) -> str:
@@ -46,16 +49,6 @@ class Budget:
     def ratio(self, kept: Sequence[int]) -> float:
         """Cost of the network with ``kept`` channels per group, as a share of the dense cost."""
         return self.cost.total(kept) / self.cost.total()
-
-    def check(self, target: Target) -> None:
-        """Raise `TargetNotMet` when even the smallest aligned network costs more than ``target``."""
-        least = self.ratio(self.least)
-        if least > target.ratio:
-            raise TargetNotMet(
-                f"a target of {target.ratio:g} of the {target.what} cannot be reached: {least:.3f} is the least, "
-                f"with {self.alignment.step(0)} to {self.alignment.step(64)} channels left in each of the "
-                f"{len(self.cost.channels)} prunable groups (compress inspect shows them)"
-            )
 
     def allocate(self, scores: Sequence[Tensor], ratio: float) -> list[int]:
         """How many channels each group keeps: (groups,) ints.

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -16,11 +17,14 @@ from compressor.groups.channels import channel_axis
 from compressor.splitting.rows import as_rows, rows_axis
 from compressor.splitting.settings import Penalties, matches
 
+# In an error message, by their share of what is to shrink.
+NAMED, WORTH_NAMING = 2, 0.001
+
 
 class Removable:
     """The prunable groups of ``model``; with a target those whose producers are all among the penalised layers.
 
-    ``excluded`` gives the reasons of the others. Costs are counted at one sample of ``example_input``.
+    Costs are counted at one sample of ``example_input``.
     """
 
     def __init__(
@@ -28,7 +32,7 @@ class Removable:
     ) -> None:
         self.model, self._example, self._alignment = model, example_input, Alignment.parse(penalties.align)
         self.groups: tuple[ChannelGroup, ...] = ()
-        self.excluded = "nothing asks for channels"
+        self._others: tuple[ChannelGroup, ...] = ()
         if penalties.target is None and penalties.described.target:
             return
         found = find_groups(model, example_input) if groups is None else groups
@@ -38,8 +42,21 @@ class Removable:
             group: all(matches(m.module, layers) for m in group.members if m.role == "producer") for group in found
         }
         self.groups = tuple(group for group in found if group.prunable and chosen[group])
-        reasons = [f"{group.name}: {group.excluded or 'not in --layers'}" for group in found]
-        self.excluded = "; ".join(reasons) or "it has no convolution or linear"
+        self._others = tuple(group for group in found if group not in self.groups)
+
+    def obstacles(self, kind: Kind) -> str:
+        """Why no more can be removed, as the end of a sentence: the groups that stay and what they carry."""
+        cost = cost_model(self.model, self._example, self._others, kind)
+        shares = [cost.carried(row) / cost.total() for row in np.eye(len(self._others), dtype=bool).tolist()]
+        dearest = sorted(zip(shares, self._others, strict=True), key=lambda pair: -pair[0])
+        named = [
+            f"{group.name} ({share:.1%}: {group.excluded or 'not in --layers'})"
+            for share, group in dearest[:NAMED]
+            if share >= WORTH_NAMING
+        ]
+        rest = len(self._others) - len(named)
+        more = f" and {rest} other group{'s'[: rest > 1]}" if named and rest else ""
+        return f", because these stay: {', '.join(named)}{more} (compress inspect shows all)" if named else ""
 
     @cached_property
     def macs(self) -> CostModel:

@@ -17,10 +17,13 @@ from compressor.groups.graph import NORMS
 
 @torch.no_grad()
 def saliency(model: nn.Module, group: ChannelGroup) -> Tensor:
-    """Squared saliency of every channel of ``group``, with mean 1: (channels,) float32 on the CPU."""
+    """Squared saliency of every channel of ``group``, its mean the number of readers: (channels,) float32, on the CPU.
+
+    A channel of a residual stream is missing in every layer that reads it, so readers add up.
+    """
     made = [_relative(_sent(model, m)) for m in group.members if m.role == "producer"]
     read = [_relative(_read(model, m)) for m in group.members if m.role == "consumer"]
-    return _relative(torch.stack(made).mean(0) * torch.stack(read).mean(0))
+    return len(read) * _relative(torch.stack(made).mean(0) * torch.stack(read).mean(0))
 
 
 def _sent(model: nn.Module, member: Member) -> Tensor:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from collections.abc import Sequence
+
+from torch import Tensor, nn
 
 from compressor.alignment import Alignment
+from compressor.costs import CostModel
 from compressor.errors import TargetNotMet
-from compressor.groups import zero
+from compressor.groups import ChannelGroup, zero
 from compressor.penalties import GroupPenalty
 from compressor.splitting.budget import Budget, Target
 from compressor.splitting.channels import Channels
@@ -21,27 +24,33 @@ class Selection:
     """
 
     def __init__(self, removable: Removable, target: Target, penalty: GroupPenalty, align: Alignment) -> None:
+        stays = removable.obstacles(target.kind)
         if not removable.groups:
-            raise TargetNotMet(f"no channel of this network can be removed ({removable.excluded})")
+            raise TargetNotMet(f"no channel of this network can be removed{stays or ': it has no such layers'}")
         self.target, self._removable = target, removable
-        cost = removable.cost(target.kind)
-        self._budget = Budget(cost, align)
-        self._budget.check(target)
-        self._saved = (cost.saved_per_channel() / cost.total()).clip(1e-12)
+        self._budget = Budget(removable.cost(target.kind), align)
+        least = self._budget.ratio(self._budget.least)
+        if least > target.ratio:
+            raise TargetNotMet(
+                f"{target} asked, {least:.3f} is the least that can be reached with --align {align}, "
+                f"which keeps {align.steps} channels of every group{stays}"
+            )
         self.channels = Channels(removable.model, removable.groups, penalty.phi)
         self.kept = [group.channels for group in removable.groups]
 
     def select(self, ratio: float) -> None:
         """Choose the survivors of a budget from the weights as they are."""
-        scores = self._scores()
-        self.kept = self._budget.allocate(scores, ratio)
-        self.channels.keep_best(scores, self.kept)
+        found = scores(self._removable.model, self._removable.groups, self._budget.cost)
+        self.kept = self._budget.allocate(found, ratio)
+        self.channels.keep_best(found, self.kept)
 
     def project(self) -> None:
         """Zero the channels that U sets to zero."""
         for group, gone in zip(self._removable.groups, self.channels.dropped(), strict=True):
             zero(self._removable.model, group, gone)
 
-    def _scores(self) -> list[Tensor]:
-        model, groups = self._removable.model, self._removable.groups
-        return [saliency(model, group) / saved**0.5 for group, saved in zip(groups, self._saved, strict=True)]
+
+def scores(model: nn.Module, groups: Sequence[ChannelGroup], cost: CostModel) -> list[Tensor]:
+    """What every channel of ``groups`` is worth for what it costs: one (channels,) tensor a group."""
+    saved = (cost.saved_per_channel() / cost.total()).clip(1e-12)
+    return [saliency(model, group) / share**0.5 for group, share in zip(groups, saved, strict=True)]

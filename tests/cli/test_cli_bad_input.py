@@ -118,7 +118,7 @@ TRAINING = {
     "--target-macs half": (2, "half is outside (0, 1]"),
     "--target-params 2": (2, "2 is outside (0, 1]"),
     "--target-macs 0.5 --target-params 0.5": (2, "one of --target-macs and --target-params"),
-    "--target-macs 0.01": (1, "a target of 0.01 of the MACs cannot be reached: 0.074 is the least"),
+    "--target-macs 0.01": (1, "--target-macs 0.01 asked, 0.074 is the least that can be reached"),
     "--beta x": (2, "'x' is no beta"),
     "--beta 10:1": (2, "'10:1' is no beta"),
     "--beta 0:1": (2, "'0:1' is no beta"),

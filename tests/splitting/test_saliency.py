@@ -67,8 +67,23 @@ def test_what_the_next_layer_ignores_has_no_saliency(model):
     assert saliency(model, group_of(model))[6] == 0
 
 
-def test_the_mean_is_one(model):
+def test_the_mean_is_one_for_one_reader(model):
     assert saliency(model, group_of(model)).mean() == pytest.approx(1.0)
+
+
+class TwoReaders(nn.Module):
+    def __init__(self, model):
+        super().__init__()
+        self.shared, self.left, self.right = model[:3], model[3], nn.Conv2d(8, 4, 3)
+
+    def forward(self, x):
+        return self.left(self.shared(x)) * self.right(self.shared(x))
+
+
+def test_readers_add_up(model):
+    both = TwoReaders(model).eval()
+    found = saliency(both, group_of(both))
+    assert found.mean() == pytest.approx(2.0)
 
 
 def test_zero_channels_have_none_and_the_others_stay_finite(model):

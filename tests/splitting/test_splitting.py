@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from compressor.architectures.lenet import lenet5
 from compressor.costs import count_macs, count_parameters
 from compressor.errors import TargetNotMet, UnknownName, UsageError
 from compressor.groups import is_zero
@@ -398,11 +399,40 @@ def test_a_target_out_of_range_is_refused(share):
 
 
 def test_a_target_that_cannot_be_reached_is_refused_at_once():
-    refused(TargetNotMet, "a target of 0.001 of the MACs cannot be reached", target_macs=0.001)
+    refused(TargetNotMet, "--target-macs 0.001 asked, 0.[0-9]{3} is the least that can be reached", target_macs=0.001)
+
+
+class Normed(nn.Module):
+    """Half of its channels are normalised across, which keeps them."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.norm, self.second = nn.Linear(5, 8), nn.LayerNorm(8), nn.Linear(8, 8)
+        self.last = nn.Linear(8, 3)
+
+    def forward(self, x):
+        return self.last(torch.relu(self.second(self.norm(self.first(x)))))
+
+
+def test_a_refused_target_is_explained_by_the_groups_that_stay():
+    # Of 40 + 64 + 24 products all but 8 * 4 of the second layer's and 4 * 3 of the last one's stay.
+    message = (
+        "--target-macs 0.5 asked, 0.656 is the least that can be reached with --align auto, which keeps "
+        "4 to 8 channels of every group, because these stay: first (81.2%: norm normalises across the channels), "
+        "last (18.8%: its channels are outputs of the network) (compress inspect shows all)"
+    )
+    with pytest.raises(TargetNotMet) as caught:
+        Splitting(Normed(), torch.zeros(2, 5), total_steps=1, target_macs=0.5)
+    assert str(caught.value) == message
+
+
+def test_groups_that_are_left_out_by_name_are_said_to_be():
+    with pytest.raises(TargetNotMet, match=r"because these stay: .*fc1 \([0-9.]+%: not in --layers\)"):
+        Splitting(lenet5(), torch.zeros(2, 1, 28, 28), total_steps=1, target_macs=0.01, layers=["conv*"])
 
 
 def test_a_network_without_prunable_channels_is_refused():
-    with pytest.raises(TargetNotMet, match=r"no channel of this network can be removed \(0: its channels are outputs"):
+    with pytest.raises(TargetNotMet, match=r"no channel of this network can be removed, because .*its channels are"):
         Splitting(nn.Sequential(nn.Linear(5, 3)), torch.zeros(2, 5), total_steps=1, target_macs=0.5)
 
 
