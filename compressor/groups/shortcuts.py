@@ -54,12 +54,14 @@ def _equal(module: nn.Module, seen: list[tuple[Tensor, Tensor]]) -> PaddedShortc
     one, out = seen[0]
     missing = out.shape[1] - one.shape[1]
     step = -(-one.shape[2] // out.shape[2])
+    if missing <= 0 or out[:, 0].shape != one[:, 0, ::step, ::step].shape:
+        return None
     generator = torch.Generator().manual_seed(0)
     # What was seen may be zero in many channels, and so fit several shortcuts.
     fresh = torch.randn(one.shape, generator=generator, dtype=one.dtype).to(one.device)
     with eval_mode(module):
         pairs = [(fresh, module(fresh)), *seen]
-    for before in range(missing + 1) if missing > 0 else ():
+    for before in range(missing + 1):
         shortcut = PaddedShortcut(before, missing - before, step)
         if all(torch.equal(shortcut(arrived), left) for arrived, left in pairs):
             return shortcut
