@@ -64,16 +64,18 @@ def main() -> None:
 
 def examined(case: Case, tool: str) -> dict[str, Any]:
     """Verdict and figures of one tool on one case."""
+    model = prepared(case)
+    case.options(model)  # what is wrong with the case is no fault of a tool
     start = time.perf_counter()
     try:
-        pruned = TOOLS[tool](case, prepared(case))
+        pruned = TOOLS[tool](case, model)
     except Exception as error:  # whatever a tool raises is its verdict
         return _crash("while it prunes", error)
-    found = {"seconds": time.perf_counter() - start, **judged(pruned, _doubled(case.inputs(2)))}
+    inputs = _doubled(case.inputs(2))
+    found = {"seconds": time.perf_counter() - start, **judged(pruned, inputs)}
     if tool == "torch-pruning" and found["verdict"] == "WRONG":
-        found["but_for_norms"] = judged(torch_pruned(case, prepared(case), spare_norms=True), _doubled(case.inputs(2)))[
-            "verdict"
-        ]
+        spared = torch_pruned(case, prepared(case), spare_norms=True)
+        found["but_for_norms"] = judged(spared, inputs)
     if case.reload and "parameters" in found:
         found["reloaded"] = _reloaded(pruned, case.inputs(2))
     return found

@@ -82,8 +82,10 @@ def _words(found: dict[str, Any]) -> str:
     words = found["verdict"]
     if "why" in found:
         words += f" {found['why']}" if words == "crashes" else f": {found['why']}"
-    if found.get("but_for_norms"):
-        words += f"; without groups that pass a LayerNorm or GroupNorm: {found['but_for_norms']}"
+    if "but_for_norms" in found:
+        spared = found["but_for_norms"]
+        words += f"; without groups that pass a LayerNorm or GroupNorm: {_words(spared)}"
+        words += f", {spared['macs']:.0%} of the MACs left" if "macs" in spared else ""
     if words == "nothing removed":
         words += ", and says why" if found["reasons"] else ", silently"
     if "reloaded" in found:
