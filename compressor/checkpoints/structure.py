@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from compressor.architectures.cifar_resnet import PaddedShortcut
 from compressor.architectures.constant import Constant
+from compressor.checkpoints.agreeing import agrees
 from compressor.checkpoints.fields import field, named, size, sizes
 from compressor.errors import CheckpointError
 
@@ -133,7 +134,7 @@ def replay(model: nn.Module, edits: tuple[Edit, ...]) -> None:
             setattr(module, name, value)
         for name, shape in edit.tensors.items():
             _resize(module, name, shape)
-        if not _agree(module):
+        if not agrees(module):
             raise CheckpointError(f"its edit of {edit.module!r} contradicts itself: sizes and tensors differ")
 
 
@@ -166,30 +167,6 @@ def _resize(module: nn.Module, name: str, shape: tuple[int, ...]) -> None:
     except (RuntimeError, TypeError) as error:  # more than there is memory, or than a size can count
         raise CheckpointError(f"its edit asks for a tensor of {'x'.join(map(str, shape))}") from error
     setattr(module, name, nn.Parameter(new, old.requires_grad) if isinstance(old, nn.Parameter) else new)
-
-
-def _agree(module: nn.Module) -> bool:
-    """Whether the sizes that a layer states are those of its weight."""
-    weight = getattr(module, "weight", None)
-    if not isinstance(weight, Tensor):
-        return True
-    stated: tuple[int, ...]
-    match module:
-        case nn.Linear():
-            stated = (module.out_features, module.in_features)
-        case nn.ConvTranspose1d() | nn.ConvTranspose2d() | nn.ConvTranspose3d():
-            stated = (module.in_channels, module.out_channels // module.groups, *module.kernel_size)
-        case nn.Conv1d() | nn.Conv2d() | nn.Conv3d():
-            stated = (module.out_channels, module.in_channels // module.groups, *module.kernel_size)
-        case nn.BatchNorm1d() | nn.BatchNorm2d() | nn.BatchNorm3d():
-            stated = (module.num_features,)
-        case nn.GroupNorm():
-            stated = (module.num_channels,)
-        case nn.LayerNorm():
-            stated = tuple(module.normalized_shape)
-        case _:
-            return True
-    return tuple(weight.shape) == stated
 
 
 def _sizes(module: nn.Module) -> dict[str, int | tuple[int, ...]]:

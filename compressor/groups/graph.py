@@ -21,7 +21,9 @@ PRODUCERS = (
     nn.ConvTranspose2d,
     nn.ConvTranspose3d,
     nn.Linear,
+    nn.RNNBase,
 )
+MAKERS = (*PRODUCERS, nn.Embedding)
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 # What a tensor is used for, the use that decides its role first.
 USES: tuple[tuple[str, Role], ...] = (
@@ -116,7 +118,7 @@ class _Builder:
         roles = {self._role(key) for key in keys}
         role = next(role for _, role in USES if role in roles) if "reader" not in roles else "reader"
         tensors = tuple((key[0].rpartition(".")[2], key[1]) for key in keys if role != "padding")
-        if role == "producer" and "weight" not in dict(tensors):
+        if role == "producer" and not any(name.startswith("weight") for name, _ in tensors):
             role = "addend"
         follows = self._trace.follows.get(module, []) if role in {"producer", "consumer"} else []
         return Member(module, role, index, tensors, follows[0] if len(follows) == 1 else None)
@@ -124,7 +126,7 @@ class _Builder:
     def _role(self, key: Key) -> Role:
         uses = self._trace.uses[key]
         role = next(role for use, role in USES if use in uses)
-        layer = isinstance(self._model.get_submodule(_module(key)), PRODUCERS)
+        layer = isinstance(self._model.get_submodule(_module(key)), MAKERS)
         if not layer and role in {"producer", "consumer"}:
             return "addend" if role == "producer" else "reader"
         return role
@@ -135,14 +137,17 @@ class _Builder:
             if member.role in VANISHING and frozen:
                 return f"{member.module} is frozen (requires_grad is off)"
         for member in members:
-            if isinstance(self._model.get_submodule(member.module), nn.MultiheadAttention):
+            module = self._model.get_submodule(member.module)
+            if isinstance(module, nn.MultiheadAttention):
                 return f"{member.module} is an nn.MultiheadAttention, whose inner width is that of its tokens"
+            if isinstance(module, nn.LSTM) and module.proj_size and member.role == "producer":
+                return f"{member.module} is an nn.LSTM with projections, which torch tells from others by its widths"
         if not made:
-            return "no convolution or linear layer makes it"
+            return "no convolution, linear or recurrent layer and no embedding makes it"
         if not any(member.role == "consumer" for member in members):
             readers = [member.module for member in members if member.role == "reader"]
             only = f", only {readers[0]}" if readers else ""
-            return f"no convolution or linear layer reads it{only}"
+            return f"no convolution, linear or recurrent layer reads it{only}"
         return "all of it hangs together as a single channel" if channels == 1 else None
 
     def _name(self, made: Sequence[str]) -> str:

@@ -52,7 +52,7 @@ def without(
             else:
                 for name, axis in member.tensors:
                     gone[getattr(module, name)][axis] |= lost
-            if member.role == "producer" and module.bias is not None:
+            if member.role == "producer":
                 _lose_bias(module, dict(member.tensors), gone, lost)
     homes = _homes(small)
     touched = dict.fromkeys(module for tensor in gone for module, _ in homes[tensor])
@@ -79,8 +79,9 @@ def _lose_bias(
     module: nn.Module, tensors: Mapping[str, int], gone: dict[Tensor, dict[int, set[int]]], lost: set[int]
 ) -> None:
     """A bias that folding has added goes with the rows of its weight."""
-    if "bias" not in tensors and tensors["weight"] == output_axis(module) and isinstance(module.bias, Tensor):
-        gone[module.bias][0] |= lost
+    bias = getattr(module, "bias", None)
+    if "bias" not in tensors and isinstance(bias, Tensor) and tensors["weight"] == output_axis(module):
+        gone[bias][0] |= lost
 
 
 def _homes(model: nn.Module) -> dict[Tensor, list[tuple[nn.Module, str]]]:

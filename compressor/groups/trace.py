@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from compressor.errors import UsageError
-from compressor.groups.labels import FREE, Labels, compact
+from compressor.groups.labels import Labels, compact
 from compressor.proofs import Inputs, outputs
 
 # Where a dimension of channels is cut into pieces: None, its channels stay independent; "inner", a channel
@@ -126,8 +126,8 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if any(tensor in self._labels or tensor in self._views for tensor in tensors):
             rule_for(call)(self, call)
         elif call.name in {"zeros", "new_zeros"} and self.stack and isinstance(self.stack[-1][1], nn.RNNBase):
-            # Its first state is as wide as the layer itself.
-            self.set(out, torch.full((), FREE).expand(out.shape))
+            # Its first state: unit j of every layer and direction is one channel, since they share one width.
+            self.set(out, self.labels.fresh(out.shape[-1]))
         return out
 
     @property
@@ -197,6 +197,8 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 def fixed(trace: Trace) -> str:
     """Why channels that meet others of the code's own cannot go."""
+    if trace.stack and isinstance(trace.stack[-1][1], nn.RNNBase):
+        return f"{trace.place} starts from a state of fixed width"
     return f"it meets a tensor of fixed width in {trace.place}"
 
 

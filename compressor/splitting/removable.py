@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from compressor.alignment import Alignment
 from compressor.costs import CostModel, Kind, cost_model
 from compressor.groups import ChannelGroup, find_groups, is_zero, zero
-from compressor.groups.channels import channel_axis
+from compressor.groups.channels import matrices
 from compressor.splitting.rows import as_rows, rows_axis
 from compressor.splitting.settings import Penalties, matches
 
@@ -39,7 +39,7 @@ class Removable:
         }
         self.groups = tuple(group for group in found if group.prunable and chosen[group])
         reasons = [f"{group.name}: {group.excluded or 'not in --layers'}" for group in found]
-        self.excluded = "; ".join(reasons) or "it has no convolution or linear"
+        self.excluded = "; ".join(reasons) or "it has no convolution, linear or recurrent layer"
 
     @cached_property
     def macs(self) -> CostModel:
@@ -93,8 +93,8 @@ class Removable:
         for member in group.members:
             if member.role == role:
                 module = self.model.get_submodule(member.module)
-                weight, axis = module.weight, channel_axis(module, member)
-                assert isinstance(weight, Tensor)
-                used = (weight.detach() != 0).transpose(0, axis).flatten(1).any(1).cpu()
-                found |= used[member.index].any(1)
+                for name in matrices(module).keys() & dict(member.tensors).keys():
+                    weight, axis = getattr(module, name), dict(member.tensors)[name]
+                    used = (weight.detach() != 0).transpose(0, axis).flatten(1).any(1).cpu()
+                    found |= used[member.index].any(1)
         return found

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
 from compressor import load
+from compressor.checkpoints.agreeing import agrees
 from compressor.checkpoints.structure import Edit
 from compressor.errors import CheckpointError
 
@@ -116,6 +118,15 @@ def test_consistent_edit_that_the_tensors_do_not_fit_lists_them(edited):
 def test_damaged_edit_is_refused(edited, part, value):
     edit = {key: entry for key, entry in {**CONV1, part: value}.items() if entry is not ...}
     refused(edited(edit), "its header is damaged|does not fit the architecture")
+
+
+@pytest.mark.parametrize("options", [{}, {"num_layers": 2, "bidirectional": True}, {"proj_size": 3}, {"bias": False}])
+@pytest.mark.parametrize("size", ["hidden_size", "input_size"])
+def test_a_recurrent_layer_agrees_only_with_its_own_sizes(options, size):
+    layer = nn.LSTM(8, 6, **options)
+    assert agrees(layer)
+    setattr(layer, size, 5)
+    assert not agrees(layer)
 
 
 def test_edit_reads_back_as_the_same():

@@ -483,6 +483,47 @@ def lstm():
     )
 
 
+def stacked_lstm():
+    """Two layers in both directions: unit j of each is one channel, which is read in two places behind them."""
+
+    def forward(net, x):
+        found, _ = net.lstm(net.fc(x.transpose(1, 2)))
+        return net.head(found.mean(1))
+
+    return Net(
+        forward, fc=nn.Linear(3, 8), lstm=nn.LSTM(8, 6, 2, batch_first=True, bidirectional=True), head=nn.Linear(12, 4)
+    )
+
+
+def recurrent():
+    """A zero channel sends 0.5 to a plain recurrent layer, into whose bias it goes."""
+
+    def forward(net, x):
+        _, last = net.rnn(torch.sigmoid(net.conv(x)).permute(2, 0, 1))
+        return net.head(last[-1])
+
+    return Net(forward, conv=nn.Conv1d(3, 8, 3), rnn=nn.RNN(8, 6), head=nn.Linear(6, 4))
+
+
+def without_bias():
+    def forward(net, x):
+        found, _ = net.gru(torch.sigmoid(net.fc(x.transpose(1, 2))))
+        return net.head(found[:, -1])
+
+    return Net(
+        forward, fc=nn.Linear(3, 8), gru=nn.GRU(8, 6, batch_first=True, bias=False), head=nn.Linear(6, 4)
+    )  # fmt: skip
+
+
+def written_state():
+    def forward(net, x):
+        state = x.new_zeros(1, x.shape[0], 6)
+        found, _ = net.gru(net.fc(x.transpose(1, 2)), state)
+        return net.head(found[:, -1])
+
+    return Net(forward, fc=nn.Linear(3, 8), gru=nn.GRU(8, 6, batch_first=True), head=nn.Linear(6, 4))
+
+
 def gru():
     def forward(net, x):
         found, _ = net.gru(net.embed(x))
@@ -686,9 +727,13 @@ PATTERNS = (
     Pattern(decoder, {"fc": 6, "conv": 8}),
     Pattern(gated, {"0": 6, "2": 8}),
     Pattern(maxout, {"conv": 6}),
-    Pattern(lstm, {"fc": 8}, {"conv": "only lstm", "lstm": "no .* makes it"}, inputs=signals),
-    Pattern(gru, {"fc": 8}, {"embed": "no .* makes it", "gru": "no .* makes it"}, inputs=words),
-    Pattern(embedding, {"fc1": 12, "fc2": 8}, inputs=words),
+    Pattern(lstm, {"conv": 8, "lstm": 6, "fc": 8}, inputs=signals),
+    Pattern(stacked_lstm, {"fc": 8, "lstm": 6}, inputs=signals),
+    Pattern(recurrent, {"conv": 8, "rnn": 6}, inputs=signals),
+    Pattern(without_bias, {"gru": 6}, {"fc": r"sends 0.5 to gru, where it has no bias"}, inputs=signals),
+    Pattern(written_state, {"fc": 8}, {"gru": "gru starts from a state of fixed width"}, inputs=signals),
+    Pattern(gru, {"embed": 8, "gru": 6, "fc": 8}, inputs=words),
+    Pattern(embedding, {"words": 8, "fc1": 12}, inputs=words),
     Pattern(repeated, {"stem": 8}),
     Pattern(tied, {"stem": 8}),
     Pattern(shared_trunk, {"trunk.0": 8, "trunk.2": 6, "trunk.5": 6}),
