@@ -21,6 +21,7 @@ from compressor.proofs import Inputs, outputs
 # Where a dimension of channels is cut into pieces: None, its channels stay independent; "inner", a channel
 # is one place within every piece; "outer", a whole piece.
 Cut = Literal["inner", "outer"]
+OUTPUTS = "its channels are outputs of the network"
 # The trace looks at the clock at every operation, so that it needs neither signals nor threads to stop.
 TRACE_SECONDS = 120.0
 
@@ -59,7 +60,7 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Follows the channels of ``model`` through one forward pass.
 
     ``entries`` holds for every (tensor name, axis) on which channels lie one label per place, and ``uses``
-    what the network does with them there.
+    what the network does with them there; ``products`` are labels of channels that are multiplied and summed.
     """
 
     def __init__(self, model: nn.Module, cuts: Mapping[int, Cut]) -> None:
@@ -68,6 +69,7 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.entries: dict[tuple[str, int], Tensor] = {}
         self.uses: dict[tuple[str, int], set[str]] = {}
         self.sites: dict[int, Tensor] = {}
+        self.products: list[Tensor] = []
         self.cuts = cuts
         self.stack: list[tuple[str, nn.Module]] = []
         self.follows: dict[str, list[str | None]] = {}
@@ -101,7 +103,7 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
             for hook in hooks:
                 hook.remove()
         for tensor in found:
-            self.block(tensor, "its channels are outputs of the network")
+            self.block(tensor, OUTPUTS)
         for (name, _), labels in self.entries.items():
             if name in self._spoiled:
                 self.labels.block(labels, self._spoiled[name])

@@ -20,6 +20,9 @@ def saliency(model: nn.Module, group: ChannelGroup) -> Tensor:
     """Squared saliency of every channel of ``group``, with mean 1: (channels,) float32 on the CPU."""
     made = [_relative(_sent(model, m)) for m in group.members if m.role == "producer"]
     read = [_relative(_read(model, m)) for m in group.members if m.role == "consumer"]
+    if not read:
+        # Queries and keys read each other.
+        return _relative(torch.stack(made).prod(0))
     return _relative(torch.stack(made).mean(0) * torch.stack(read).mean(0))
 
 

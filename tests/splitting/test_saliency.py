@@ -113,3 +113,19 @@ def test_hidden_units_are_measured_by_all_gates_and_all_that_reads_them():
     own, read = rnn.weight_hh_l0.square().sum(0), head.weight.square().sum(0)
     product = sent / sent.mean() * (own / own.mean() + read / read.mean())
     torch.testing.assert_close(saliency(model, group), (product / product.mean()).detach())
+
+
+def test_queries_and_keys_read_each_other():
+    class Matching(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.left, self.right = nn.Linear(8, 6), nn.Linear(8, 6)
+
+        def forward(self, x):
+            return self.left(x) @ self.right(x).transpose(-1, -2)
+
+    model = Matching()
+    group = next(group for group in find_groups(model, IMAGE) if group.prunable)
+    left, right = (m.weight.square().sum(1) + m.bias.square() for m in (model.left, model.right))
+    product = left * right
+    torch.testing.assert_close(saliency(model, group), (product / product.mean()).detach())

@@ -393,9 +393,9 @@ def fused_attention():
 class SplitAttention(nn.Module):
     """Queries, keys and values by themselves; the widths of the heads follow the tensors."""
 
-    def __init__(self, width=8, heads=2):
+    def __init__(self, width=8, heads=2, scale=0.5):
         super().__init__()
-        self.heads = heads
+        self.heads, self.scale = heads, scale
         self.query, self.key, self.value = (nn.Linear(width, width) for _ in range(3))
         self.out = nn.Linear(width, width)
 
@@ -403,20 +403,36 @@ class SplitAttention(nn.Module):
         query, key, value = (
             layer(x).unflatten(-1, (self.heads, -1)).transpose(1, 2) for layer in (self.query, self.key, self.value)
         )
-        mixed = F.scaled_dot_product_attention(query, key, value, scale=0.5)
+        mixed = F.scaled_dot_product_attention(query, key, value, scale=self.scale)
         return self.out(mixed.transpose(1, 2).flatten(2))
 
 
-def split_attention():
-    """A channel is one place in every head."""
+def split_attention(scale=0.5):
+    """A channel is one place in every head; queries and keys read each other."""
 
     def forward(net, x):
         x = net.embed(x.flatten(2).transpose(1, 2))
         return net.head(net.norm(x + net.attention(x)).mean(1))
 
     return Net(
-        forward, embed=nn.Linear(3, 8), attention=SplitAttention(), norm=nn.LayerNorm(8), head=nn.Linear(8, 4)
+        forward, embed=nn.Linear(3, 8), attention=SplitAttention(scale=scale), norm=nn.LayerNorm(8),
+        head=nn.Linear(8, 4),
     )  # fmt: skip
+
+
+def scaled_by_width():
+    """The scale of the attention follows from the number of channels: without some it is another."""
+    return split_attention(scale=None)
+
+
+def matching():
+    """Every place is compared with every other one."""
+
+    def forward(net, x):
+        x = x.flatten(2).transpose(1, 2)
+        return torch.tanh(net.left(x) @ net.right(x).transpose(1, 2))
+
+    return Net(forward, left=nn.Linear(3, 8), right=nn.Linear(3, 8))
 
 
 def class_token():
@@ -716,10 +732,15 @@ PATTERNS = (
     Pattern(convnext, {"fc1": 16}, {"stem": "norm normalises across the channels"}),
     Pattern(
         multihead_attention, {"fc1": 12},
-        {"embed": "an nn.MultiheadAttention", "attention": "an nn.MultiheadAttention", "attention#2": "a fixed number"},
+        dict.fromkeys(("embed", "attention", "attention#2"), "an nn.MultiheadAttention"),
     ),
     Pattern(fused_attention, {"attention.qkv": 3}, {"embed": "norm normalises across the channels"}),
-    Pattern(split_attention, {"attention.value": 4}, {"embed": "norm normalises", "attention.query": "no .* reads it"}),
+    Pattern(split_attention, {"attention.query": 4, "attention.value": 4}, {"embed": "norm normalises"}),
+    Pattern(
+        scaled_by_width, {"attention.value": 4},
+        {"embed": "norm normalises", "attention.query": "attention scales products of queries and keys by how many"},
+    ),
+    Pattern(matching, {"left": 8}),
     Pattern(class_token, {"embed": 8, "fc1": 12}),
     Pattern(transposed, {"0": 8, "2": 6}),
     Pattern(pixel_shuffle, {"0": 6}),
