@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch.utils._pytree import tree_leaves
 from zoo_networks import PATTERNS
-from zoo_tools import exports, quick_parity, seeded, with_zeros
+from zoo_tools import quick_parity, seeded, with_zeros
 
 from compressor import checkpoints
 from compressor.groups import find_groups, is_zero, remove
@@ -79,7 +79,7 @@ def test_a_few_penalised_steps_make_zeros_that_can_be_removed(pattern):
     assert removal.float64 <= 1e-9
 
 
-@pytest.mark.parametrize("pattern", [p for p in PATTERNS if p.groups and exports(p)], ids=lambda pattern: pattern.name)
+@removable
 def test_onnx_agrees_with_the_small_network(pattern, tmp_path):
     model, groups = with_zeros(pattern)
     small = remove_zero_channels(model, pattern.inputs(), groups=groups, align=1).model
