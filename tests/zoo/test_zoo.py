@@ -19,7 +19,6 @@ from compressor.proofs import call, each, output_difference, relative_difference
 from compressor.shrinking import remove_zero_channels
 from compressor.splitting import Splitting
 
-NETWORKS = Path(__file__).with_name("zoo_networks.py")
 every = pytest.mark.parametrize("pattern", PATTERNS, ids=lambda pattern: pattern.name)
 removable = pytest.mark.parametrize("pattern", [p for p in PATTERNS if p.groups], ids=lambda pattern: pattern.name)
 
@@ -115,10 +114,10 @@ def reloaded(tmp_path_factory):
             checkpoints.save(
                 small[pattern.name],
                 folder / f"{pattern.name}.pt",
-                arch=f"{NETWORKS}:{pattern.name}",
+                arch=pattern.arch,
                 input_shape=(3, 8, 8),
             )
-    subprocess.run([sys.executable, "-c", RELOAD, str(folder), str(NETWORKS.parent)], check=True, timeout=120)
+    subprocess.run([sys.executable, "-c", RELOAD, str(folder), str(Path(__file__).parent)], check=True, timeout=120)
     return small, torch.load(folder / "outputs.pt", weights_only=True)
 
 
