@@ -98,6 +98,11 @@ def test_the_table_tells_silence_from_a_reason():
     assert "| nothing removed, silently | - | - | nothing removed, and says why | - | - |" in text
 
 
+def test_a_process_that_was_ended_gave_no_answer():
+    found = torch_pruning_cases.in_a_process(["-c", "import time; time.sleep(60)"], timeout=0.2)
+    assert torch_pruning_cases._words(torch_pruning_cases._ended(found)) == "no answer: not done after 0.2 s"
+
+
 def test_the_summary_counts_pairs_of_verdicts():
     rows = [row({"verdict": "WRONG"}, {"verdict": "equal"})] * 2 + [row({"verdict": "equal"}, {"verdict": "equal"})]
     assert torch_pruning_cases.summary(rows).splitlines()[2:] == ["| WRONG | equal | 2 |", "| equal | equal | 1 |"]
