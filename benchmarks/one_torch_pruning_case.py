@@ -47,7 +47,7 @@ class Pruned:
     reload: Callable[[nn.Module, Path], nn.Module]
     """Writes the smaller network, in float32, to a file, and reads it."""
     reasons: tuple[str, ...] = ()
-    """Why some channels are left alone, where the tool says it."""
+    """What the tool says: why some channels are left alone, or what it warns of."""
 
 
 def main() -> None:
@@ -124,10 +124,12 @@ def prepared(case: Case) -> nn.Module:
 def torch_pruned(case: Case, model: nn.Module, spare_norms: bool = False) -> Pruned:
     """By Torch-Pruning, with the arguments of its own test of this structure."""
     original = copy.deepcopy(model)
-    pruner = _pruner(case, model, _doubled(case.inputs(1)))
-    for group in pruner.step(interactive=True):
-        if not (spare_norms and any(dep.handler in NORMS for dep, _ in group)):
-            group.prune()
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        pruner = _pruner(case, model, _doubled(case.inputs(1)))
+        for group in pruner.step(interactive=True):
+            if not (spare_norms and any(dep.handler in NORMS for dep, _ in group)):
+                group.prune()
     case.mended(model)
 
     def reload(small: nn.Module, path: Path) -> nn.Module:
@@ -141,7 +143,8 @@ def torch_pruned(case: Case, model: nn.Module, spare_norms: bool = False) -> Pru
         torch.save(tp.state_dict(small), path)
         return tp.load_state_dict(again, torch.load(path, weights_only=False))
 
-    return Pruned(masked(original, model), model, reload)
+    warned = tuple(str(warning.message) for warning in said if "torch_pruning" in Path(warning.filename).parts)
+    return Pruned(masked(original, model), model, reload, warned)
 
 
 def _pruner(case: Case, model: nn.Module, inputs: Inputs) -> Any:

@@ -70,6 +70,13 @@ def test_an_unchanged_network_had_nothing_removed():
     assert judged(perceptron(8), perceptron(8)) == "nothing removed"
 
 
+def test_channels_that_pass_a_layer_norm_differ_in_torch_pruning_and_are_left_alone_here():
+    theirs, ours = (one.examined(cases()["bare parameter"], tool) for tool in ("torch-pruning", "compressor"))
+    assert (theirs["verdict"], theirs["but_for_norms"]["verdict"], ours["verdict"]) == ("WRONG", "equal", "equal")
+    assert theirs["but_for_norms"]["macs"] == ours["macs"]
+    assert "stem: norm normalises across the channels" in ours["reasons"]
+
+
 def test_code_that_permutes_by_the_width_makes_torch_pruning_wrong_and_is_left_alone_here():
     case = Case(name="permuting", follows="none", build=Permuting, inputs=vectors(8))
     theirs, ours = (one.examined(case, tool) for tool in ("torch-pruning", "compressor"))
@@ -89,6 +96,11 @@ def test_the_table_tells_silence_from_a_reason():
     nothing = partial(dict, verdict="nothing removed")
     text = torch_pruning_cases.table([row(nothing(reasons=[]), nothing(reasons=["first: it is frozen"]))])
     assert "| nothing removed, silently | - | - | nothing removed, and says why | - | - |" in text
+
+
+def test_a_process_that_was_ended_gave_no_answer():
+    found = torch_pruning_cases.in_a_process(["-c", "import time; time.sleep(60)"], timeout=0.2)
+    assert torch_pruning_cases._words(torch_pruning_cases._ended(found)) == "no answer: not done after 0.2 s"
 
 
 def test_the_summary_counts_pairs_of_verdicts():
