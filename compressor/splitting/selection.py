@@ -26,9 +26,8 @@ class Selection:
     def __init__(self, removable: Removable, target: Target, penalty: GroupPenalty, align: Alignment) -> None:
         stays = removable.obstacles(target.kind)
         if not removable.groups:
-            raise TargetNotMet(
-                f"no channel of this network can be removed{stays or ': it has no convolution, linear or recurrent layer'}"
-            )
+            stays = stays or ": it has no convolution, linear or recurrent layer"
+            raise TargetNotMet(f"no channel of this network can be removed{stays}")
         self.target, self._removable = target, removable
         self._budget = Budget(removable.cost(target.kind), align)
         least = self._budget.ratio(self._budget.least)
