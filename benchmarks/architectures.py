@@ -32,6 +32,7 @@ TORCHVISION = (
     "mobilenet_v3_small", "mobilenet_v3_large", "mnasnet1_0", "efficientnet_b0", "efficientnet_v2_s",
     "regnet_x_400mf", "regnet_y_400mf", "shufflenet_v2_x1_0", "squeezenet1_1", "convnext_tiny", "vit_b_16",
     "swin_t", "swin_v2_t", "maxvit_t", "fcn_resnet50", "deeplabv3_mobilenet_v3_large", "lraspp_mobilenet_v3_large",
+    "fasterrcnn_mobilenet_v3_large_320_fpn", "retinanet_resnet50_fpn", "ssdlite320_mobilenet_v3_large",
 )  # fmt: skip
 TIMM = (
     "resnet50", "resnet50d", "seresnet50", "res2net50_26w_4s", "dla34", "hrnet_w18_small", "darknet53",

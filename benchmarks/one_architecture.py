@@ -30,12 +30,13 @@ from compressor.costs import count_macs, count_parameters
 from compressor.errors import CompressorError, first_line
 from compressor.export import export_onnx
 from compressor.groups import ChannelGroup, find_groups, zero
+from compressor.groups.liveliness import enliven
 from compressor.inspecting.forecast import Forecast
 from compressor.inspecting.unlocking import is_output
 from compressor.proofs import Inputs, call, output_difference
 from compressor.shrinking import remove_zero_channels
 
-BATCH, FAINT = 2, 1e-3
+BATCH = 2
 
 
 def main() -> None:
@@ -77,7 +78,7 @@ def steps(ref: str, side: int | None, onnx: bool) -> Iterator[tuple[str, Callabl
 
     def build() -> dict[str, Any]:
         network = made["network"] = checkpoints.fresh(ref, input_shape=(3, side, side) if side else None)
-        enliven(network.model, network.example_input(BATCH))
+        lively(network.model, network.example_input(BATCH))
         return {
             "input_shape": list(network.metadata.input_shape),
             "macs": count_macs(network.model, network.example_input(BATCH)),
@@ -126,19 +127,10 @@ def steps(ref: str, side: int | None, onnx: bool) -> Iterator[tuple[str, Callabl
 
 
 @torch.no_grad()
-def enliven(model: nn.Module, inputs: Inputs) -> None:
+def lively(model: nn.Module, inputs: Inputs) -> None:
     """Random scales and biases, and the statistics that go with them: zeros and ones hide faults."""
-    generator = torch.Generator().manual_seed(0)
+    enliven(model, torch.Generator().manual_seed(0))
     norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    for norm in norms:
-        if norm.weight is not None:
-            norm.weight.uniform_(0.5, 1.5, generator=generator)
-    for name, parameter in model.named_parameters():
-        if name.endswith("bias"):
-            parameter.uniform_(-0.5, 0.5, generator=generator)
-        elif parameter.abs().max() < FAINT:
-            # A branch that is scaled down to nothing proves nothing.
-            parameter.uniform_(0.5, 1.5, generator=generator)
     for norm in norms:
         norm.train()
         norm.momentum = 1.0

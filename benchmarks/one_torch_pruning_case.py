@@ -22,7 +22,7 @@ from typing import Any
 
 import torch
 import torch_pruning as tp
-from one_architecture import enliven
+from one_architecture import lively
 from torch import nn
 from torch_pruning_list import Case, cases
 
@@ -114,7 +114,7 @@ def prepared(case: Case) -> nn.Module:
     """The network in float64, trained-like, and with no two numbers alike in a parameter."""
     torch.manual_seed(0)
     model = case.build().double().eval()
-    enliven(model, _doubled(case.inputs(2)))
+    lively(model, _doubled(case.inputs(2)))
     generator = torch.Generator().manual_seed(1)
     for parameter in model.parameters():
         parameter.mul_(1 + 1e-3 * torch.rand(parameter.shape, generator=generator, dtype=torch.float64))

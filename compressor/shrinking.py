@@ -14,7 +14,8 @@ from compressor.alignment import Alignment
 from compressor.errors import ProofError
 from compressor.groups import ChannelGroup, find_groups, is_zero, outside, remove, unwrapped
 from compressor.groups.branches import bypassed, is_branch, norms_behind
-from compressor.proofs import FLOAT32_LIMIT, FLOAT64_LIMIT, Inputs, each, output_difference
+from compressor.groups.roads import training_outputs, training_switches
+from compressor.proofs import FLOAT32_LIMIT, FLOAT64_LIMIT, Inputs, each, output_difference, relative_difference
 
 RANDOM_SEEDS = (0, 1, 2)
 
@@ -94,7 +95,7 @@ def remove_zero_channels(
     dead = [group for group in found if bool(is_zero(model, group).all()) and is_branch(model, group)]
     small64, gone = _without_branches(exact, small64, dead, norms_behind(found), inputs64)
     small = _like(small64, model)
-    float64 = _furthest(exact, small64, inputs64)
+    float64 = max(_furthest(exact, small64, inputs64), _training_difference(exact, small64, inputs64[0]))
     float32 = _difference(model, small, samples)
     if not (float64 <= FLOAT64_LIMIT and float32 <= FLOAT32_LIMIT):
         raise ProofError(
@@ -177,3 +178,10 @@ def _difference(dense: nn.Module, small: nn.Module, samples: Sequence[Inputs]) -
 
 def _furthest(dense: nn.Module, small: nn.Module, samples: Sequence[Inputs]) -> float:
     return max(output_difference(dense, small, inputs) for inputs in samples)
+
+
+def _training_difference(dense: nn.Module, small: nn.Module, inputs: Inputs) -> float:
+    """The same over the outputs that come in training only, those of auxiliary classifiers for example."""
+    switches = training_switches(dense, inputs)
+    pairs = zip(training_outputs(dense, inputs, switches), training_outputs(small, inputs, switches), strict=True)
+    return max((relative_difference(one, other) for one, other in pairs), default=0.0)

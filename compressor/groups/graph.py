@@ -48,10 +48,15 @@ class Proposal:
     sites: Mapping[str, tuple[int, ...]]
 
 
-def propose(model: nn.Module, inputs: Inputs, cuts: Mapping[int, Cut] | None = None) -> Proposal:
-    """Every group of coupled channels in the order of the modules, not yet probed; ``model`` is left as it is."""
+def propose(
+    model: nn.Module, inputs: Inputs, switches: Sequence[str] = (), cuts: Mapping[int, Cut] | None = None
+) -> Proposal:
+    """Every group of coupled channels in the order of the modules, not yet probed; ``model`` is left as it is.
+
+    With ``switches`` the parts that only training runs are followed too.
+    """
     trace = Trace(model, cuts or {})
-    trace.run(inputs)
+    trace.run(inputs, switches)
     channel, reasons = trace.labels.resolve()
     places: dict[int, dict[Key, list[int]]] = defaultdict(lambda: defaultdict(list))
     for key, labels in trace.entries.items():

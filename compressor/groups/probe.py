@@ -12,10 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from compressor.errors import first_line
-from compressor.groups.channels import ChannelGroup, zero
+from compressor.groups.channels import ChannelGroup, vanishing_tensors, zero
 from compressor.groups.constants import Constants, observed, unfoldable
-from compressor.groups.graph import NORMS, Proposal, propose
+from compressor.groups.graph import Proposal, propose
+from compressor.groups.liveliness import enliven
 from compressor.groups.removal import without
+from compressor.groups.roads import training_outputs, training_switches
 from compressor.groups.shortcuts import equal_shortcuts
 from compressor.groups.trace import Cut
 from compressor.proofs import FLOAT64_LIMIT, Inputs, each, outputs, relative_difference
@@ -64,14 +66,15 @@ class Probe:
         self._deadline = time.monotonic() + PROBE_SECONDS
         self._generator = torch.Generator().manual_seed(0)
         self._model = copy.deepcopy(model).cpu().double().eval()
-        _randomise(self._model, self._generator)
+        enliven(self._model, self._generator)
         self._inputs = each(example, self._random)
         for name, shortcut in equal_shortcuts(self._model, self._inputs).items():
             self._model.set_submodule(name, shortcut)
+        self._switches = training_switches(self._model, self._inputs)
 
     def read(self) -> Proposal:
         """The groups, where the network cuts channels into pieces by the reading by which most can be removed."""
-        best = plain = propose(self._model, self._inputs)
+        best = plain = propose(self._model, self._inputs, self._switches)
         units = _units(plain)
         cuts: dict[int, Cut] = {}
         rows = {unit: self._sound_rows(plain, unit) for unit in units}
@@ -79,13 +82,15 @@ class Probe:
             doubtful = [unit for unit in units if rows[unit] < _rows(_passing(plain, unit)) or not rows[unit]]
             if not doubtful:
                 break
-            found = propose(self._model, self._inputs, {**cuts, **{s: reading for unit in doubtful for s in unit}})
+            found = propose(
+                self._model, self._inputs, self._switches, {**cuts, **{s: reading for unit in doubtful for s in unit}}
+            )
             for unit in doubtful:
                 sound = self._sound_rows(found, unit)
                 if sound > rows[unit]:
                     rows[unit] = sound
                     cuts |= dict.fromkeys(unit, reading)
-        return propose(self._model, self._inputs, cuts) if cuts else best
+        return propose(self._model, self._inputs, self._switches, cuts) if cuts else best
 
     def _sound_rows(self, proposal: Proposal, unit: Collection[int]) -> int:
         """How many rows of weights can be removed from the groups that pass these cuts."""
@@ -135,13 +140,18 @@ class Probe:
 
     def failure(self, groups: Sequence[ChannelGroup], drawn: Mapping[str, Tensor]) -> str | None:
         """Why removing these channels of all ``groups`` at once fails; None when nothing changes."""
-        zeroed = copy.deepcopy(self._model)
+        # Only what is zeroed is copied: a large network is mostly tensors.
+        zeroing = {id(parameter) for group in groups for parameter, _, _ in vanishing_tensors(self._model, group)}
+        tensors = [*self._model.parameters(), *self._model.buffers()]
+        zeroed = copy.deepcopy(self._model, {id(t): t for t in tensors if id(t) not in zeroing})
         for group in groups:
             zero(zeroed, group, drawn[group.name])
         chosen = [(group, drawn[group.name].tolist()) for group in groups]
         expected, constants = observed(zeroed, chosen, self._inputs)
+        expected += training_outputs(zeroed, self._inputs, self._switches)
         try:
-            found = outputs(without(zeroed, chosen, constants, {}), self._inputs)
+            small = without(zeroed, chosen, constants, {})
+            found = outputs(small, self._inputs) + training_outputs(small, self._inputs, self._switches)
         except Exception as error:  # whatever foreign code raises on a shape it did not expect
             return f"removing channels breaks the network ({type(error).__name__}: {first_line(error)})"
         difference = max(relative_difference(one, other) for one, other in zip(expected, found, strict=True))
@@ -181,14 +191,3 @@ def _rows(groups: Sequence[ChannelGroup]) -> int:
 
 def _passing(proposal: Proposal, unit: Collection[int]) -> list[ChannelGroup]:
     return [group for group in proposal.groups if group.prunable and set(proposal.sites[group.name]) & set(unit)]
-
-
-def _randomise(model: nn.Module, generator: torch.Generator) -> None:
-    """Random statistics and biases: freshly initialised ones (0 and 1) hide faults."""
-    for module in model.modules():
-        tensors = dict(module.named_parameters(recurse=False)) | dict(module.named_buffers(recurse=False))
-        for name, tensor in tensors.items():
-            if name == "bias" or (isinstance(module, NORMS) and tensor.is_floating_point()):
-                values = torch.rand(tensor.shape, generator=generator, dtype=torch.float64)
-                # Positive and near one, so that variances are valid and signals neither die nor explode.
-                tensor.data.copy_(values + 0.5)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -16,6 +16,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from compressor.errors import UsageError
 from compressor.groups.labels import Labels, compact
+from compressor.groups.roads import training_outputs
 from compressor.proofs import Inputs, outputs
 
 # Where a dimension of channels is cut into pieces: None, its channels stay independent; "inner", a channel
@@ -86,8 +87,8 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._sizes[name] = tuple(tensor.shape)
             self._views[tensor] = View(name, tuple((dim, 0, size) for dim, size in enumerate(tensor.shape)))
 
-    def run(self, inputs: Inputs) -> None:
-        """Run the network once and block what cannot be removed whatever else holds."""
+    def run(self, inputs: Inputs, switches: Sequence[str] = ()) -> None:
+        """Run the network, also as in training if there are switches, and block what must stay whatever else holds."""
         modules = dict(self._model.named_modules())
         hooks = [module.register_forward_pre_hook(self._entered(name)) for name, module in modules.items()]
         hooks += [module.register_forward_hook(self._left) for module in modules.values()]
@@ -97,7 +98,7 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
         torch.backends.mha.set_fastpath_enabled(False)
         try:
             with self:
-                found = outputs(self._model, inputs)
+                found = outputs(self._model, inputs) + training_outputs(self._model, inputs, switches)
         finally:
             torch.backends.mha.set_fastpath_enabled(fast)
             for hook in hooks:
