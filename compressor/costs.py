@@ -1,14 +1,15 @@
 """What a network costs, as a function of how many channels of each group are kept.
 
 Every cost here is bilinear: a layer costs ``per_pair * inputs * outputs``. For MACs, ``per_pair`` counts output
-positions times kernel size; 1 MAC = 2 FLOPs, and only convolutions, linear and recurrent layers count. For
+positions times kernel size; 1 MAC = 2 FLOPs, and only convolutions, linear and recurrent layers count, among them the
+projections of torch's attention but not its products of queries, keys and values. For
 parameters, every tensor that loses channels is a layer of its own.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Literal
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
+from compressor.architectures.attention import SlimAttention
 from compressor.groups import ChannelGroup
 from compressor.groups.channels import matrices
 from compressor.groups.graph import PRODUCERS
@@ -87,10 +89,10 @@ def _macs(model: nn.Module, example_input: Inputs, groups: Sequence[ChannelGroup
             for place in holders.get(tensor, ()):
                 tables[int(axis == axes[place]), place, column] += count
     rows = []
-    for module, weight, axis in layers.values():
+    for row, (module, weight, axis) in layers.items():
         outputs_, inputs = weight.shape[axis], weight.shape[1 - axis]
         kernel = weight.numel() / (outputs_ * inputs)
-        rows.append((float(inputs), float(outputs_), kernel * positions.get(module, 0.0)))
+        rows.append((float(inputs), float(outputs_), kernel * positions.get(row, positions.get(module, 0.0))))
     return _cost_model(list(layers), groups, rows, tables, 0.0)
 
 
@@ -169,7 +171,10 @@ def count_parameters(model: nn.Module) -> int:
 
 @torch.no_grad()
 def output_positions(model: nn.Module, example_input: Inputs) -> dict[str, float]:
-    """At how many places each convolution, linear or recurrent layer is applied for one sample, by name."""
+    """At how many places each convolution, linear or recurrent layer is applied for one sample, by name.
+
+    Attention that reads other tokens than those that ask: the mean over the rows of its one weight.
+    """
     found: dict[str, float] = {}
     samples = len(tree_leaves(example_input)[0])
     like = next(model.parameters(), torch.zeros(()))
@@ -177,20 +182,45 @@ def output_positions(model: nn.Module, example_input: Inputs) -> dict[str, float
     def cast(tensor: Tensor) -> Tensor:
         return tensor.to(like) if tensor.is_floating_point() else tensor.to(like.device)
 
+    def add(name: str, entries: float) -> None:
+        found[name] = found.get(name, 0.0) + entries / samples
+
     def count(name: str) -> Any:
         def hook(module: nn.Module, args: tuple[Tensor, ...], output: Any) -> None:
             # A transposed convolution applies its kernel at every input place.
             seen = args[0] if isinstance(module, TRANSPOSED) else tree_leaves(output)[0]
             width = seen.shape[-1] if isinstance(module, nn.Linear | nn.RNNBase) else seen.shape[1]
-            found[name] = found.get(name, 0.0) + seen.numel() / width / samples
+            add(name, seen.numel() / width)
 
         return hook
 
     hooked = [(name, m) for name, m in model.named_modules() if isinstance(m, PRODUCERS)]
-    handles = [module.register_forward_hook(count(name)) for name, module in hooked]
+    handles = [
+        module.register_forward_hook(_attending(name, add), with_kwargs=True)
+        if isinstance(module, nn.MultiheadAttention | SlimAttention)
+        else module.register_forward_hook(count(name))
+        for name, module in hooked
+    ]
     try:
         outputs(model, each(example_input, cast))
     finally:
         for handle in handles:
             handle.remove()
     return found
+
+
+def _attending(name: str, add: Callable[[str, float], None]) -> Any:
+    """A hook that adds the places of the projections of attention, of which torch's own calls no layer."""
+
+    def hook(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+        tokens = [args[n] if n < len(args) else kwargs[key] for n, key in enumerate(("query", "key"))]
+        asking, read = (x.numel() / x.shape[-1] for x in tokens)
+        slim = isinstance(module, SlimAttention)
+        queries, values = (module.query_width, module.value_width) if slim else (1, 1)
+        add(name, (queries * asking + (queries + values) * read) / (2 * queries + values))
+        if not slim:
+            for weight, places in (("q_proj_weight", asking), ("k_proj_weight", read), ("v_proj_weight", read)):
+                add(f"{name}.{weight}", places)
+            add(f"{name}.out_proj".lstrip("."), asking)
+
+    return hook

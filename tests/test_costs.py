@@ -7,11 +7,13 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from compressor.architectures.attention import SlimAttention
 from compressor.costs import cost_model, count_macs, count_parameters
 from compressor.groups import find_groups, zero
 from compressor.shrinking import shrink
 
 IMAGE = torch.zeros(2, 4, 8, 8)
+SLIM = {"input_width": 8, "query_width": 4, "value_width": 6, "output_width": 8, "num_heads": 2}
 WIDE_KERNEL = {"padding": 1, "bias": False}
 
 
@@ -20,6 +22,30 @@ class Recurrent(nn.Sequential):
 
     def forward(self, x):
         return self[0](x.flatten(1, 2).transpose(0, 1))[0].transpose(0, 1)
+
+
+class Attending(nn.Module):
+    """Rows ask, the other rows of all channels answer."""
+
+    def __init__(self, attention, asking=32):
+        super().__init__()
+        self.attention, self.asking = attention, asking
+
+    def forward(self, x):
+        x = x.flatten(1, 2)
+        return self.attention(x[:, : self.asking], key=x, value=x)[0]
+
+
+class ThreeWeights(nn.Module):
+    """Keys of another width: 4 tokens ask 3 others."""
+
+    def __init__(self):
+        super().__init__()
+        self.attention = nn.MultiheadAttention(8, 2, kdim=6)
+
+    def forward(self, x):
+        asking, read = x[:, 0].transpose(0, 1)[:4], x[:, 1].transpose(0, 1)[:3]
+        return self.attention(asking, read[..., :6], read)[0].transpose(0, 1)
 
 
 # (module, MACs, parameters) on one 4 x 8 x 8 sample.
@@ -39,6 +65,18 @@ CONVOLUTIONS = {
     "linear on every row": (nn.Linear(8, 5), 8 * 5 * 4 * 8, 8 * 5 + 5),
     "recurrent": (Recurrent(nn.LSTM(8, 5, 2)), 32 * 20 * (8 + 5 + 5 + 5), 20 * (8 + 5 + 5 + 5) + 80),
     "recurrent in both directions": (Recurrent(nn.GRU(8, 5, bidirectional=True)), 32 * 30 * 13, 30 * 13 + 60),
+    "attention": (Attending(nn.MultiheadAttention(8, 2, batch_first=True)), 32 * 4 * 64, 4 * 64 + 32),
+    "attention to more": (
+        Attending(nn.MultiheadAttention(8, 2, batch_first=True), 5),
+        (5 + 32 + 32 + 5) * 64,
+        4 * 64 + 32,
+    ),
+    "attention with three weights": (ThreeWeights(), (4 * 8 + 3 * 6 + 3 * 8 + 4 * 8) * 8, 8 * (8 + 6 + 8 + 8) + 32),
+    "slim attention": (
+        Attending(SlimAttention(nn.MultiheadAttention(8, 2, batch_first=True), **SLIM), 5),
+        (5 + 32) * 4 * 8 + 32 * 6 * 8 + 5 * 6 * 8,
+        (4 + 4 + 6) * 9 + 6 * 8 + 8,
+    ),
     "norms cost no MACs": (nn.BatchNorm2d(4), 0, 8),
 }
 
@@ -120,7 +158,24 @@ def test_a_tied_weight_loses_its_channels_wherever_it_is_used():
     assert cost_model(model, IMAGE, groups, "macs").total(kept) == 64 * (4 * 6 + 2 * 6 * 6 + 6 * 2)
 
 
-@pytest.mark.parametrize("build", [Twice, Branches])
+class Tokens(nn.Module):
+    """An encoder layer, and attention without a norm before and behind it."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Linear(4, 8)
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+        self.out = nn.Linear(8, 12)
+        self.layer = nn.TransformerEncoderLayer(12, 3, 10, batch_first=True)
+        self.head = nn.Linear(12, 3)
+
+    def forward(self, x):
+        x = self.stem(x.flatten(2).transpose(1, 2))
+        x = self.out(x + self.attention(x, x, x)[0])
+        return self.head(self.layer(x).mean(1))
+
+
+@pytest.mark.parametrize("build", [Twice, Branches, Tokens])
 @pytest.mark.parametrize("kind", ["macs", "params"])
 @pytest.mark.parametrize("seed", range(3))
 def test_total_is_the_count_of_the_really_shrunk_network(build, kind, seed):

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from compressor.architectures.attention import SlimAttention
 from compressor.architectures.cifar_resnet import PaddedShortcut
 from compressor.architectures.constant import Constant
 from compressor.checkpoints.agreeing import agrees
@@ -30,6 +31,7 @@ SIZES = (
     "in_channels",
     "in_features",
     "input_size",
+    "input_width",
     "normalized_shape",
     "num_channels",
     "num_features",
@@ -37,8 +39,11 @@ SIZES = (
     "num_parameters",
     "out_channels",
     "out_features",
+    "output_width",
+    "query_width",
     "step",
     "trailing",
+    "value_width",
     # How many heads attention has, and how wide each is.
     "num_heads",
     "num_attention_heads",
@@ -56,6 +61,7 @@ REPLACEMENTS: Mapping[str, type[nn.Module]] = {
     "padded shortcut": PaddedShortcut,
     "constant": Constant,
     "identity": nn.Identity,
+    "attention": SlimAttention,
 }
 
 
@@ -108,6 +114,9 @@ def difference(dense: nn.Module, small: nn.Module) -> tuple[Edit, ...]:
             for inner, _ in original.named_modules(prefix=name):
                 originals.pop(inner, None)
             edits.append(Edit(name, _sizes(module), {}, kind))
+            # What lies in it may differ from what the edit makes.
+            originals |= dict(_replacement(edits[-1], original).named_modules(prefix=name))
+            del originals[name]
             continue
         # By name: a file of the user's that is run twice makes the same class twice.
         if original is None or type(original).__qualname__ != type(module).__qualname__:
@@ -127,10 +136,10 @@ def replay(model: nn.Module, edits: tuple[Edit, ...]) -> None:
 
     `CheckpointError` lists every edit that cannot be made; ``model`` is then of no use any more.
     """
-    modules, problems = dict(model.named_modules()), []
+    problems = []
     for edit in edits:
         try:
-            _replay(model, modules.get(edit.module), edit)
+            _replay(model, dict(model.named_modules()).get(edit.module), edit)
         except CheckpointError as error:
             problems.append(f"its edit of {edit.module!r} {error}")
     if problems:
@@ -140,7 +149,7 @@ def replay(model: nn.Module, edits: tuple[Edit, ...]) -> None:
 
 def _replay(model: nn.Module, module: nn.Module | None, edit: Edit) -> None:
     if module is not None and edit.kind != "resize":
-        model.set_submodule(edit.module, _replacement(edit))
+        model.set_submodule(edit.module, _replacement(edit, module))
         return
     if module is None or not _fits(edit, module):
         raise CheckpointError("does not fit the architecture")
@@ -152,12 +161,17 @@ def _replay(model: nn.Module, module: nn.Module | None, edit: Edit) -> None:
         raise CheckpointError("contradicts itself: sizes and tensors differ")
 
 
-def _replacement(edit: Edit) -> nn.Module:
+def _replacement(edit: Edit, module: nn.Module) -> nn.Module:
+    """What the edit puts in the place of ``module``."""
     sizes = {name: value for name, value in edit.sizes.items() if isinstance(value, int) and value < 1 << 20}
     try:
-        return REPLACEMENTS[edit.kind](**sizes)
-    except TypeError as error:  # a size that it does not have, or one that is missing or beyond all measure
-        raise CheckpointError(f"does not say what a {edit.kind} needs") from error
+        if edit.kind != "attention":
+            return REPLACEMENTS[edit.kind](**sizes)
+        if not isinstance(module, nn.MultiheadAttention) or module.in_proj_weight is None:
+            raise CheckpointError("does not fit the architecture")
+        return SlimAttention(module, **sizes)
+    except (TypeError, RuntimeError) as error:  # a size that it does not have, or one that is missing or beyond measure
+        raise CheckpointError(f"does not say what the {edit.kind} needs") from error
 
 
 def _fits(edit: Edit, module: nn.Module) -> bool:

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from compressor.groups.channels import VANISHING, ChannelGroup, Member, Role
+from compressor.architectures.attention import SlimAttention
+from compressor.groups.attentions import why_kept
+from compressor.groups.channels import VANISHING, ChannelGroup, Member, Role, matrices
 from compressor.groups.trace import OUTPUTS, Cut, Trace
 from compressor.proofs import Inputs
 
@@ -22,6 +24,8 @@ PRODUCERS = (
     nn.ConvTranspose3d,
     nn.Linear,
     nn.RNNBase,
+    nn.MultiheadAttention,
+    SlimAttention,
 )
 MAKERS = (*PRODUCERS, nn.Embedding)
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
@@ -133,7 +137,7 @@ class _Builder:
         roles = {self._role(key) for key in keys}
         role = next(role for _, role in USES if role in roles) if "reader" not in roles else "reader"
         tensors = tuple((key[0].rpartition(".")[2], key[1]) for key in keys if role != "padding")
-        if role == "producer" and not any(name.startswith("weight") for name, _ in tensors):
+        if role == "producer" and not dict(tensors).keys() & matrices(self._model.get_submodule(module)).keys():
             role = "addend"
         follows = self._trace.follows.get(module, []) if role in {"producer", "consumer"} else []
         return Member(module, role, index, tensors, follows[0] if len(follows) == 1 else None)
@@ -151,7 +155,7 @@ class _Builder:
         for member in members:
             module = self._model.get_submodule(member.module)
             if isinstance(module, nn.MultiheadAttention):
-                return f"{member.module} is an nn.MultiheadAttention, whose inner width is that of its tokens"
+                return f"{member.module} is an nn.MultiheadAttention {why_kept(module)}"
             if isinstance(module, nn.LSTM) and module.proj_size and member.role == "producer":
                 return f"{member.module} is an nn.LSTM with projections, which torch tells from others by its widths"
         return None

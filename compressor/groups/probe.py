@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from compressor.errors import first_line
+from compressor.groups.attentions import slim_equals
 from compressor.groups.channels import ChannelGroup, vanishing_tensors, zero
 from compressor.groups.constants import Constants, observed, unfoldable
 from compressor.groups.graph import Proposal, propose
@@ -70,6 +71,7 @@ class Probe:
         self._inputs = each(example, self._random)
         for name, shortcut in equal_shortcuts(self._model, self._inputs).items():
             self._model.set_submodule(name, shortcut)
+        slim_equals(self._model, self._inputs)
         self._switches = training_switches(self._model, self._inputs)
 
     def read(self) -> Proposal:

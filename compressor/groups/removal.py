@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from compressor.architectures.cifar_resnet import PaddedShortcut
+from compressor.groups.attentions import slim_touched
 from compressor.groups.channels import ChannelGroup
 from compressor.groups.constants import Chosen, Constants, fold, observed
 from compressor.groups.cutting import cut
@@ -37,6 +38,7 @@ def without(
     """`remove`, when it is known what the chosen channels send and which shortcuts equal foreign ones."""
     shared = [*model.parameters(), *model.buffers()]
     small = copy.deepcopy(model, {id(tensor): tensor for tensor in shared})
+    slim_touched(small, {member.module for group, _ in chosen for member in group.members})
     fold(small, constants)
     gone: dict[Tensor, dict[int, set[int]]] = defaultdict(lambda: defaultdict(set))
     padding: dict[PaddedShortcut, set[int]] = defaultdict(set)

@@ -20,6 +20,52 @@ def multihead_attention():
     )  # fmt: skip
 
 
+def encoder_layer():
+    def forward(net, x):
+        return net.head(net.layer(net.embed(x.flatten(2).transpose(1, 2))).mean(1))
+
+    layer = nn.TransformerEncoderLayer(8, 2, 12, batch_first=True)
+    return Net(forward, embed=nn.Linear(3, 8), layer=layer, head=nn.Linear(8, 4))
+
+
+def cross_attention():
+    """Three tokens ask all others, tokens lie first, some keys are hidden, and the weights are a result too."""
+
+    def forward(net, x):
+        x = x.flatten(2).permute(2, 0, 1)
+        hidden = torch.arange(64) % 5 == 1
+        found, weights = net.attention(
+            net.ask(x[:3]), net.read(x), torch.tanh(net.see(x)), hidden.expand(x.shape[1], -1)
+        )
+        return net.head(found.mean(0)), weights
+
+    return Net(
+        forward, ask=nn.Linear(3, 6), read=nn.Linear(3, 6), see=nn.Linear(3, 6), attention=nn.MultiheadAttention(6, 3),
+        head=nn.Linear(6, 4),
+    )  # fmt: skip
+
+
+def width_of_attention():
+    """The network asks its attention how wide it is: one with several widths has no answer."""
+
+    def forward(net, x):
+        x = net.embed(x.flatten(2).transpose(1, 2))
+        found = net.attention(x, x, x, need_weights=False)[0]
+        return net.head((found * net.attention.embed_dim**0.5).mean(1))
+
+    attention = nn.MultiheadAttention(8, 2, batch_first=True)
+    return Net(forward, embed=nn.Linear(3, 8), attention=attention, head=nn.Linear(8, 4))
+
+
+def keys_of_another_width():
+    def forward(net, x):
+        x = x.flatten(2).transpose(1, 2)
+        return net.head(net.attention(net.ask(x), net.read(x), x)[0].mean(1))
+
+    attention = nn.MultiheadAttention(8, 2, kdim=6, vdim=3, batch_first=True)
+    return Net(forward, ask=nn.Linear(3, 8), read=nn.Linear(3, 6), attention=attention, head=nn.Linear(8, 4))
+
+
 class Attention(nn.Module):
     """Fused queries, keys and values, cut by hand: 4 heads of 3."""
 
@@ -108,9 +154,20 @@ def class_token():
 
 
 PATTERNS = (
+    Pattern(multihead_attention, {"embed": 8, "attention": 4, "attention#2": 4, "fc1": 12}),
     Pattern(
-        multihead_attention, {"fc1": 12},
-        dict.fromkeys(("embed", "attention", "attention#2"), "an nn.MultiheadAttention"),
+        encoder_layer, {"layer.self_attn": 4, "layer.self_attn#2": 4, "layer.linear1": 12},
+        {"embed": "layer.norm1 normalises"},
+    ),
+    Pattern(cross_attention, {"ask": 6, "attention": 2, "attention#2": 2, "attention.out_proj": 6}),
+    Pattern(
+        width_of_attention, {},
+        dict.fromkeys(("embed", "attention", "attention#2"), "does more with than to call it")
+        | {"attention.out_proj": "has no attribute 'embed_dim'"},
+    ),
+    Pattern(
+        keys_of_another_width, {"attention.out_proj": 8},
+        dict.fromkeys(("ask", "read", "attention", "attention#2"), "keys or values of another width"),
     ),
     Pattern(fused_attention, {"attention.qkv": 3}, {"embed": "norm normalises across the channels"}),
     Pattern(split_attention, {"attention.query": 4, "attention.value": 4}, {"embed": "norm normalises"}),
