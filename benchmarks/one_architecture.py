@@ -55,12 +55,12 @@ def examine(ref: str, side: int | None, onnx: bool, report: Path) -> None:
     found: dict[str, Any] = {}
     warnings.simplefilter("ignore")  # the libraries' own
     for name, step in steps(ref, side, onnx):
-        start = time.perf_counter()
+        start, spent = time.perf_counter(), time.process_time()
         try:
             found |= step()
         except CompressorError as error:
             found["failure"] = f"{name}: {first_line(error)}"
-        found[f"{name}_s"] = time.perf_counter() - start
+        found[f"{name}_s"], found[f"{name}_cpu_s"] = time.perf_counter() - start, time.process_time() - spent
         # KiB on Linux, bytes elsewhere.
         found["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (
             1024 if sys.platform == "linux" else 2**20
@@ -77,7 +77,9 @@ def steps(ref: str, side: int | None, onnx: bool) -> Iterator[tuple[str, Callabl
     made: dict[str, Any] = {}
 
     def build() -> dict[str, Any]:
-        network = made["network"] = enlivened(checkpoints.fresh(ref, input_shape=(3, side, side) if side else None))
+        network = made["network"] = checkpoints.fresh(ref, input_shape=(3, side, side) if side else None)
+        network.try_input()
+        settle(network)
         return {
             "input_shape": list(network.metadata.input_shape),
             "macs": count_macs(network.model, network.example_input(BATCH)),
@@ -126,7 +128,7 @@ def steps(ref: str, side: int | None, onnx: bool) -> Iterator[tuple[str, Callabl
 
 
 @torch.no_grad()
-def enlivened(network: Network) -> Network:
+def settle(network: Network) -> None:
     """Random scales and biases, and the statistics that go with them: zeros and ones hide faults."""
     enliven(network.model, torch.Generator().manual_seed(0))
     norms = [m for m in network.model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
@@ -137,7 +139,6 @@ def enlivened(network: Network) -> Network:
     for norm in norms:
         norm.eval()
         norm.momentum = 0.1
-    return network
 
 
 def shares(network: Network, groups: Sequence[ChannelGroup]) -> dict[str, Any]:
