@@ -40,10 +40,14 @@ Key = tuple[str, int]
 
 @dataclass(frozen=True, eq=False)
 class Proposal:
-    """The groups of one reading of the network; ``sites[group name]`` are the cuts that its channels pass."""
+    """The groups of one reading of the network; ``sites[group name]`` are the cuts that its channels pass.
+
+    ``kinds[cut]`` is the class of the module that makes the cut.
+    """
 
     groups: tuple[ChannelGroup, ...]
     sites: Mapping[str, tuple[int, ...]]
+    kinds: Mapping[int, type[nn.Module]]
 
 
 def propose(
@@ -72,7 +76,7 @@ def propose(
         if group is not None:
             groups.append(group)
             sites[group.name] = tuple(site for site, found in passed.items() if found & set(roots))
-    return Proposal(tuple(sorted(groups, key=builder.order)), sites)
+    return Proposal(tuple(sorted(groups, key=builder.order)), sites, trace.kinds)
 
 
 class _Builder:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
@@ -87,18 +88,24 @@ class Probe:
                 if most[unit] and _rows(_passing(found, unit)) >= most[unit]:
                     units.remove(unit)
                     cuts |= _read([unit], reading) if reading is not None else {}
-        rows = {unit: self._sound_rows(plain, unit) for unit in units}
-        for reading in READINGS:
-            doubtful = [unit for unit in units if rows[unit] < most[unit] or not rows[unit]]
-            if not doubtful:
-                break
-            found = self._proposed(cuts | _read(doubtful, reading))
-            for unit in doubtful:
-                sound = self._sound_rows(found, unit)
-                if sound > rows[unit]:
-                    rows[unit] = sound
-                    cuts |= _read([unit], reading)
+        cuts |= self._best_cuts(plain, units, cuts)
         return self._proposed(cuts) if cuts else plain
+
+    def _best_cuts(self, plain: Proposal, units: Sequence[Unit], settled: Mapping[int, Cut]) -> dict[int, Cut]:
+        """For units that no reading leaves whole. What the same code cuts is read alike, so one of a kind is tried."""
+        kinds: dict[frozenset[type[nn.Module]], list[Unit]] = defaultdict(list)
+        for unit in units:
+            kinds[frozenset(plain.kinds[site] for site in unit)].append(unit)
+        rows = {kind: self._sound_rows(plain, first) for kind, (first, *_) in kinds.items()}
+        cuts: dict[int, Cut] = {}
+        for reading in READINGS if kinds else ():
+            found = self._proposed({**settled, **cuts, **_read(units, reading)})
+            for kind, alike in kinds.items():
+                sound = self._sound_rows(found, alike[0])
+                if sound > rows[kind]:
+                    rows[kind] = sound
+                    cuts |= _read(alike, reading)
+        return cuts
 
     def _proposed(self, cuts: Mapping[int, Cut]) -> Proposal:
         return propose(self._model, self._inputs, self._switches, cuts)

@@ -69,6 +69,7 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.entries: dict[tuple[str, int], Tensor] = {}
         self.uses: dict[tuple[str, int], set[str]] = {}
         self.sites: dict[int, Tensor] = {}
+        self.kinds: dict[int, type[nn.Module]] = {}
         self.cuts = cuts
         self.stack: list[tuple[str, nn.Module]] = []
         self.follows: dict[str, list[str | None]] = {}
@@ -187,6 +188,7 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def cut(self, labels: Tensor) -> Cut | None:
         """How to read a place where a dimension of channels is cut into pieces."""
         self.sites[self._step] = labels
+        self.kinds[self._step] = type(self.stack[-1][1] if self.stack else self._model)
         return self.cuts.get(self._step)
 
     def _entered(self, name: str) -> Callable[[nn.Module, Any], None]:
