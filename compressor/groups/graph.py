@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from compressor.groups.channels import VANISHING, ChannelGroup, Member, Role
-from compressor.groups.trace import Cut, Trace
+from compressor.groups.trace import Cut, Kind, Trace
 from compressor.proofs import Inputs
 
 PRODUCERS = (
@@ -42,12 +42,12 @@ Key = tuple[str, int]
 class Proposal:
     """The groups of one reading of the network; ``sites[group name]`` are the cuts that its channels pass.
 
-    ``kinds[cut]`` is the class of the module that makes the cut.
+    ``kinds[cut]`` says which code makes the cut.
     """
 
     groups: tuple[ChannelGroup, ...]
     sites: Mapping[str, tuple[int, ...]]
-    kinds: Mapping[int, type[nn.Module]]
+    kinds: Mapping[int, Kind]
 
 
 def propose(
