@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from compressor.groups.channels import VANISHING, ChannelGroup, Member, Role
-from compressor.groups.trace import OUTPUTS, Cut, Trace
+from compressor.groups.trace import OUTPUTS, Cut, Kind, Trace
 from compressor.proofs import Inputs
 
 PRODUCERS = (
@@ -42,10 +42,14 @@ Key = tuple[str, int]
 
 @dataclass(frozen=True, eq=False)
 class Proposal:
-    """The groups of one reading of the network; ``sites[group name]`` are the cuts that its channels pass."""
+    """The groups of one reading of the network; ``sites[group name]`` are the cuts that its channels pass.
+
+    ``kinds[cut]`` says which code makes the cut.
+    """
 
     groups: tuple[ChannelGroup, ...]
     sites: Mapping[str, tuple[int, ...]]
+    kinds: Mapping[int, Kind]
 
 
 def propose(
@@ -76,7 +80,7 @@ def propose(
         if group is not None:
             groups.append(group)
             sites[group.name] = tuple(site for site, found in passed.items() if found & set(roots))
-    return Proposal(tuple(sorted(groups, key=builder.order)), sites)
+    return Proposal(tuple(sorted(groups, key=builder.order)), sites, trace.kinds)
 
 
 class _Builder:

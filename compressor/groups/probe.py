@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
@@ -19,7 +20,7 @@ from compressor.groups.liveliness import enliven
 from compressor.groups.removal import without
 from compressor.groups.roads import training_outputs, training_switches
 from compressor.groups.shortcuts import equal_shortcuts
-from compressor.groups.trace import Cut
+from compressor.groups.trace import Cut, Kind
 from compressor.proofs import FLOAT64_LIMIT, Inputs, each, outputs, relative_difference
 
 # Cuts that are read alike.
@@ -87,18 +88,28 @@ class Probe:
                 if most[unit] and _rows(_passing(found, unit)) >= most[unit]:
                     units.remove(unit)
                     cuts |= _read([unit], reading) if reading is not None else {}
-        rows = {unit: self._sound_rows(plain, unit) for unit in units}
+        cuts |= self._best_cuts(plain, {unit: most[unit] for unit in units}, cuts)
+        return self._proposed(cuts) if cuts else plain
+
+    def _best_cuts(self, plain: Proposal, most: Mapping[Unit, int], settled: Mapping[int, Cut]) -> dict[int, Cut]:
+        """For units that no reading leaves whole. What the same code cuts is read alike, so one of a kind is tried."""
+        kinds: dict[frozenset[Kind], list[Unit]] = defaultdict(list)
+        for unit in most:
+            kinds[frozenset(plain.kinds[site] for site in unit)].append(unit)
+        rows = {kind: self._sound_rows(plain, first) for kind, (first, *_) in kinds.items()}
+        cuts: dict[int, Cut] = {}
         for reading in READINGS:
-            doubtful = [unit for unit in units if rows[unit] < most[unit] or not rows[unit]]
+            doubtful = [kind for kind, (first, *_) in kinds.items() if rows[kind] < most[first] or not rows[kind]]
             if not doubtful:
                 break
-            found = self._proposed(cuts | _read(doubtful, reading))
-            for unit in doubtful:
-                sound = self._sound_rows(found, unit)
-                if sound > rows[unit]:
-                    rows[unit] = sound
-                    cuts |= _read([unit], reading)
-        return self._proposed(cuts) if cuts else plain
+            tried = _read([unit for kind in doubtful for unit in kinds[kind]], reading)
+            found = self._proposed({**settled, **cuts, **tried})
+            for kind in doubtful:
+                sound = self._sound_rows(found, kinds[kind][0])
+                if sound > rows[kind]:
+                    rows[kind] = sound
+                    cuts |= _read(kinds[kind], reading)
+        return cuts
 
     def _proposed(self, cuts: Mapping[int, Cut]) -> Proposal:
         return propose(self._model, self._inputs, self._switches, cuts)
