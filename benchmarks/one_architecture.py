@@ -55,12 +55,12 @@ def examine(ref: str, side: int | None, onnx: bool, report: Path) -> None:
     found: dict[str, Any] = {}
     warnings.simplefilter("ignore")  # the libraries' own
     for name, step in steps(ref, side, onnx):
-        start = time.perf_counter()
+        start, spent = time.perf_counter(), time.process_time()
         try:
             found |= step()
         except CompressorError as error:
             found["failure"] = f"{name}: {first_line(error)}"
-        found[f"{name}_s"] = time.perf_counter() - start
+        found[f"{name}_s"], found[f"{name}_cpu_s"] = time.perf_counter() - start, time.process_time() - spent
         # KiB on Linux, bytes elsewhere.
         found["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (
             1024 if sys.platform == "linux" else 2**20
@@ -78,6 +78,7 @@ def steps(ref: str, side: int | None, onnx: bool) -> Iterator[tuple[str, Callabl
 
     def build() -> dict[str, Any]:
         network = made["network"] = checkpoints.fresh(ref, input_shape=(3, side, side) if side else None)
+        network.try_input()
         lively(network.model, network.example_input(BATCH))
         return {
             "input_shape": list(network.metadata.input_shape),

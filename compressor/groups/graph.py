@@ -12,7 +12,7 @@ from torch import nn
 from compressor.architectures.attention import SlimAttention
 from compressor.groups.attentions import why_kept
 from compressor.groups.channels import VANISHING, ChannelGroup, Member, Role, matrices
-from compressor.groups.trace import OUTPUTS, Cut, Trace
+from compressor.groups.trace import OUTPUTS, Cut, Kind, Trace
 from compressor.proofs import Inputs
 
 PRODUCERS = (
@@ -46,10 +46,14 @@ Key = tuple[str, int]
 
 @dataclass(frozen=True, eq=False)
 class Proposal:
-    """The groups of one reading of the network; ``sites[group name]`` are the cuts that its channels pass."""
+    """The groups of one reading of the network; ``sites[group name]`` are the cuts that its channels pass.
+
+    ``kinds[cut]`` says which code makes the cut.
+    """
 
     groups: tuple[ChannelGroup, ...]
     sites: Mapping[str, tuple[int, ...]]
+    kinds: Mapping[int, Kind]
 
 
 def propose(
@@ -80,7 +84,7 @@ def propose(
         if group is not None:
             groups.append(group)
             sites[group.name] = tuple(site for site, found in passed.items() if found & set(roots))
-    return Proposal(tuple(sorted(groups, key=builder.order)), sites)
+    return Proposal(tuple(sorted(groups, key=builder.order)), sites, trace.kinds)
 
 
 class _Builder:

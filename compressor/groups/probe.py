@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
@@ -20,9 +21,11 @@ from compressor.groups.liveliness import enliven
 from compressor.groups.removal import without
 from compressor.groups.roads import training_outputs, training_switches
 from compressor.groups.shortcuts import equal_shortcuts
-from compressor.groups.trace import Cut
+from compressor.groups.trace import Cut, Kind
 from compressor.proofs import FLOAT64_LIMIT, Inputs, each, outputs, relative_difference
 
+# Cuts that are read alike.
+Unit = frozenset[int]
 READINGS: tuple[Cut, ...] = ("inner", "outer")
 # How many of a group's channels are removed.
 SHARES = (0.5, 0.2)
@@ -50,9 +53,9 @@ def probed(model: nn.Module, example: Inputs) -> tuple[ChannelGroup, ...]:
     return tuple(replace(group, excluded=reasons.get(group.name, group.excluded)) for group in proposal.groups)
 
 
-def _units(proposal: Proposal) -> list[frozenset[int]]:
+def _units(proposal: Proposal) -> list[Unit]:
     """Cuts that share channels with each other."""
-    units: list[frozenset[int]] = []
+    units: list[Unit] = []
     for sites in proposal.sites.values():
         shared = [unit for unit in units if unit & set(sites)]
         if sites:
@@ -76,23 +79,52 @@ class Probe:
 
     def read(self) -> Proposal:
         """The groups, where the network cuts channels into pieces by the reading by which most can be removed."""
-        best = plain = propose(self._model, self._inputs, self._switches)
+        plain = self._proposed({})
         units = _units(plain)
+        most = {unit: _rows(_passing(plain, unit)) for unit in units}
         cuts: dict[int, Cut] = {}
-        rows = {unit: self._sound_rows(plain, unit) for unit in units}
+        # Nearly always one reading loses nothing, and that is quickly seen for all units together.
+        for reading in (None, *READINGS):
+            found = plain if reading is None or not units else self._proposed(cuts | _read(units, reading))
+            for unit in self._sound_units(found, units):
+                if most[unit] and _rows(_passing(found, unit)) >= most[unit]:
+                    units.remove(unit)
+                    cuts |= _read([unit], reading) if reading is not None else {}
+        cuts |= self._best_cuts(plain, {unit: most[unit] for unit in units}, cuts)
+        return self._proposed(cuts) if cuts else plain
+
+    def _best_cuts(self, plain: Proposal, most: Mapping[Unit, int], settled: Mapping[int, Cut]) -> dict[int, Cut]:
+        """For units that no reading leaves whole. What the same code cuts is read alike, so one of a kind is tried."""
+        kinds: dict[frozenset[Kind], list[Unit]] = defaultdict(list)
+        for unit in most:
+            kinds[frozenset(plain.kinds[site] for site in unit)].append(unit)
+        rows = {kind: self._sound_rows(plain, first) for kind, (first, *_) in kinds.items()}
+        cuts: dict[int, Cut] = {}
         for reading in READINGS:
-            doubtful = [unit for unit in units if rows[unit] < _rows(_passing(plain, unit)) or not rows[unit]]
+            doubtful = [kind for kind, (first, *_) in kinds.items() if rows[kind] < most[first] or not rows[kind]]
             if not doubtful:
                 break
-            found = propose(
-                self._model, self._inputs, self._switches, {**cuts, **{s: reading for unit in doubtful for s in unit}}
-            )
-            for unit in doubtful:
-                sound = self._sound_rows(found, unit)
-                if sound > rows[unit]:
-                    rows[unit] = sound
-                    cuts |= dict.fromkeys(unit, reading)
-        return propose(self._model, self._inputs, self._switches, cuts) if cuts else best
+            tried = _read([unit for kind in doubtful for unit in kinds[kind]], reading)
+            found = self._proposed({**settled, **cuts, **tried})
+            for kind in doubtful:
+                sound = self._sound_rows(found, kinds[kind][0])
+                if sound > rows[kind]:
+                    rows[kind] = sound
+                    cuts |= _read(kinds[kind], reading)
+        return cuts
+
+    def _proposed(self, cuts: Mapping[int, Cut]) -> Proposal:
+        return propose(self._model, self._inputs, self._switches, cuts)
+
+    def _sound_units(self, proposal: Proposal, units: Sequence[Unit]) -> list[Unit]:
+        """The units of which no group fails in a first probe: all together, else one by one."""
+
+        def sound(units: Sequence[Unit]) -> bool:
+            groups = list({group.name: group for unit in units for group in _passing(proposal, unit)}.values())
+            draws = ({group.name: self._draw(group, SHARES[0]) for group in groups} for _ in range(_draws(groups)))
+            return all(self.failure(groups, drawn) is None for drawn in draws)
+
+        return list(units) if sound(units) else [unit for unit in units if sound([unit])]
 
     def _sound_rows(self, proposal: Proposal, unit: Collection[int]) -> int:
         """How many rows of weights can be removed from the groups that pass these cuts."""
@@ -106,8 +138,7 @@ class Probe:
     def repeated(self, groups: Sequence[ChannelGroup], patience: int | None = None) -> dict[str, str]:
         """`reasons` of several draws."""
         reasons: dict[str, str] = {}
-        draws = CUT_CHANNELS // min((group.channels for group in groups), default=CUT_CHANNELS)
-        for _ in range(min(max(draws, CUT_DRAWS[0]), CUT_DRAWS[1]) if groups else 0):
+        for _ in range(_draws(groups)):
             reasons |= self.reasons([g for g in groups if g.name not in reasons], SHARES[0], patience)
         return reasons
 
@@ -184,6 +215,16 @@ def _why(zeroed: nn.Module, constants: Constants) -> str:
             sent = float(values[values != 0][0])
             return f"an activation with f(0) != 0 sends {sent:.3g} to {name}, where {why}"
     return "the network's code relies on the number of channels"
+
+
+def _draws(groups: Sequence[ChannelGroup]) -> int:
+    """How often groups that pass a cut are probed."""
+    draws = CUT_CHANNELS // min((group.channels for group in groups), default=CUT_CHANNELS)
+    return min(max(draws, CUT_DRAWS[0]), CUT_DRAWS[1]) if groups else 0
+
+
+def _read(units: Sequence[Unit], reading: Cut) -> dict[int, Cut]:
+    return {site: reading for unit in units for site in unit}
 
 
 def _rows(groups: Sequence[ChannelGroup]) -> int:

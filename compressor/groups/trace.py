@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -23,6 +24,8 @@ from compressor.proofs import Inputs, outputs
 # is one place within every piece; "outer", a whole piece.
 Cut = Literal["inner", "outer"]
 OUTPUTS = "its channels are outputs of the network"
+# Which code cuts: the class of the module, and how many cuts it has made before.
+Kind = tuple[type[nn.Module], int]
 # The trace looks at the clock at every operation, so that it needs neither signals nor threads to stop.
 TRACE_SECONDS = 120.0
 
@@ -71,12 +74,14 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.uses: dict[tuple[str, int], set[str]] = {}
         self.sites: dict[int, Tensor] = {}
         self.products: list[Tensor] = []
+        self.kinds: dict[int, Kind] = {}
         self.cuts = cuts
         self.stack: list[tuple[str, nn.Module]] = []
         self.follows: dict[str, list[str | None]] = {}
         self._model = model
         # The number of the running operation names a place in the network, whatever is read into it.
         self._step = 0
+        self._cuts_in: Counter[str] = Counter()
         self._deadline = math.inf
         self._spoiled: dict[str, str] = {}
         self._labels: MutableMapping[Tensor, Tensor] = WeakTensorKeyDictionary()
@@ -189,6 +194,8 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def cut(self, labels: Tensor) -> Cut | None:
         """How to read a place where a dimension of channels is cut into pieces."""
         self.sites[self._step] = labels
+        self.kinds[self._step] = type(self._model.get_submodule(self.where)), self._cuts_in[self.where]
+        self._cuts_in[self.where] += 1
         return self.cuts.get(self._step)
 
     def _entered(self, name: str) -> Callable[[nn.Module, Any], None]:

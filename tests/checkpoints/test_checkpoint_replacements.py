@@ -101,3 +101,16 @@ def test_a_replacement_without_the_right_sizes_is_refused(sizes):
 def test_a_replacement_that_nobody_knows_is_refused():
     with pytest.raises(ValueError, match="unknown edit 'lambda'"):
         Edit.from_plain({"edit": "lambda", "module": "0", "sizes": {}, "tensors": {}})
+
+
+class Told(nn.Sequential):
+    """Tells a size of its layer's, as timm's blocks do."""
+
+    @property
+    def in_channels(self):
+        return self[0].in_channels
+
+
+def test_a_size_that_a_module_only_tells_is_no_edit():
+    edits = difference(Told(nn.Conv2d(3, 4, 1)), Told(nn.Conv2d(2, 4, 1)))
+    assert [edit.module for edit in edits] == ["0"]
