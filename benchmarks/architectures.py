@@ -45,12 +45,16 @@ TIMM = (
 def main() -> None:
     """Examine every network in its own process, print the table, write --out."""
     arguments = _arguments()
+    options = ["--side", str(arguments.side)] if arguments.side else []
+    options += ["--no-onnx"] if arguments.no_onnx else []
     found = []
-    for ref in arguments.networks or [*_there("torchvision", TORCHVISION), *_there("timm", TIMM)]:
-        found.append(_in_a_process(ref, arguments))
+    for ref in arguments.networks or [*there("torchvision", TORCHVISION), *there("timm", TIMM)]:
+        found.append({"network": ref, **in_a_process([str(ONE), *options, ref], arguments.timeout)})
         print(_line(found[-1]), file=sys.stderr, flush=True)
         if arguments.out:
-            arguments.out.write_text(json.dumps({**_environment(arguments), "networks": found}, indent=2) + "\n")
+            arguments.out.write_text(
+                json.dumps({**environment("architectures", arguments.timeout), "networks": found}, indent=2) + "\n"
+            )
     print(table(found), end="")
 
 
@@ -64,7 +68,7 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _there(library: str, names: Sequence[str]) -> list[str]:
+def there(library: str, names: Sequence[str]) -> list[str]:
     """References to a library's networks; none when it is not installed."""
     try:
         __import__(library)
@@ -74,21 +78,21 @@ def _there(library: str, names: Sequence[str]) -> list[str]:
     return [f"{library}:{name}" for name in names]
 
 
-def _in_a_process(ref: str, arguments: argparse.Namespace) -> dict[str, Any]:
+def in_a_process(command: Sequence[str], timeout: float) -> dict[str, Any]:
+    """What a script writes to the file that is its last argument; ``failure`` says why when it ends too early."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"
-        command = [sys.executable, str(ONE), ref, str(report)]
-        command += ["--side", str(arguments.side)] if arguments.side else []
-        command += ["--no-onnx"] if arguments.no_onnx else []
         end: dict[str, Any] = {}
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=arguments.timeout, check=False)
+            done = subprocess.run(
+                [sys.executable, *command, str(report)], capture_output=True, text=True, timeout=timeout, check=False
+            )
             if done.returncode:
                 end = {"failure": (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]}
         except subprocess.TimeoutExpired:
-            end = {"failure": f"not done after {arguments.timeout:g} s"}
+            end = {"failure": f"not done after {timeout:g} s"}
         known = json.loads(report.read_text()) if report.exists() else {}
-        return {"network": ref, **known, **end}
+        return {**known, **end}
 
 
 def table(found: Sequence[dict[str, Any]]) -> str:
@@ -124,14 +128,15 @@ def _line(network: dict[str, Any]) -> str:
     return "  ".join(cell for cell in _cells(network) if cell)
 
 
-def _environment(arguments: argparse.Namespace) -> dict[str, Any]:
+def environment(kind: str, timeout: float) -> dict[str, Any]:
+    """What a report of this kind says about how it was made."""
     return {
-        "kind": "architectures",
+        "kind": kind,
         "cpus": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "torch": str(torch.__version__),
         "python": platform.python_version(),
-        "timeout_s": arguments.timeout,
+        "timeout_s": timeout,
     }
 
 

@@ -33,7 +33,7 @@ from compressor.groups import ChannelGroup, find_groups, zero
 from compressor.groups.liveliness import enliven
 from compressor.inspecting.forecast import Forecast
 from compressor.inspecting.unlocking import is_output
-from compressor.proofs import output_difference
+from compressor.proofs import Inputs, call, output_difference
 from compressor.shrinking import remove_zero_channels
 
 BATCH = 2
@@ -79,7 +79,7 @@ def steps(ref: str, side: int | None, onnx: bool) -> Iterator[tuple[str, Callabl
     def build() -> dict[str, Any]:
         network = made["network"] = checkpoints.fresh(ref, input_shape=(3, side, side) if side else None)
         network.try_input()
-        settle(network)
+        lively(network.model, network.example_input(BATCH))
         return {
             "input_shape": list(network.metadata.input_shape),
             "macs": count_macs(network.model, network.example_input(BATCH)),
@@ -128,14 +128,14 @@ def steps(ref: str, side: int | None, onnx: bool) -> Iterator[tuple[str, Callabl
 
 
 @torch.no_grad()
-def settle(network: Network) -> None:
+def lively(model: nn.Module, inputs: Inputs) -> None:
     """Random scales and biases, and the statistics that go with them: zeros and ones hide faults."""
-    enliven(network.model, torch.Generator().manual_seed(0))
-    norms = [m for m in network.model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    enliven(model, torch.Generator().manual_seed(0))
+    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     for norm in norms:
         norm.train()
         norm.momentum = 1.0
-    network.model(network.example_input(BATCH))
+    call(model, inputs)
     for norm in norms:
         norm.eval()
         norm.momentum = 0.1

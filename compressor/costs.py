@@ -1,8 +1,8 @@
 """What a network costs, as a function of how many channels of each group are kept.
 
 Every cost here is bilinear: a layer costs ``per_pair * inputs * outputs``. For MACs, ``per_pair`` counts output
-positions times kernel size; 1 MAC = 2 FLOPs, and only convolutions and linear layers count. For parameters, every
-tensor that loses channels is a layer of its own.
+positions times kernel size; 1 MAC = 2 FLOPs, and only convolutions, linear and recurrent layers count. For
+parameters, every tensor that loses channels is a layer of its own.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from compressor.groups import ChannelGroup
-from compressor.groups.channels import output_axis
+from compressor.groups.channels import matrices
 from compressor.groups.graph import PRODUCERS
 from compressor.proofs import Inputs, each, outputs
 
@@ -73,13 +73,13 @@ def cost_model(model: nn.Module, example_input: Inputs, groups: Sequence[Channel
 
 
 def _macs(model: nn.Module, example_input: Inputs, groups: Sequence[ChannelGroup]) -> CostModel:
-    """One row for every convolution and linear layer."""
-    layers = {name: module for name, module in model.named_modules() if isinstance(module, PRODUCERS)}
+    """One row for every convolution and linear layer, and for each of the weights of a recurrent one."""
+    layers = _layers(model)
     positions = output_positions(model, example_input)
     holders: dict[Tensor, list[int]] = defaultdict(list)
-    for place, module in enumerate(layers.values()):
-        holders[module.weight].append(place)
-    axes = [output_axis(module) for module in layers.values()]
+    for place, (_, weight, _) in enumerate(layers.values()):
+        holders[weight].append(place)
+    axes = [axis for _, _, axis in layers.values()]
     tables = np.zeros((2, len(layers), len(groups)))
     for column, group in enumerate(groups):
         for tensor, axis, count in _touched(model, group):
@@ -87,11 +87,21 @@ def _macs(model: nn.Module, example_input: Inputs, groups: Sequence[ChannelGroup
             for place in holders.get(tensor, ()):
                 tables[int(axis == axes[place]), place, column] += count
     rows = []
-    for (name, module), axis in zip(layers.items(), axes, strict=True):
-        outputs_, inputs = module.weight.shape[axis], module.weight.shape[1 - axis]
-        kernel = module.weight.numel() / (outputs_ * inputs)
-        rows.append((float(inputs), float(outputs_), kernel * positions.get(name, 0.0)))
+    for module, weight, axis in layers.values():
+        outputs_, inputs = weight.shape[axis], weight.shape[1 - axis]
+        kernel = weight.numel() / (outputs_ * inputs)
+        rows.append((float(inputs), float(outputs_), kernel * positions.get(module, 0.0)))
     return _cost_model(list(layers), groups, rows, tables, 0.0)
+
+
+def _layers(model: nn.Module) -> dict[str, tuple[str, Tensor, int]]:
+    """The name of its module, the weight and the axis of its outputs for every row of MACs, which has a name too."""
+    found = {}
+    for name, module in model.named_modules():
+        weights = matrices(module) if isinstance(module, PRODUCERS) else {}
+        for weight, axis in weights.items():
+            found[f"{name}.{weight}" if len(weights) > 1 else name] = (name, getattr(module, weight), axis)
+    return found
 
 
 def _parameters(model: nn.Module, groups: Sequence[ChannelGroup]) -> CostModel:
@@ -159,7 +169,7 @@ def count_parameters(model: nn.Module) -> int:
 
 @torch.no_grad()
 def output_positions(model: nn.Module, example_input: Inputs) -> dict[str, float]:
-    """At how many places each convolution or linear layer is applied for one sample, by name."""
+    """At how many places each convolution, linear or recurrent layer is applied for one sample, by name."""
     found: dict[str, float] = {}
     samples = len(tree_leaves(example_input)[0])
     like = next(model.parameters(), torch.zeros(()))
@@ -168,10 +178,10 @@ def output_positions(model: nn.Module, example_input: Inputs) -> dict[str, float
         return tensor.to(like) if tensor.is_floating_point() else tensor.to(like.device)
 
     def count(name: str) -> Any:
-        def hook(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
+        def hook(module: nn.Module, args: tuple[Tensor, ...], output: Any) -> None:
             # A transposed convolution applies its kernel at every input place.
-            seen = args[0] if isinstance(module, TRANSPOSED) else output
-            width = seen.shape[-1] if isinstance(module, nn.Linear) else seen.shape[1]
+            seen = args[0] if isinstance(module, TRANSPOSED) else tree_leaves(output)[0]
+            width = seen.shape[-1] if isinstance(module, nn.Linear | nn.RNNBase) else seen.shape[1]
             found[name] = found.get(name, 0.0) + seen.numel() / width / samples
 
         return hook

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from compressor.errors import ProofError, first_line
-from compressor.proofs import outputs
+from compressor.proofs import Inputs, each, outputs
 
 BATCHES = (1, 2, 3)
 SEEDS = (0, 1, 2)
@@ -37,32 +38,50 @@ class Parity:
         return dict(vars(self))
 
 
-def check_parity(model: nn.Module, file: Path, shape: Sequence[int], real_inputs: Tensor | None) -> Parity:
-    """`agreement` of ``model`` with an ONNX file in ONNX Runtime."""
+def check_parity(model: nn.Module, file: Path, example: Inputs, real_inputs: Tensor | None) -> Parity:
+    """`agreement` of ``model`` with an ONNX file in ONNX Runtime, whose inputs have their `input_names`."""
     try:
         session = cpu_session(file, threads=1)
     except Exception as error:  # ONNX Runtime raises its own kinds
         raise ProofError(f"ONNX Runtime cannot run the file ({first_line(error)})") from error
-    return agreement(
-        model, lambda x: session.run(None, {"input": x.numpy()}), shape, real_inputs, runner="ONNX Runtime"
-    )
+    # What the network does not use is no input of the file.
+    wanted = {entry.name for entry in session.get_inputs()}
+
+    def run(inputs: Inputs) -> Sequence[NDArray[Any]]:
+        named = {name: tensor.numpy() for name, tensor in by_name(model, inputs).items() if name in wanted}
+        found: Sequence[NDArray[Any]] = session.run(None, named)
+        return found
+
+    return agreement(model, run, example, real_inputs, runner="ONNX Runtime")
+
+
+def by_name(model: nn.Module, inputs: Inputs) -> dict[str, Tensor]:
+    """What an exported file calls the inputs of ``model``, in their order.
+
+    One is "input", several are "input_0", "input_1"...; those by name keep it, in the order of ``forward``.
+    """
+    if isinstance(inputs, Tensor):
+        return {"input": inputs}
+    if not isinstance(inputs, Mapping):
+        return {f"input_{place}": tensor for place, tensor in enumerate(inputs)}
+    order = list(inspect.signature(model.forward).parameters)
+    return {name: inputs[name] for name in sorted(inputs, key=lambda name: order.index(name) if name in order else 0)}
 
 
 def agreement(
     model: nn.Module,
-    run: Callable[[Tensor], Sequence[NDArray[Any]]],
-    shape: Sequence[int],
+    run: Callable[[Inputs], Sequence[NDArray[Any]]],
+    example: Inputs,
     real_inputs: Tensor | None,
     *,
     runner: str,
 ) -> Parity:
     """Compare every output that ``run`` gives with PyTorch's on random inputs of several batch sizes, and on real ones.
 
-    ``shape`` is that of one sample, ``real_inputs`` are (samples, *shape). `ProofError` when an output differs.
+    Random inputs are as large as ``example`` but for the batch: normal random numbers, and where these are no
+    numbers, say words, samples of the example. `ProofError` when an output differs.
     """
-    samples = [
-        torch.randn(batch, *shape, generator=torch.Generator().manual_seed(seed)) for seed in SEEDS for batch in BATCHES
-    ]
+    samples: list[Inputs] = [_random(example, batch, seed) for seed in SEEDS for batch in BATCHES]
     if real_inputs is not None:
         samples.append(real_inputs.cpu().float())
     try:
@@ -80,6 +99,17 @@ def agreement(
             f"outputs differ from PyTorch's by {parity.norm_rel:.1e} of their scale (allowed {PARITY_LIMIT:g})"
         )
     return parity
+
+
+def _random(example: Inputs, batch: int, seed: int) -> Inputs:
+    generator = torch.Generator().manual_seed(seed)
+
+    def draw(tensor: Tensor) -> Tensor:
+        if tensor.is_floating_point():
+            return torch.randn(batch, *tensor.shape[1:], generator=generator)
+        return tensor.cpu()[torch.randint(len(tensor), (batch,), generator=generator)]
+
+    return each(example, draw)
 
 
 def _figures(pairs: Sequence[tuple[Any, Any]], inputs: str, real: Tensor | None) -> Parity:

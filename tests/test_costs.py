@@ -14,6 +14,14 @@ from compressor.shrinking import shrink
 IMAGE = torch.zeros(2, 4, 8, 8)
 WIDE_KERNEL = {"padding": 1, "bias": False}
 
+
+class Recurrent(nn.Sequential):
+    """A recurrent layer that reads the rows of all channels, one after the other."""
+
+    def forward(self, x):
+        return self[0](x.flatten(1, 2).transpose(0, 1))[0].transpose(0, 1)
+
+
 # (module, MACs, parameters) on one 4 x 8 x 8 sample.
 CONVOLUTIONS = {
     "plain": (nn.Conv2d(4, 6, 3, padding=1), 6 * 4 * 9 * 64, 6 * 4 * 9 + 6),
@@ -29,6 +37,8 @@ CONVOLUTIONS = {
     "transposed in groups": (nn.ConvTranspose2d(4, 6, 2, stride=2, groups=2), 6 * 2 * 4 * 64, 6 * 2 * 4 + 6),
     "linear after flatten": (nn.Sequential(nn.Flatten(), nn.Linear(256, 5)), 256 * 5, 256 * 5 + 5),
     "linear on every row": (nn.Linear(8, 5), 8 * 5 * 4 * 8, 8 * 5 + 5),
+    "recurrent": (Recurrent(nn.LSTM(8, 5, 2)), 32 * 20 * (8 + 5 + 5 + 5), 20 * (8 + 5 + 5 + 5) + 80),
+    "recurrent in both directions": (Recurrent(nn.GRU(8, 5, bidirectional=True)), 32 * 30 * 13, 30 * 13 + 60),
     "norms cost no MACs": (nn.BatchNorm2d(4), 0, 8),
 }
 

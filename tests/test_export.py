@@ -241,31 +241,31 @@ def test_parity_of_other_weights_is_refused(exported):
     with torch.no_grad():
         other[6].bias += 1e-3
     with pytest.raises(ProofError, match=r"outputs differ from PyTorch's by .* of their scale \(allowed 1e-05\)"):
-        check_parity(other, exported[0].path, (3, 8, 8), None)
+        check_parity(other, exported[0].path, EXAMPLE, None)
 
 
 def test_a_nan_that_only_real_inputs_bring_is_refused(exported):
     bad = torch.full((1, 3, 8, 8), float("nan"))
     with pytest.raises(ProofError, match="outputs differ from PyTorch's by inf"):
-        check_parity(network(), exported[0].path, (3, 8, 8), bad)
+        check_parity(network(), exported[0].path, EXAMPLE, bad)
 
 
 def test_another_output_shape_is_refused(exported):
     other = network()
     other[6] = nn.Linear(8, 5)
     with pytest.raises(ProofError, match="an output has another shape than PyTorch's at some batch size"):
-        check_parity(other, exported[0].path, (3, 8, 8), None)
+        check_parity(other, exported[0].path, EXAMPLE, None)
 
 
 def test_another_number_of_outputs_is_refused(exported):
     model = network()
     both = Net(lambda linear, x: (model(x), model(x)))
     with pytest.raises(ProofError, match="the file has another number of outputs than PyTorch's"):
-        check_parity(both, exported[0].path, (3, 8, 8), None)
+        check_parity(both, exported[0].path, EXAMPLE, None)
 
 
 def test_a_file_that_cannot_run_is_refused(tmp_path):
     path = tmp_path / "broken.onnx"
     path.write_bytes(b"no model")
     with pytest.raises(ProofError, match="ONNX Runtime cannot run the file"):
-        check_parity(network(), path, (3, 8, 8), None)
+        check_parity(network(), path, EXAMPLE, None)

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from compressor.architectures.cifar_resnet import PaddedShortcut
 from compressor.architectures.constant import Constant
+from compressor.checkpoints.agreeing import agrees
 from compressor.checkpoints.fields import field, named, size, sizes
 from compressor.errors import CheckpointError
 
@@ -48,6 +49,8 @@ SIZES = (
     "dim_head",
     "attention_head_size",
 )
+# Of many edits that cannot be made, so many are named.
+LISTED = 10
 # What an edit may put in the place of a module.
 REPLACEMENTS: Mapping[str, type[nn.Module]] = {
     "padded shortcut": PaddedShortcut,
@@ -120,21 +123,33 @@ def difference(dense: nn.Module, small: nn.Module) -> tuple[Edit, ...]:
 
 
 def replay(model: nn.Module, edits: tuple[Edit, ...]) -> None:
-    """Resize the modules of ``model`` in place; their new tensors are uninitialised."""
-    modules = dict(model.named_modules())
+    """Resize the modules of ``model`` in place; their new tensors are uninitialised.
+
+    `CheckpointError` lists every edit that cannot be made; ``model`` is then of no use any more.
+    """
+    modules, problems = dict(model.named_modules()), []
     for edit in edits:
-        module = modules.get(edit.module)
-        if module is not None and edit.kind != "resize":
-            model.set_submodule(edit.module, _replacement(edit))
-            continue
-        if module is None or not _fits(edit, module):
-            raise CheckpointError(f"its edit of {edit.module!r} does not fit the architecture")
-        for name, value in edit.sizes.items():
-            setattr(module, name, value)
-        for name, shape in edit.tensors.items():
-            _resize(module, name, shape)
-        if not _agree(module):
-            raise CheckpointError(f"its edit of {edit.module!r} contradicts itself: sizes and tensors differ")
+        try:
+            _replay(model, modules.get(edit.module), edit)
+        except CheckpointError as error:
+            problems.append(f"its edit of {edit.module!r} {error}")
+    if problems:
+        more = f"; and {len(problems) - LISTED} more" if len(problems) > LISTED else ""
+        raise CheckpointError("; ".join(problems[:LISTED]) + more)
+
+
+def _replay(model: nn.Module, module: nn.Module | None, edit: Edit) -> None:
+    if module is not None and edit.kind != "resize":
+        model.set_submodule(edit.module, _replacement(edit))
+        return
+    if module is None or not _fits(edit, module):
+        raise CheckpointError("does not fit the architecture")
+    for name, value in edit.sizes.items():
+        setattr(module, name, value)
+    for name, shape in edit.tensors.items():
+        _resize(module, name, shape)
+    if not agrees(module):
+        raise CheckpointError("contradicts itself: sizes and tensors differ")
 
 
 def _replacement(edit: Edit) -> nn.Module:
@@ -142,7 +157,7 @@ def _replacement(edit: Edit) -> nn.Module:
     try:
         return REPLACEMENTS[edit.kind](**sizes)
     except TypeError as error:  # a size that it does not have, or one that is missing or beyond all measure
-        raise CheckpointError(f"its edit of {edit.module!r} does not say what a {edit.kind} needs") from error
+        raise CheckpointError(f"does not say what a {edit.kind} needs") from error
 
 
 def _fits(edit: Edit, module: nn.Module) -> bool:
@@ -164,32 +179,8 @@ def _resize(module: nn.Module, name: str, shape: tuple[int, ...]) -> None:
     try:
         new = torch.empty(shape, dtype=old.dtype, device=old.device)
     except (RuntimeError, TypeError) as error:  # more than there is memory, or than a size can count
-        raise CheckpointError(f"its edit asks for a tensor of {'x'.join(map(str, shape))}") from error
+        raise CheckpointError(f"asks for a tensor of {'x'.join(map(str, shape))}") from error
     setattr(module, name, nn.Parameter(new, old.requires_grad) if isinstance(old, nn.Parameter) else new)
-
-
-def _agree(module: nn.Module) -> bool:
-    """Whether the sizes that a layer states are those of its weight."""
-    weight = getattr(module, "weight", None)
-    if not isinstance(weight, Tensor):
-        return True
-    stated: tuple[int, ...]
-    match module:
-        case nn.Linear():
-            stated = (module.out_features, module.in_features)
-        case nn.ConvTranspose1d() | nn.ConvTranspose2d() | nn.ConvTranspose3d():
-            stated = (module.in_channels, module.out_channels // module.groups, *module.kernel_size)
-        case nn.Conv1d() | nn.Conv2d() | nn.Conv3d():
-            stated = (module.out_channels, module.in_channels // module.groups, *module.kernel_size)
-        case nn.BatchNorm1d() | nn.BatchNorm2d() | nn.BatchNorm3d():
-            stated = (module.num_features,)
-        case nn.GroupNorm():
-            stated = (module.num_channels,)
-        case nn.LayerNorm():
-            stated = tuple(module.normalized_shape)
-        case _:
-            return True
-    return tuple(weight.shape) == stated
 
 
 def _sizes(module: nn.Module) -> dict[str, int | tuple[int, ...]]:

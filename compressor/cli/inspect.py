@@ -48,7 +48,7 @@ def _groups(found: dict[str, Any]) -> list[Any]:
             str(len(group["members"])),
             percent(group["macs"] / found["macs"]),
             percent(group["parameters"] / found["parameters"]),
-            "yes" if group["excluded"] is None else f"no: {group['excluded']}",
+            "yes" if group["excluded"] is None else "no",
         )
         for group in found["groups"]
     ]
@@ -56,7 +56,19 @@ def _groups(found: dict[str, Any]) -> list[Any]:
         f"{found['architecture']}, input {'x'.join(map(str, found['input_shape']))}: "
         f"{found['macs']:,} MACs, {found['parameters']:,} parameters, {found['zero_channels']} zero channels.",
         table(("group", "channels", "members", "MACs", "parameters", "prunable"), rows, words=("prunable",)),
+        *_left_alone(found["groups"]),
     ]
+
+
+def _left_alone(groups: Sequence[dict[str, Any]]) -> list[Any]:
+    from compressor.cli.figures import table
+
+    names: dict[str, list[str]] = {}
+    for group in groups:
+        if group["excluded"] is not None:
+            names.setdefault(group["excluded"], []).append(group["name"])
+    rows = [(_few(of_it), reason) for reason, of_it in names.items()]
+    return [table(("not prunable", "because"), rows, words=("because",))] if rows else []
 
 
 def _reach(found: dict[str, Any]) -> list[Any]:

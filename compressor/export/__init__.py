@@ -17,7 +17,8 @@ from compressor import __version__
 from compressor.checkpoints import Metadata
 from compressor.errors import ProofError, UsageError, first_line
 from compressor.export.files import on_cpu, publish, quiet
-from compressor.parity import Parity, check_parity
+from compressor.parity import Parity, by_name, check_parity
+from compressor.proofs import Inputs, each
 
 DEFAULT_OPSET = 18
 OPSETS = range(17, 24)
@@ -47,7 +48,7 @@ class Exported:
 
 def export_onnx(
     model: nn.Module,
-    example_input: Tensor,
+    example_input: Inputs,
     path: str | Path,
     *,
     opset: int = DEFAULT_OPSET,
@@ -56,6 +57,7 @@ def export_onnx(
 ) -> Exported:
     """Write ``model`` as ONNX with a dynamic batch; `ProofError` when a check fails, then nothing is written.
 
+    ``example_input`` is one tensor, a tuple of them, or tensors by name; the file calls them `by_name`.
     The dynamo exporter is tried first; if its file fails a check the TorchScript exporter is, and the result
     says so. ``metadata`` goes into the file as strings. ``real_inputs`` take part in the comparison.
     """
@@ -67,9 +69,9 @@ def export_onnx(
             with tempfile.TemporaryDirectory(prefix="compressor-") as folder:
                 draft = Path(folder) / path.name
                 try:
-                    _export(model, example_input.cpu(), draft, exporter, opset)
+                    _export(model, each(example_input, Tensor.cpu), draft, exporter, opset)
                     _finish(draft, opset, {**(metadata or {}), "compressor.exporter": exporter})
-                    parity = check_parity(model, draft, example_input.shape[1:], real_inputs)
+                    parity = check_parity(model, draft, example_input, real_inputs)
                 except ProofError as failure:
                     failures.append(f"{exporter}: {failure}")
                     continue
@@ -101,22 +103,25 @@ def describe(known: Metadata) -> dict[str, str]:
     return {f"compressor.{key}": json.dumps(value) for key, value in entries.items() if value is not None}
 
 
-def _export(model: nn.Module, example: Tensor, draft: Path, exporter: str, opset: int) -> None:
+def _export(model: nn.Module, example: Inputs, draft: Path, exporter: str, opset: int) -> None:
+    named = by_name(model, example)
+    args, kwargs = ((), named) if isinstance(example, Mapping) else (tuple(named.values()), {})
+    batches = {name: {0: "batch"} for name in named}
     size = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
     options: dict[str, Any] = {
-        "input_names": ["input"],
+        "input_names": list(named),
         "output_names": ["output"],
         "opset_version": opset,
         "external_data": size > EXTERNAL_ABOVE,
     }
     if exporter == "dynamo":
         # verbose=False silences the exporter's own progress lines.
-        options |= {"dynamo": True, "dynamic_shapes": ({0: "batch"},), "verbose": False}
+        options |= {"dynamo": True, "dynamic_shapes": batches if kwargs else tuple(batches.values()), "verbose": False}
     else:
-        options |= {"dynamo": False, "dynamic_axes": {"input": {0: "batch"}, "output": {0: "batch"}}}
+        options |= {"dynamo": False, "dynamic_axes": {**batches, "output": {0: "batch"}}}
     try:
         with quiet():
-            torch.onnx.export(model, (example,), str(draft), **options)
+            torch.onnx.export(model, args, str(draft), kwargs=kwargs, **options)
     except Exception as error:  # whatever the exporter meets in foreign code
         # The dynamo exporter wraps what went wrong in general advice.
         cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
@@ -129,7 +134,7 @@ def _finish(draft: Path, opset: int, metadata: Mapping[str, str]) -> None:
     found = {entry.domain: entry.version for entry in graph.opset_import}.get("")
     if found != opset:
         raise ProofError(f"opset {opset} was asked for, the file has {found}")
-    if not graph.graph.input[0].type.tensor_type.shape.dim[0].dim_param:
+    if not all(entry.type.tensor_type.shape.dim[0].dim_param for entry in graph.graph.input):
         raise ProofError("the batch dimension is not dynamic")
     for node in graph.graph.node:
         del node.metadata_props[:]

@@ -19,6 +19,7 @@ from torch.utils._pytree import tree_leaves
 from compressor.errors import ProofError, first_line
 from compressor.export.files import on_cpu, publish, quiet
 from compressor.parity import Parity, agreement
+from compressor.proofs import Inputs, call, each
 
 # What came with the network lies in the archive under this name, as JSON.
 METADATA = "compressor.json"
@@ -38,7 +39,7 @@ class Program:
 
 def export_program(
     model: nn.Module,
-    example_input: Tensor,
+    example_input: Inputs,
     path: str | Path,
     *,
     metadata: Mapping[str, str] | None = None,
@@ -52,14 +53,14 @@ def export_program(
     path = Path(path)
     with on_cpu(model), tempfile.TemporaryDirectory(prefix="compressor-") as folder:
         draft = Path(folder) / path.name
-        program = _exported(model, example_input.cpu())
+        program = _exported(model, each(example_input, Tensor.cpu))
         with quiet():
             torch.export.save(program, draft, extra_files={METADATA: json.dumps(dict(metadata or {}))})
             again = torch.export.load(draft).module()
         parity = agreement(
             model,
-            lambda x: [leaf.detach().numpy() for leaf in tree_leaves(again(x))],
-            example_input.shape[1:],
+            lambda x: [leaf.detach().numpy() for leaf in tree_leaves(call(again, x))],
+            example_input,
             real_inputs,
             runner="torch.export",
         )
@@ -67,10 +68,15 @@ def export_program(
     return Program(path=path, parity=parity)
 
 
-def _exported(model: nn.Module, example: Tensor) -> torch.export.ExportedProgram:
+def _exported(model: nn.Module, example: Inputs) -> torch.export.ExportedProgram:
+    kwargs = dict(example) if isinstance(example, Mapping) else {}
+    args = () if kwargs else (example,) if isinstance(example, Tensor) else tuple(example)
+    batch = {0: torch.export.Dim.DYNAMIC}
     try:
         with quiet(), torch.no_grad():
-            program = torch.export.export(model, (example,), dynamic_shapes=({0: torch.export.Dim.DYNAMIC},))
+            program = torch.export.export(
+                model, args, kwargs, dynamic_shapes=dict.fromkeys(kwargs, batch) if kwargs else (batch,) * len(args)
+            )
     except Exception as error:  # whatever the exporter meets in foreign code
         raise ProofError(
             f"cannot export a torch.export program: the exporter failed ({type(error).__name__}: {first_line(error)})"

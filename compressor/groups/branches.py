@@ -24,7 +24,7 @@ def bypassed(model: nn.Module, group: ChannelGroup, norms: Mapping[str, str], in
     made = [member.module for member in group.members if member.role != "consumer"]
     ends = {m.module: norms.get(m.module, m.module) for m in group.members if m.role == "consumer"}
     values = _constants(model, list(ends.values()), inputs)
-    if any(value is None for value in values.values()):
+    if not ends or any(value is None for value in values.values()):
         return None
     small = copy.deepcopy(model)
     for name in [*made, *ends.values()]:

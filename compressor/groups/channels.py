@@ -9,10 +9,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-# A producer is a convolution or linear layer that makes the channels, a consumer one that reads them. What is
-# added to them (norm, addend) must vanish with them; what scales them (follower) or merely reads them, say a
-# recurrent layer, need not. Padding is the zero channels at the sides of a `PaddedShortcut`, a count an
-# attribute that says how many channels there are.
+# A producer is a convolution, linear or recurrent layer or an embedding that makes the channels, a consumer a layer
+# that reads them, as a recurrent one does its own. What is added to them (norm, addend) must vanish with them; what
+# scales them (follower) or merely reads them need not. Padding is the zero channels at the sides of a
+# `PaddedShortcut`, a count an attribute that says how many channels there are.
 Role = Literal["producer", "norm", "addend", "follower", "reader", "consumer", "padding", "count"]
 VANISHING = ("producer", "norm", "addend")
 
@@ -63,9 +63,13 @@ def vanishing_tensors(model: nn.Module, group: ChannelGroup) -> Iterator[tuple[n
                 yield parameter, member, axis
 
 
-def channel_axis(module: nn.Module, member: Member) -> int:
-    """The axis of ``module.weight`` on which the member's channels lie."""
-    return dict(member.tensors)["weight"]
+def matrices(module: nn.Module) -> dict[str, int]:
+    """The weights by which a layer makes channels, by name, each with the axis of those that it makes."""
+    if isinstance(module, nn.RNNBase):
+        return {name: 0 for names in module._all_weights for name in names if name.startswith("weight")}
+    if isinstance(module, nn.Embedding):
+        return {"weight": 1}
+    return {"weight": output_axis(module)}
 
 
 def output_axis(module: nn.Module) -> int:

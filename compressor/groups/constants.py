@@ -17,6 +17,14 @@ Chosen = Sequence[tuple[ChannelGroup, Sequence[int]]]
 
 Constants = Mapping[str, tuple[list[int], Tensor | None]]
 
+# The weights by which a layer reads what it is given, and the biases beside them. What a recurrent layer reads of its
+# own hidden units does not arrive from outside.
+READING = {
+    "weight": "bias",
+    "weight_ih_l0": "bias_ih_l0",
+    "weight_ih_l0_reverse": "bias_ih_l0_reverse",
+}
+
 
 @torch.no_grad()
 def observed(model: nn.Module, chosen: Chosen, inputs: Inputs) -> tuple[list[Tensor], Constants]:
@@ -27,7 +35,7 @@ def observed(model: nn.Module, chosen: Chosen, inputs: Inputs) -> tuple[list[Ten
     places: dict[str, set[int]] = defaultdict(set)
     for group, channels in chosen:
         for member in group.members:
-            if member.role == "consumer":
+            if member.role == "consumer" and READING.keys() & dict(member.tensors).keys():
                 places[member.module] |= set(member.index[list(channels)].flatten().tolist())
     ordered = {name: sorted(found) for name, found in places.items()}
     seen: dict[str, list[Tensor | None]] = {name: [] for name in ordered}
@@ -51,13 +59,18 @@ def fold(model: nn.Module, constants: Constants) -> None:
         module = model.get_submodule(name)
         if values is None or not bool(values.any()) or unfoldable(module) is not None:
             continue
-        assert isinstance(module.weight, Tensor)
-        weight = module.weight.detach()
-        kernels = weight.flatten(2).sum(2) if weight.ndim > 2 else weight
-        added = kernels[:, places] @ values
-        old = module.bias
-        trained = (isinstance(old, Tensor) and old.requires_grad) or (old is None and module.weight.requires_grad)
-        module.bias = nn.Parameter(added + old if isinstance(old, Tensor) else added, trained)
+        for reader, bias in READING.items():
+            if hasattr(module, reader):
+                _add(module, bias, getattr(module, reader), places, values)
+
+
+def _add(module: nn.Module, name: str, reader: nn.Parameter, places: list[int], values: Tensor) -> None:
+    weight = reader.detach()
+    kernels = weight.flatten(2).sum(2) if weight.ndim > 2 else weight
+    added = kernels[:, places] @ values
+    old = getattr(module, name)
+    trained = reader.requires_grad if old is None else old.requires_grad
+    setattr(module, name, nn.Parameter(added if old is None else added + old, trained))
 
 
 def unfoldable(module: nn.Module) -> str | None:
@@ -67,12 +80,14 @@ def unfoldable(module: nn.Module) -> str | None:
     if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d) and module.groups == 1:
         padded = module.padding != "valid" and module.padding != (0,) * len(module.kernel_size)
         return "zero padding makes it uneven" if padded and module.padding_mode == "zeros" else None
+    if isinstance(module, nn.RNNBase):
+        return None if module.bias else "it has no bias"
     return "it is no plain convolution or linear layer"
 
 
 def _watch(places: list[int], seen: list[Tensor | None]) -> Any:
     def hook(module: nn.Module, args: tuple[Any, ...]) -> None:
-        axis = -1 if isinstance(module, nn.Linear) else 1
+        axis = -1 if isinstance(module, nn.Linear | nn.RNNBase) else 1
         arrived = args[0].movedim(axis, 0)[places].flatten(1)
         same = bool((arrived == arrived[:, :1]).all())
         seen.append(arrived[:, 0].clone() if same else None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from compressor.groups.labels import along, head, varying
@@ -145,6 +146,7 @@ def _join_summed(trace: Trace, one: Tensor | None, other: Tensor | None) -> None
         trace.labels.block(known, f"{trace.place} multiplies it with a tensor of fixed width")
         return
     first = head(one, one.ndim - 2)
+    trace.products.append(torch.unique(first))
     trace.labels.join(one, first, "")
     trace.labels.join(first.transpose(-1, -2), other, fixed(trace))
 
@@ -153,9 +155,11 @@ def attention(trace: Trace, call: Call) -> None:
     """Scaled dot products of queries and keys weigh the values."""
     query, key, value = call.args[:3]
     scores = query[..., :1, :1].expand(*query.shape[:-1], key.shape[-2])
-    labels = trace.get(key)
+    asked, labels = trace.get(query), trace.get(key)
+    if call.kwargs.get("scale") is None and asked is not None and query.ndim - 1 in varying(asked):
+        trace.labels.block(asked, f"{trace.place} scales products of queries and keys by how many channels they have")
     flipped = None if labels is None else labels.transpose(-1, -2)
-    weights = between(trace, trace.get(query), flipped, query, key.transpose(-1, -2))
+    weights = between(trace, asked, flipped, query, key.transpose(-1, -2))
     found = between(trace, weights, trace.get(value), scores, value)
     trace.set(call.out[0] if isinstance(call.out, tuple) else call.out, found)
 

@@ -84,7 +84,10 @@ def _resize_instance_norm(module: Any) -> None:
 
 
 def _resize_recurrent(module: Any) -> None:
-    module.input_size, module.hidden_size = module.weight_ih_l0.shape[1], module.weight_hh_l0.shape[1]
+    module.input_size = module.weight_ih_l0.shape[1]
+    # With projections it reads these in place of its hidden units, which then all stay.
+    if not module.proj_size:
+        module.hidden_size = module.weight_hh_l0.shape[1]
 
 
 def _resize_in_groups(module: Any) -> None:

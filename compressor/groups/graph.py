@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from compressor.groups.channels import VANISHING, ChannelGroup, Member, Role
-from compressor.groups.trace import Cut, Kind, Trace
+from compressor.groups.trace import OUTPUTS, Cut, Kind, Trace
 from compressor.proofs import Inputs
 
 PRODUCERS = (
@@ -21,7 +21,9 @@ PRODUCERS = (
     nn.ConvTranspose2d,
     nn.ConvTranspose3d,
     nn.Linear,
+    nn.RNNBase,
 )
+MAKERS = (*PRODUCERS, nn.Embedding)
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 # What a tensor is used for, the use that decides its role first.
 USES: tuple[tuple[str, Role], ...] = (
@@ -69,10 +71,12 @@ def propose(
         signature = tuple(sorted((key, len(found)) for key, found in where.items()))
         alike[signature, reasons.get(root)].append(root)
     passed = {site: set(channel[torch.unique(labels).numpy()].tolist()) for site, labels in trace.sites.items()}
+    multiplied = {root for labels in trace.products for root in channel[labels.numpy()].tolist()}
     builder = _Builder(model, trace)
     groups, sites = [], {}
     for (_, reason), roots in alike.items():
-        group = builder.group([places[root] for root in roots], reason)  # type: ignore[arg-type]
+        channels = [places[root] for root in roots]
+        group = builder.group(channels, reason, multiplied=multiplied.issuperset(roots))  # type: ignore[arg-type]
         if group is not None:
             groups.append(group)
             sites[group.name] = tuple(site for site, found in passed.items() if found & set(roots))
@@ -94,11 +98,19 @@ class _Builder:
         """The place of the first module that makes the group's channels."""
         return self._order[group.name.partition("#")[0]]
 
-    def group(self, channels: Sequence[Mapping[Key, Sequence[int]]], reason: str | None) -> ChannelGroup | None:
-        """The group of these channels, which lie on the same axes; None when no layer makes them."""
+    def group(
+        self, channels: Sequence[Mapping[Key, Sequence[int]]], reason: str | None, *, multiplied: bool
+    ) -> ChannelGroup | None:
+        """The group of these channels, which lie on the same axes; None when no layer makes them.
+
+        Those that are ``multiplied`` with each other, as queries and keys are, need no other layer to read them.
+        """
         members = self._members(channels)
         made = [member.module for member in members if member.role == "producer"]
-        reason = reason or self._problem(members, made, len(channels))
+        if reason != OUTPUTS:
+            reason = self._opaque(members) or reason or self._problem(members, made, multiplied)
+        if reason is None and len(channels) == 1:
+            reason = "all of it hangs together as a single channel"
         made = made or [member.module for member in members if member.role == "addend"]
         if not made:
             return None
@@ -125,7 +137,7 @@ class _Builder:
         roles = {self._role(key) for key in keys}
         role = next(role for _, role in USES if role in roles) if "reader" not in roles else "reader"
         tensors = tuple((key[0].rpartition(".")[2], key[1]) for key in keys if role != "padding")
-        if role == "producer" and "weight" not in dict(tensors):
+        if role == "producer" and not any(name.startswith("weight") for name, _ in tensors):
             role = "addend"
         follows = self._trace.follows.get(module, []) if role in {"producer", "consumer"} else []
         return Member(module, role, index, tensors, follows[0] if len(follows) == 1 else None)
@@ -133,26 +145,33 @@ class _Builder:
     def _role(self, key: Key) -> Role:
         uses = self._trace.uses[key]
         role = next(role for use, role in USES if use in uses)
-        layer = isinstance(self._model.get_submodule(_module(key)), PRODUCERS)
+        layer = isinstance(self._model.get_submodule(_module(key)), MAKERS)
         if not layer and role in {"producer", "consumer"}:
             return "addend" if role == "producer" else "reader"
         return role
 
-    def _problem(self, members: Sequence[Member], made: Sequence[str], channels: int) -> str | None:
+    def _opaque(self, members: Sequence[Member]) -> str | None:
+        """Layers of torch whose widths are bound to others."""
+        for member in members:
+            module = self._model.get_submodule(member.module)
+            if isinstance(module, nn.MultiheadAttention):
+                return f"{member.module} is an nn.MultiheadAttention, whose inner width is that of its tokens"
+            if isinstance(module, nn.LSTM) and module.proj_size and member.role == "producer":
+                return f"{member.module} is an nn.LSTM with projections, which torch tells from others by its widths"
+        return None
+
+    def _problem(self, members: Sequence[Member], made: Sequence[str], multiplied: bool) -> str | None:
         for member in members:
             frozen = [name for name, _ in member.tensors if f"{member.module}.{name}".lstrip(".") in self._frozen]
             if member.role in VANISHING and frozen:
                 return f"{member.module} is frozen (requires_grad is off)"
-        for member in members:
-            if isinstance(self._model.get_submodule(member.module), nn.MultiheadAttention):
-                return f"{member.module} is an nn.MultiheadAttention, whose inner width is that of its tokens"
         if not made:
-            return "no convolution or linear layer makes it"
-        if not any(member.role == "consumer" for member in members):
+            return "no convolution, linear or recurrent layer and no embedding makes it"
+        if not multiplied and not any(member.role == "consumer" for member in members):
             readers = [member.module for member in members if member.role == "reader"]
             only = f", only {readers[0]}" if readers else ""
-            return f"no convolution or linear layer reads it{only}"
-        return "all of it hangs together as a single channel" if channels == 1 else None
+            return f"no convolution, linear or recurrent layer reads it{only}"
+        return None
 
     def _name(self, made: Sequence[str]) -> str:
         free = [name for name in made if name not in self._taken]

@@ -7,8 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-# Entries that are there whatever is removed, and zeros that follow any width.
-FIXED, FREE = 0, -1
+# Entries that are there whatever is removed.
+FIXED = 0
 
 
 class Labels:
@@ -32,8 +32,8 @@ class Labels:
                 one, other = one.narrow(dim, 0, 1), other.narrow(dim, 0, 1)
         low, high = torch.minimum(one, other).flatten(), torch.maximum(one, other).flatten()
         differ = low != high
-        code = torch.unique((low[differ] + 1) * self._count + high[differ])
-        low, high = code // self._count - 1, code % self._count
+        code = torch.unique(low[differ] * self._count + high[differ])
+        low, high = code // self._count, code % self._count
         self.block(high[low == FIXED], reason)
         known = low > FIXED
         self._pairs.append(torch.stack([low[known], high[known]]).numpy())

@@ -165,7 +165,7 @@ def unknown(trace: Trace, call: Call) -> None:
 def embedding(trace: Trace, call: Call) -> None:
     """Every row has all channels."""
     view = trace.view(call.args[0])
-    labels = trace.axis(view, 1, "addend") if view is not None else None
+    labels = trace.axis(view, 1, "producer") if view is not None else None
     trace.set(call.out, labels)
 
 

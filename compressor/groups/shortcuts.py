@@ -53,7 +53,8 @@ def _equal(module: nn.Module, seen: list[tuple[Tensor, Tensor]]) -> PaddedShortc
         return None
     one, out = seen[0]
     missing = out.shape[1] - one.shape[1]
-    if missing <= 0:
+    step = -(-one.shape[2] // out.shape[2])
+    if missing <= 0 or out[:, 0].shape != one[:, 0, ::step, ::step].shape:
         return None
     generator = torch.Generator().manual_seed(0)
     # What was seen may be zero in many channels, and so fit several shortcuts.
@@ -62,6 +63,5 @@ def _equal(module: nn.Module, seen: list[tuple[Tensor, Tensor]]) -> PaddedShortc
         pairs = [(fresh, module(fresh)), *seen]
     # Nothing of what is fresh is zero, so the first channel that is not zero is the first that was there.
     before = int((pairs[0][1] != 0).flatten(2).any(2).any(0).int().argmax())
-    step = -(-one.shape[2] // out.shape[2])
     shortcut = PaddedShortcut(before, missing - before, step)
     return shortcut if all(torch.equal(shortcut(arrived), left) for arrived, left in pairs) else None

@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from compressor.errors import UsageError
-from compressor.groups.labels import FREE, Labels, compact
+from compressor.groups.labels import Labels, compact
 from compressor.groups.roads import training_outputs
 from compressor.proofs import Inputs, outputs
 
@@ -25,6 +25,7 @@ from compressor.proofs import Inputs, outputs
 Cut = Literal["inner", "outer"]
 # Which code cuts: the class of the module, and how many cuts it has made before.
 Kind = tuple[type[nn.Module], int]
+OUTPUTS = "its channels are outputs of the network"
 # The trace looks at the clock at every operation, so that it needs neither signals nor threads to stop.
 TRACE_SECONDS = 120.0
 
@@ -63,7 +64,7 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Follows the channels of ``model`` through one forward pass.
 
     ``entries`` holds for every (tensor name, axis) on which channels lie one label per place, and ``uses``
-    what the network does with them there.
+    what the network does with them there; ``products`` are labels of channels that are multiplied and summed.
     """
 
     def __init__(self, model: nn.Module, cuts: Mapping[int, Cut]) -> None:
@@ -73,6 +74,7 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.uses: dict[tuple[str, int], set[str]] = {}
         self.sites: dict[int, Tensor] = {}
         self.kinds: dict[int, Kind] = {}
+        self.products: list[Tensor] = []
         self.cuts = cuts
         self.stack: list[tuple[str, nn.Module]] = []
         self.follows: dict[str, list[str | None]] = {}
@@ -107,7 +109,7 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
             for hook in hooks:
                 hook.remove()
         for tensor in found:
-            self.block(tensor, "its channels are outputs of the network")
+            self.block(tensor, OUTPUTS)
         for (name, _), labels in self.entries.items():
             if name in self._spoiled:
                 self.labels.block(labels, self._spoiled[name])
@@ -132,8 +134,8 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if any(tensor in self._labels or tensor in self._views for tensor in tensors):
             rule_for(call)(self, call)
         elif call.name in {"zeros", "new_zeros"} and self.stack and isinstance(self.stack[-1][1], nn.RNNBase):
-            # Its first state is as wide as the layer itself.
-            self.set(out, torch.full((), FREE).expand(out.shape))
+            # Its first state: unit j of every layer and direction is one channel, since they share one width.
+            self.set(out, self.labels.fresh(out.shape[-1]))
         return out
 
     @property
@@ -205,6 +207,8 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 def fixed(trace: Trace) -> str:
     """Why channels that meet others of the code's own cannot go."""
+    if trace.stack and isinstance(trace.stack[-1][1], nn.RNNBase):
+        return f"{trace.place} starts from a state of fixed width"
     return f"it meets a tensor of fixed width in {trace.place}"
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-OUTPUTS = "its channels are outputs of the network"
+from compressor.groups.trace import OUTPUTS
+
 # Patterns are searched for in the reason that a group gives; the first that is found counts. \1 is what it names.
 CHANGES = (
     (r"^(.*) is frozen \(requires_grad", r"train \1 as well: requires_grad_(True)"),
@@ -15,6 +16,16 @@ CHANGES = (
     ),
     (r"number of .* channels that it pads is written into (.*)$", r"make the padding of \1 a module of its own"),
     (r"f\(0\) != 0 sends \S+ to (.*), where zero padding", r"an activation with f(0) = 0 before \1: ReLU, SiLU, GELU"),
+    (
+        r"f\(0\) != 0 sends \S+ to (.*), where it has no bias",
+        r"a bias for \1, or f(0) = 0 before it: ReLU, SiLU, GELU",
+    ),
+    (
+        r"^(.*) scales products of queries and keys by how many",
+        r"scale=head_dim**-0.5, with the width as it is now, for scaled_dot_product_attention in \1",
+    ),
+    (r"^(.*) starts from a state of fixed width", r"call \1 without a first state: it starts from zeros by itself"),
+    (r"(\S+) is an nn\.LSTM with projections", r"a linear layer behind \1 in place of its proj_size"),
     (r"meets a tensor of fixed width in (.*)$", r"take widths from the shape of the input in \1, not from constants"),
     (r"beside a tensor of fixed width in (.*)$", r"take widths from the shape of the input in \1, not from constants"),
     (r"^(.*) computes its weight anew", r"fold what computes the weight of \1 into it (remove_parametrizations)"),

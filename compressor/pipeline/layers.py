@@ -7,18 +7,17 @@ from typing import Any
 from torch import Tensor, nn
 
 from compressor.costs import cost_model
-from compressor.groups.graph import PRODUCERS
 
 
 def layer_changes(dense: nn.Module, small: nn.Module, example_input: Tensor) -> list[dict[str, Any]]:
-    """Output channels and MACs of every convolution and linear layer, before and after, as plain data."""
+    """Output channels and MACs of every convolution, linear and recurrent layer, before and after, as plain data."""
     before, after = (cost_model(model, example_input, (), "macs") for model in (dense, small))
     left = dict(zip(after.layers, after.by_layer(), strict=True))
     return [
         {
             "name": name,
-            "before": _width(dense.get_submodule(name)),
-            "after": _width(small.get_submodule(name)),
+            "before": _width(dense, name),
+            "after": _width(small, name),
             "macs_before": round(float(macs_before)),
             "macs_after": round(float(left.get(name, 0.0))),
         }
@@ -26,8 +25,16 @@ def layer_changes(dense: nn.Module, small: nn.Module, example_input: Tensor) -> 
     ]
 
 
-def _width(module: nn.Module) -> int:
+def _width(model: nn.Module, name: str) -> int:
     """Output channels; 0 of a layer that went with its branch."""
-    if not isinstance(module, PRODUCERS):
-        return 0
-    return int(module.out_features if isinstance(module, nn.Linear) else module.out_channels)
+    modules = dict(model.named_modules())
+    # A recurrent layer has several weights, each with a name of its own.
+    module: Any = modules.get(name, modules.get(name.rpartition(".")[0]))
+    match module:
+        case nn.Linear():
+            return int(module.out_features)
+        case nn.RNNBase():
+            return int(module.hidden_size)
+        case nn.modules.conv._ConvNd():
+            return int(module.out_channels)
+    return 0

@@ -8,6 +8,7 @@ from functools import partial
 from torch import Tensor, nn
 
 from compressor.errors import UnknownName, UsageError
+from compressor.groups.channels import matrices
 from compressor.groups.graph import PRODUCERS
 from compressor.penalties import GroupPenalty, group_penalty, penalty
 from compressor.penalties.group import GroupLasso
@@ -33,16 +34,16 @@ def weights_of(model: nn.Module, penalties: Penalties) -> list[Tensor]:
 
     `UnknownName` for a pattern that no such layer matches.
     """
-    every = {
-        name: module.weight
-        for name, module in model.named_modules()
-        if isinstance(module, PRODUCERS) and module.weight.requires_grad
-    }
+    every: dict[str, list[Tensor]] = {}
+    for name, module in model.named_modules():
+        weights = [getattr(module, weight) for weight in matrices(module)] if isinstance(module, PRODUCERS) else []
+        if trained := [weight for weight in weights if weight.requires_grad]:
+            every[name] = trained
     layers = penalties.layers
     for pattern in layers:
         if not any(matches(name, [pattern]) for name in every):
             raise UnknownName("trainable convolution or linear layer", pattern, every)
-    found = list(dict.fromkeys(weight for name, weight in every.items() if matches(name, layers)))
+    found = list(dict.fromkeys(weight for name in every if matches(name, layers) for weight in every[name]))
     return found if penalties.described.split_rows is None else _convolutions(found)
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from compressor.alignment import Alignment
 from compressor.costs import CostModel, Kind, cost_model
 from compressor.groups import ChannelGroup, find_groups, is_zero, zero
-from compressor.groups.channels import channel_axis
+from compressor.groups.channels import matrices
 from compressor.splitting.rows import as_rows, rows_axis
 from compressor.splitting.settings import Penalties, matches
 
@@ -99,19 +99,20 @@ class Removable:
 
     def _zero_useless(self, group: ChannelGroup) -> bool:
         """Zero the channels that nothing makes or nothing reads; whether one of them was not zero before."""
-        useless = ~self._any_weight(group, "producer") | ~self._any_weight(group, "consumer")
+        made, read = (self._used(group, role) for role in ("producer", "consumer"))
+        # Queries and keys have no readers but each other.
+        useless = ~made.any(0) | ~(read if len(read) else made).any(0)
         fresh = useless & ~is_zero(self.model, group)
         zero(self.model, group, fresh)
         return bool(fresh.any())
 
-    def _any_weight(self, group: ChannelGroup, role: str) -> Tensor:
-        """Which channels some weight of that role is not zero for: bool (channels,) on the CPU."""
-        found = torch.zeros(group.channels, dtype=torch.bool)
+    def _used(self, group: ChannelGroup, role: str) -> Tensor:
+        """For which channels some weight of each member of that role is not zero: bool (members, channels)."""
+        found = []
         for member in group.members:
             if member.role == role:
-                module = self.model.get_submodule(member.module)
-                weight, axis = module.weight, channel_axis(module, member)
-                assert isinstance(weight, Tensor)
-                used = (weight.detach() != 0).transpose(0, axis).flatten(1).any(1).cpu()
-                found |= used[member.index].any(1)
-        return found
+                module, axes = self.model.get_submodule(member.module), dict(member.tensors)
+                weights = [(getattr(module, name).detach(), axes[name]) for name in matrices(module) if name in axes]
+                rows = [(weight != 0).transpose(0, axis).flatten(1).any(1).cpu() for weight, axis in weights]
+                found.append(torch.stack([row[member.index].any(1) for row in rows]).any(0))
+        return torch.stack(found) if found else torch.zeros(0, group.channels, dtype=torch.bool)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from compressor.groups import ChannelGroup, Member
-from compressor.groups.channels import channel_axis, output_axis
+from compressor.groups.channels import output_axis
 from compressor.groups.graph import NORMS
 
 
@@ -23,28 +23,29 @@ def saliency(model: nn.Module, group: ChannelGroup) -> Tensor:
     """
     made = [_relative(_sent(model, m)) for m in group.members if m.role == "producer"]
     read = [_relative(_read(model, m)) for m in group.members if m.role == "consumer"]
+    if not read:
+        # Queries and keys read each other.
+        return _relative(torch.stack(made).prod(0))
     return len(read) * _relative(torch.stack(made).mean(0) * torch.stack(read).mean(0))
 
 
 def _sent(model: nn.Module, member: Member) -> Tensor:
     """Squared norm of what a producer sends, BatchNorm folded in: (channels,)."""
-    module = model.get_submodule(member.module)
-    per_place = _per_place(module, member, module.weight.square())  # type: ignore[operator]
-    if module.bias is not None:
-        per_place = per_place + module.bias.square()  # type: ignore[operator]
+    per_place = torch.stack([_per_place(tensor.square(), axis) for tensor, axis in _tensors(model, member)]).sum(0)
     gain = _squared_gain(model, member)
     return _per_channel(per_place if gain is None else per_place * gain, member)
 
 
 def _read(model: nn.Module, member: Member) -> Tensor:
     """Squared norm of a consumer's slices that read each channel, the BatchNorm after it folded in: (channels,)."""
-    module = model.get_submodule(member.module)
-    squared: Tensor = module.weight.square()  # type: ignore[operator]
-    gain = _squared_gain(model, member)
-    if gain is not None:
-        axis = output_axis(module)
-        squared = squared * gain.view([-1 if dim == axis else 1 for dim in range(squared.ndim)])
-    return _per_channel(_per_place(module, member, squared), member)
+    gain, made = _squared_gain(model, member), output_axis(model.get_submodule(member.module))
+    found = []
+    for tensor, axis in _tensors(model, member):
+        squared = tensor.square()
+        if gain is not None:
+            squared = squared * gain.view([-1 if dim == made else 1 for dim in range(squared.ndim)])
+        found.append(_per_place(squared, axis))
+    return _per_channel(torch.stack(found).sum(0), member)
 
 
 def _squared_gain(model: nn.Module, member: Member) -> Tensor | None:
@@ -60,9 +61,16 @@ def _squared_gain(model: nn.Module, member: Member) -> Tensor | None:
     return 1 / variance if squared is None else squared / variance
 
 
-def _per_place(module: nn.Module, member: Member, squared: Tensor) -> Tensor:
-    axis = channel_axis(module, member)
-    return squared.sum([dim for dim in range(squared.ndim) if dim != axis])
+def _tensors(model: nn.Module, member: Member) -> list[tuple[Tensor, int]]:
+    """The member's weights and biases, each with the axis of its channels."""
+    module = model.get_submodule(member.module)
+    return [(getattr(module, name), axis) for name, axis in member.tensors]
+
+
+def _per_place(squared: Tensor, axis: int) -> Tensor:
+    rest = [dim for dim in range(squared.ndim) if dim != axis]
+    # Without dimensions ``sum`` would sum over all of them.
+    return squared.sum(rest) if rest else squared
 
 
 def _per_channel(per_place: Tensor, member: Member) -> Tensor:

@@ -24,16 +24,16 @@ class Selection:
     """
 
     def __init__(self, removable: Removable, target: Target, penalty: GroupPenalty, align: Alignment) -> None:
-        stays = removable.obstacles(target.kind)
         if not removable.groups:
-            raise TargetNotMet(f"no channel of this network can be removed{stays or ': it has no such layers'}")
+            why = removable.obstacles(target.kind) or ": it has no convolution, linear or recurrent layer"
+            raise TargetNotMet(f"no channel of this network can be removed{why}")
         self.target, self._removable = target, removable
         self._budget = Budget(removable.cost(target.kind), align)
         least = self._budget.ratio(self._budget.least)
         if least > target.ratio:
             raise TargetNotMet(
                 f"{target} asked, {least:.3f} is the least that can be reached with --align {align}, "
-                f"which keeps {align.steps} channels of every group{stays}"
+                f"which keeps {align.steps} channels of every group{removable.obstacles(target.kind)}"
             )
         self.channels = Channels(removable.model, removable.groups, penalty.phi)
         self.kept = [group.channels for group in removable.groups]

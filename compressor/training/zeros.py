@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
-from compressor.groups.channels import output_axis
-from compressor.groups.graph import NORMS, PRODUCERS
+from compressor.groups.channels import matrices
+from compressor.groups.graph import MAKERS, NORMS
 
 
 def keep_zeros(model: nn.Module, optimizer: Optimizer) -> RemovableHandle:
@@ -32,19 +32,19 @@ def _masks(model: nn.Module) -> list[tuple[Tensor, Tensor]]:
     """For each parameter that can hold zeros, 1 where it may move."""
     found: list[tuple[Tensor, Tensor]] = []
     for module in model.modules():
-        if not isinstance(module, PRODUCERS + NORMS) or module.weight is None:
-            continue
-        weight, bias = module.weight, module.bias
-        alive = weight != 0
-        if not bool(alive.any()):
-            continue
-        if isinstance(module, PRODUCERS):
-            found.append((weight, alive))
-            alive = alive.movedim(output_axis(module), 0).flatten(1).any(1)
-        elif bias is not None:
+        if isinstance(module, MAKERS):
+            for name, axis in matrices(module).items():
+                weight, bias = getattr(module, name), getattr(module, name.replace("weight", "bias"), None)
+                if bool((weight != 0).any()):
+                    found.append((weight, weight != 0))
+                    found += _bias(bias, (weight != 0).movedim(axis, 0).flatten(1).any(1))
+        elif isinstance(module, NORMS) and module.weight is not None and module.bias is not None:
             # A norm's scale of zero alone is no dead channel.
-            alive = alive | (bias != 0)
-            found.append((weight, alive))
-        if bias is not None and len(bias) == len(alive):
-            found.append((bias, alive | (bias != 0)))
+            alive = (module.weight != 0) | (module.bias != 0)
+            if bool((module.weight != 0).any()):
+                found += [(module.weight, alive), (module.bias, alive)]
     return found
+
+
+def _bias(bias: Tensor | None, alive: Tensor) -> list[tuple[Tensor, Tensor]]:
+    return [(bias, alive | (bias != 0))] if bias is not None and len(bias) == len(alive) else []

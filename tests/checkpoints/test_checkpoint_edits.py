@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
 from compressor import load
+from compressor.checkpoints.agreeing import agrees
 from compressor.checkpoints.structure import Edit
 from compressor.errors import CheckpointError
 
@@ -17,10 +19,10 @@ CONV1 = {
 
 @pytest.fixture
 def edited(tmp_path, content):
-    """Writes a checkpoint with one edit and gives its path."""
+    """Writes a checkpoint with these edits and gives its path."""
 
-    def write(edit):
-        content["header"]["edits"] = [edit]
+    def write(*edits):
+        content["header"]["edits"] = list(edits)
         torch.save(content, tmp_path / "m.pt")
         return tmp_path / "m.pt"
 
@@ -73,6 +75,21 @@ def test_edit_of_an_unknown_module_is_refused(edited, module):
     refused(path, f"does not fit lenet5: its edit of '{module}' does not fit the architecture")
 
 
+def test_every_edit_that_cannot_be_made_is_listed(edited):
+    contradictory = {**CONV1, "sizes": {**CONV1["sizes"], "groups": 2}}
+    refused(
+        edited({**CONV1, "module": "conv9"}, CONV1, contradictory, {**CONV1, "module": "fc1"}),
+        "does not fit lenet5: its edit of 'conv9' does not fit the architecture; its edit of 'conv1' contradicts "
+        "itself: sizes and tensors differ; its edit of 'fc1' does not fit the architecture$",
+    )
+
+
+def test_of_very_many_the_rest_is_counted(edited):
+    refused(
+        edited(*({**CONV1, "module": f"conv{n}"} for n in range(3, 40))), "'conv12' does not fit [^;]*; and 27 more$"
+    )
+
+
 def test_unknown_kind_of_edit_is_refused(edited):
     path = edited({**CONV1, "edit": "replace"})
     refused(path, "unknown edit 'replace'")
@@ -98,7 +115,7 @@ def test_shape_that_no_tensor_has_is_refused(edited, rows):
     edit = {**CONV1, "tensors": {"weight": [rows, 1, 5, 5], "bias": [20]}}
     refused(
         edited(edit),
-        "weight may not be|contradicts itself|its edit asks for a tensor of",
+        "weight may not be|contradicts itself|its edit of 'conv1' asks for a tensor of",
     )
 
 
@@ -116,6 +133,15 @@ def test_consistent_edit_that_the_tensors_do_not_fit_lists_them(edited):
 def test_damaged_edit_is_refused(edited, part, value):
     edit = {key: entry for key, entry in {**CONV1, part: value}.items() if entry is not ...}
     refused(edited(edit), "its header is damaged|does not fit the architecture")
+
+
+@pytest.mark.parametrize("options", [{}, {"num_layers": 2, "bidirectional": True}, {"proj_size": 3}, {"bias": False}])
+@pytest.mark.parametrize("size", ["hidden_size", "input_size"])
+def test_a_recurrent_layer_agrees_only_with_its_own_sizes(options, size):
+    layer = nn.LSTM(8, 6, **options)
+    assert agrees(layer)
+    setattr(layer, size, 5)
+    assert not agrees(layer)
 
 
 def test_edit_reads_back_as_the_same():

@@ -9,7 +9,7 @@ from compressor.cli.list import KINDS
 def test_inspect_says_what_is_prunable_and_why_not(tiny, compress):
     done = compress("inspect", tiny.sparse, "--trust-arch")
     assert "12 zero channels" in done.stdout
-    assert "no: its channels are outputs of the network" in done.stdout
+    assert "its channels are outputs of the network" in done.stdout
     assert "The least that can be reached is" in done.stdout
 
 
@@ -50,8 +50,8 @@ def blocked(compress):
 @pytest.mark.parametrize(
     "line",
     [
-        "no: 1 normalises across all channels",
-        "no: 2 is frozen (requires_grad is off)",
+        "1 normalises across all channels",
+        "2 is frozen (requires_grad is off)",
         "train 2 as well: requires_grad_(True)",
         "norms of single channels (BatchNorm) for 1 and",
         "With all of that the least would be",
@@ -65,7 +65,7 @@ def test_inspect_says_what_stands_in_the_way(line, blocked):
 
 def test_inspect_gives_every_group_of_a_residual_network_one_line(compress):
     done = compress("inspect", "--arch", "resnet20")
-    assert len(done.stdout.splitlines()) < 30
+    assert len(done.stdout.splitlines()) < 34
 
 
 def test_inspect_needs_no_checkpoint(tiny, compress):

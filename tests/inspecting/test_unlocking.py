@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from compressor.inspecting.unlocking import CHANGES, OUTPUTS, is_output, unlock
+from compressor.groups.trace import OUTPUTS
+from compressor.inspecting.unlocking import CHANGES, is_output, unlock
 
 REASONS = {
     "stem is frozen (requires_grad is off)": "train stem as well",
@@ -11,6 +12,10 @@ REASONS = {
     "1 normalises across all channels": "(BatchNorm) for 1 and",
     "the number of zero channels that it pads is written into 2.shortcut": "make the padding of 2.shortcut a module",
     "it changes (an activation with f(0) != 0 sends 0.5 to 2, where zero padding makes it uneven)": "before 2: ReLU",
+    "it changes (an activation with f(0) != 0 sends 0.5 to gru, where it has no bias)": "a bias for gru",
+    "attn scales products of queries and keys by how many channels they have": "scale=head_dim**-0.5",
+    "gru starts from a state of fixed width": "call gru without a first state",
+    "lstm is an nn.LSTM with projections, which torch tells from others by its widths": "a linear layer behind lstm",
     "it meets a tensor of fixed width in the network's own forward": "in the network's own forward, not from constants",
     "it stands beside a tensor of fixed width in head": "in head, not from constants",
     "conv computes its weight anew in every forward pass": "the weight of conv into it",

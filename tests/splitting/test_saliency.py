@@ -21,6 +21,17 @@ def model():
     return net
 
 
+class Last(nn.Module):
+    """A linear layer on the states of a recurrent one."""
+
+    def __init__(self, recurrent, head):
+        super().__init__()
+        self.recurrent, self.head = recurrent, head
+
+    def forward(self, x):
+        return self.head(self.recurrent(x)[0])
+
+
 def group_of(model):
     return next(group for group in find_groups(model, IMAGE) if group.prunable)
 
@@ -106,3 +117,30 @@ def test_a_reader_scaled_in_front_of_batchnorm_changes_no_saliency(model):
         reader.weight *= factors[:, None, None, None]
         norm.running_var.add_(norm.eps).mul_(factors.square()).sub_(norm.eps)
     torch.testing.assert_close(saliency(longer, group), before, rtol=1e-4, atol=1e-5)
+
+
+def test_hidden_units_are_measured_by_all_gates_and_all_that_reads_them():
+    rnn, head = nn.GRU(3, 6, batch_first=True), nn.Linear(6, 4)
+    model = Last(rnn, head).eval()
+    group = next(group for group in find_groups(model, IMAGE[:, :, 0].transpose(1, 2)) if group.prunable)
+    rows = torch.cat([rnn.weight_ih_l0, rnn.weight_hh_l0, rnn.bias_ih_l0[:, None], rnn.bias_hh_l0[:, None]], 1)
+    sent = rows.square().sum(1).view(3, 6).sum(0)
+    own, read = rnn.weight_hh_l0.square().sum(0), head.weight.square().sum(0)
+    product = sent / sent.mean() * (own / own.mean() + read / read.mean())
+    torch.testing.assert_close(saliency(model, group), (2 * product / product.mean()).detach())
+
+
+def test_queries_and_keys_read_each_other():
+    class Matching(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.left, self.right = nn.Linear(8, 6), nn.Linear(8, 6)
+
+        def forward(self, x):
+            return self.left(x) @ self.right(x).transpose(-1, -2)
+
+    model = Matching()
+    group = next(group for group in find_groups(model, IMAGE) if group.prunable)
+    left, right = (m.weight.square().sum(1) + m.bias.square() for m in (model.left, model.right))
+    product = left * right
+    torch.testing.assert_close(saliency(model, group), (product / product.mean()).detach())

@@ -111,3 +111,20 @@ def test_a_removed_handle_frees_the_zeros():
     handle.remove()
     optimizer.step()
     assert (model[0].weight[3] != 0).all()
+
+
+def test_dead_units_of_a_recurrent_layer_and_dead_channels_of_an_embedding_stay_dead():
+    class Reader(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.words, self.recurrent, self.head = nn.Embedding(9, 8), nn.LSTM(8, 6), nn.Linear(6, 4)
+
+        def forward(self, x):
+            return self.head(self.recurrent(self.words(x))[0])
+
+    model = Reader()
+    groups = [group for group in find_groups(model, torch.arange(6).view(2, 3)) if group.prunable]
+    for group in groups:
+        zero(model, group, torch.tensor([2, 5]))
+    train(model)
+    assert [is_zero(model, group).nonzero().flatten().tolist() for group in groups] == [[2, 5], [2, 5]]

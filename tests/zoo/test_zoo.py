@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch.utils._pytree import tree_leaves
 from zoo_networks import PATTERNS
-from zoo_tools import exports, quick_parity, seeded, with_zeros
+from zoo_tools import quick_parity, seeded, with_zeros
 
 from compressor import checkpoints
 from compressor.groups import find_groups, is_zero, remove
@@ -19,7 +19,6 @@ from compressor.proofs import call, each, output_difference, relative_difference
 from compressor.shrinking import remove_zero_channels
 from compressor.splitting import Splitting
 
-NETWORKS = Path(__file__).with_name("zoo_networks.py")
 every = pytest.mark.parametrize("pattern", PATTERNS, ids=lambda pattern: pattern.name)
 removable = pytest.mark.parametrize("pattern", [p for p in PATTERNS if p.groups], ids=lambda pattern: pattern.name)
 
@@ -79,7 +78,7 @@ def test_a_few_penalised_steps_make_zeros_that_can_be_removed(pattern):
     assert removal.float64 <= 1e-9
 
 
-@pytest.mark.parametrize("pattern", [p for p in PATTERNS if p.groups and exports(p)], ids=lambda pattern: pattern.name)
+@removable
 def test_onnx_agrees_with_the_small_network(pattern, tmp_path):
     model, groups = with_zeros(pattern)
     small = remove_zero_channels(model, pattern.inputs(), groups=groups, align=1).model
@@ -115,10 +114,10 @@ def reloaded(tmp_path_factory):
             checkpoints.save(
                 small[pattern.name],
                 folder / f"{pattern.name}.pt",
-                arch=f"{NETWORKS}:{pattern.name}",
+                arch=pattern.arch,
                 input_shape=(3, 8, 8),
             )
-    subprocess.run([sys.executable, "-c", RELOAD, str(folder), str(NETWORKS.parent)], check=True, timeout=120)
+    subprocess.run([sys.executable, "-c", RELOAD, str(folder), str(Path(__file__).parent)], check=True, timeout=120)
     return small, torch.load(folder / "outputs.pt", weights_only=True)
 
 

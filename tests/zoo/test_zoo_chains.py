@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from zoo_chains import random_network
-from zoo_networks import image
+from zoo_parts import image
 
 from compressor.groups import find_groups, zero
 from compressor.shrinking import remove_zero_channels

@@ -17,9 +17,9 @@ from compressor.inspecting.unlocking import is_output, unlock
 from compressor.shrinking import remove_zero_channels
 
 removable = pytest.mark.parametrize("pattern", [p for p in PATTERNS if p.groups], ids=lambda pattern: pattern.name)
-# What takes in all channels at once, gives them to a recurrent layer, or mixes them with others, does so by intent.
+# What takes in all channels at once, or mixes them with others, does so by intent.
 BY_INTENT = (
-    "softmax over|mean over|no convolution or linear|broadcast over|fixed width in 3|single channel|matrix by matrix"
+    "softmax over|mean over|no convolution, linear or|broadcast over|fixed width in 3|single channel|matrix by matrix"
 )
 
 

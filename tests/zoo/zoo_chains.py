@@ -7,7 +7,8 @@ import itertools
 import torch
 from torch import nn
 from torch.nn import functional as F
-from zoo_networks import Lambda, Net, conv, shuffle, tail
+from zoo_grouped import shuffle
+from zoo_parts import Lambda, Net, conv, tail
 
 from compressor.architectures.cifar_resnet import BasicBlock
 
@@ -114,9 +115,29 @@ def repeated(width, out):
     return Net(forward, body=conv(width, width), out=nn.Conv2d(width, out, 1))
 
 
+def recurrent(width, out):
+    """Along the rows, in both directions."""
+
+    def forward(net, x):
+        rows = net.rnn(x.mean(3).transpose(1, 2))[0].transpose(1, 2)
+        return rows[..., None].expand(-1, -1, -1, x.shape[3])
+
+    return Net(forward, rnn=nn.GRU(width, out // 2, batch_first=True, bidirectional=True))
+
+
+def attentive(width, out):
+    def forward(net, x):
+        tokens = x.flatten(2).transpose(1, 2)
+        weights = (net.query(tokens) @ net.key(tokens).transpose(1, 2)).softmax(-1)
+        return (weights @ net.value(tokens)).transpose(1, 2).unflatten(2, x.shape[2:])
+
+    return Net(forward, query=nn.Linear(width, 6), key=nn.Linear(width, 6), value=nn.Linear(width, out))
+
+
 BLOCKS = (
     plain, gated, smooth, depthwise, grouped, group_norm, residual, identity, padded, written_padding, dense, shuffled,
-    excited, channels_last_norm, up_and_down, pixels, written_slice, repeated,
+    excited, channels_last_norm, up_and_down, pixels, written_slice, repeated, recurrent,
+    attentive,
 )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from compressor.groups import find_groups, zero
-from compressor.parity import check_parity
+from compressor.parity import by_name, check_parity
 
 
 def seeded(pattern, seed=0):
@@ -40,18 +40,13 @@ def with_zeros(pattern, seed=0):
     return model, groups
 
 
-def exports(pattern):
-    """Whether the exporter takes the network's input: one tensor of numbers."""
-    inputs = pattern.inputs()
-    return isinstance(inputs, torch.Tensor) and inputs.is_floating_point()
-
-
 def quick_parity(model, inputs, path):
     """ONNX by the quick exporter, compared with PyTorch: the norm of the difference over that of the output."""
+    named = by_name(model, inputs)
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            model, (inputs,), str(path), input_names=["input"], dynamo=False, opset_version=18,
-            dynamic_axes={"input": {0: "batch"}},
+            model, tuple(named.values()), str(path), input_names=list(named), dynamo=False, opset_version=18,
+            dynamic_axes={name: {0: "batch"} for name in named},
         )  # fmt: skip
-    return check_parity(model, path, inputs.shape[1:], None).norm_rel
+    return check_parity(model, path, inputs, None).norm_rel

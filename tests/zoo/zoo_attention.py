@@ -1,0 +1,123 @@
+"""Attention: torch's own, fused, by hand, and what stands around it."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from zoo_parts import Net, Pattern
+
+
+def multihead_attention():
+    def forward(net, x):
+        x = net.embed(x.flatten(2).transpose(1, 2))
+        x = x + net.attention(x, x, x, need_weights=False)[0]
+        return net.head((x + net.fc2(F.relu(net.fc1(x)))).mean(1))
+
+    return Net(
+        forward, embed=nn.Linear(3, 8), attention=nn.MultiheadAttention(8, 2, batch_first=True), fc1=nn.Linear(8, 12),
+        fc2=nn.Linear(12, 8), head=nn.Linear(8, 4),
+    )  # fmt: skip
+
+
+class Attention(nn.Module):
+    """Fused queries, keys and values, cut by hand: 4 heads of 3."""
+
+    def __init__(self, width=12, heads=4):
+        super().__init__()
+        self.num_heads, self.head_dim = heads, width // heads
+        self.scale = self.head_dim**-0.5
+        self.qkv = nn.Linear(width, 3 * width)
+        self.proj = nn.Linear(width, width)
+
+    def forward(self, x):
+        batch, tokens, _ = x.shape
+        qkv = self.qkv(x).reshape(batch, tokens, 3, self.num_heads, self.head_dim).permute(2, 0, 3, 1, 4)
+        query, key, value = qkv.unbind(0)
+        weights = (query @ key.transpose(-2, -1) * self.scale).softmax(-1)
+        return self.proj((weights @ value).transpose(1, 2).reshape(batch, tokens, self.num_heads * self.head_dim))
+
+
+def fused_attention():
+    def forward(net, x):
+        x = net.embed(x.flatten(2).transpose(1, 2))
+        return net.head(net.norm(x + net.attention(x)).mean(1))
+
+    return Net(
+        forward, embed=nn.Linear(3, 12), attention=Attention(), norm=nn.LayerNorm(12), head=nn.Linear(12, 4)
+    )  # fmt: skip
+
+
+class SplitAttention(nn.Module):
+    """Queries, keys and values by themselves; the widths of the heads follow the tensors."""
+
+    def __init__(self, width=8, heads=2, scale=0.5):
+        super().__init__()
+        self.heads, self.scale = heads, scale
+        self.query, self.key, self.value = (nn.Linear(width, width) for _ in range(3))
+        self.out = nn.Linear(width, width)
+
+    def forward(self, x):
+        query, key, value = (
+            layer(x).unflatten(-1, (self.heads, -1)).transpose(1, 2) for layer in (self.query, self.key, self.value)
+        )
+        mixed = F.scaled_dot_product_attention(query, key, value, scale=self.scale)
+        return self.out(mixed.transpose(1, 2).flatten(2))
+
+
+def split_attention(scale=0.5):
+    """A channel is one place in every head; queries and keys read each other."""
+
+    def forward(net, x):
+        x = net.embed(x.flatten(2).transpose(1, 2))
+        return net.head(net.norm(x + net.attention(x)).mean(1))
+
+    return Net(
+        forward, embed=nn.Linear(3, 8), attention=SplitAttention(scale=scale), norm=nn.LayerNorm(8),
+        head=nn.Linear(8, 4),
+    )  # fmt: skip
+
+
+def scaled_by_width():
+    """The scale of the attention follows from the number of channels: without some it is another."""
+    return split_attention(scale=None)
+
+
+def matching():
+    """Every place is compared with every other one."""
+
+    def forward(net, x):
+        x = x.flatten(2).transpose(1, 2)
+        return torch.tanh(net.left(x) @ net.right(x).transpose(1, 2))
+
+    return Net(forward, left=nn.Linear(3, 8), right=nn.Linear(3, 8))
+
+
+def class_token():
+    def forward(net, x):
+        x = net.embed(x.flatten(2).transpose(1, 2))
+        x = torch.cat([net.token.expand(x.shape[0], -1, -1), x], 1) + net.position
+        x = x + net.fc2(F.relu(net.fc1(x)))
+        return net.head(x[:, 0] + x[:, 1:].mean(1))
+
+    return Net(
+        forward, embed=nn.Linear(3, 8), token=nn.Parameter(torch.zeros(1, 1, 8)),
+        position=nn.Parameter(torch.full((1, 65, 8), 0.1)), fc1=nn.Linear(8, 12), fc2=nn.Linear(12, 8),
+        head=nn.Linear(8, 4),
+    )  # fmt: skip
+
+
+PATTERNS = (
+    Pattern(
+        multihead_attention, {"fc1": 12},
+        dict.fromkeys(("embed", "attention", "attention#2"), "an nn.MultiheadAttention"),
+    ),
+    Pattern(fused_attention, {"attention.qkv": 3}, {"embed": "norm normalises across the channels"}),
+    Pattern(split_attention, {"attention.query": 4, "attention.value": 4}, {"embed": "norm normalises"}),
+    Pattern(
+        scaled_by_width, {"attention.value": 4},
+        {"embed": "norm normalises", "attention.query": "attention scales products of queries and keys by how many"},
+    ),
+    Pattern(matching, {"left": 8}),
+    Pattern(class_token, {"embed": 8, "fc1": 12}),
+)  # fmt: skip

@@ -1,0 +1,52 @@
+"""Widths that are written into the code, and what needs all channels at once."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from zoo_parts import Net, Pattern, conv, tail
+
+
+def written_reshape():
+    def forward(net, x):
+        x = F.relu(net.conv2(F.relu(net.conv1(x))))
+        return net.fc(x.reshape(-1, 6 * 64))
+
+    return Net(forward, conv1=conv(3, 8), conv2=conv(8, 6), fc=nn.Linear(384, 4))
+
+
+def written_slice():
+    def forward(net, x):
+        return net.tail(F.relu(net.conv2(F.relu(net.conv1(x))[:, :4])))
+
+    return Net(forward, conv1=conv(3, 8), conv2=conv(4, 6), tail=tail(6))
+
+
+def written_width():
+    def forward(net, x):
+        x = F.relu(net.conv(x))
+        return net.tail(x + torch.linspace(0, 1, 8, dtype=x.dtype)[:, None, None])
+
+    return Net(forward, conv=conv(3, 8), tail=tail(8))
+
+
+def channel_mean():
+    def forward(net, x):
+        x = F.relu(net.conv(x))
+        return net.tail(x - x.mean(1, keepdim=True))
+
+    return Net(forward, conv=conv(3, 8), tail=tail(8))
+
+
+def softmax_over_channels():
+    return nn.Sequential(conv(3, 8), nn.Softmax(1), conv(8, 6), nn.ReLU(), tail(6))
+
+
+PATTERNS = (
+    Pattern(written_reshape, {"conv1": 8}, {"conv2": "breaks the network .*384"}),
+    Pattern(written_slice, {"conv2": 6}, {"conv1": "breaks the network", "conv1#2": "no .* reads it"}),
+    Pattern(written_width, {}, {"conv": "meets a tensor of fixed width"}),
+    Pattern(channel_mean, {}, {"conv": "mean over the channels"}),
+    Pattern(softmax_over_channels, {"2": 6}, {"0": "softmax over the channels"}),
+)  # fmt: skip
