@@ -60,10 +60,23 @@ def each(inputs: Inputs, change: Callable[[Tensor], Tensor]) -> Inputs:
     return tuple(change(tensor) for tensor in inputs)
 
 
+@contextlib.contextmanager
+def _slow_attention() -> Iterator[None]:
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+
+
 @torch.no_grad()
 def outputs(model: nn.Module, inputs: Inputs) -> list[Tensor]:
-    """All output tensors of ``model`` in eval mode, whatever structure it returns; its mode is restored."""
-    with eval_mode(model):
+    """All output tensors of ``model`` in eval mode, whatever structure it returns; its mode is restored.
+
+    Without torch's fast path of attention, which is one opaque operation and may turn batches into nested tensors.
+    """
+    with eval_mode(model), _slow_attention():
         return [leaf for leaf in tree_leaves(call(model, inputs)) if isinstance(leaf, Tensor)]
 
 

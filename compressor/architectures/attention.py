@@ -92,6 +92,9 @@ class SlimAttention(nn.Module):
         """As ``nn.MultiheadAttention``; ``is_causal`` is a hint that ``attn_mask`` says already."""
         if is_causal and attn_mask is None:
             raise ValueError("is_causal needs attn_mask, which says the same")
+        if query.is_nested:
+            # Of padded tokens ``nn.TransformerEncoder`` makes sequences of several lengths.
+            return torch.nested.as_nested_tensor([self(x, x, x, need_weights=False)[0] for x in query.unbind()]), None
         itself = query is key and key is value
         first, single = self.batch_first or query.dim() == 2, query.dim() == 2
         tokens = [x[None] if single else x if first else x.transpose(0, 1) for x in (query, key, value)]

@@ -6,6 +6,7 @@ pruning library is needed to replay it.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -113,7 +114,7 @@ def difference(dense: nn.Module, small: nn.Module) -> tuple[Edit, ...]:
         if original is not None and kind != "resize" and type(original) is not type(module):
             for inner, _ in original.named_modules(prefix=name):
                 originals.pop(inner, None)
-            edits.append(Edit(name, _sizes(module), {}, kind))
+            edits.append(Edit(name, _arguments(module), {}, kind))
             # What lies in it may differ from what the edit makes.
             originals |= dict(_replacement(edits[-1], original).named_modules(prefix=name))
             del originals[name]
@@ -204,6 +205,12 @@ def _sizes(module: nn.Module) -> dict[str, int | tuple[int, ...]]:
     found = {name: getattr(module, name) for name in stated if hasattr(module, name)}
     plain = {name: tuple(size) if isinstance(size, list | tuple) else size for name, size in found.items()}
     return {name: size for name, size in plain.items() if isinstance(size, int | tuple)}
+
+
+def _arguments(module: nn.Module) -> dict[str, int | tuple[int, ...]]:
+    """The sizes with which a module of the same kind is made."""
+    asked = inspect.signature(type(module)).parameters
+    return {name: getattr(module, name) for name in SIZES if name in asked}
 
 
 def _kinds(attributes: Mapping[str, int | tuple[int, ...]]) -> dict[str, type]:

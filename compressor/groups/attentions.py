@@ -35,7 +35,7 @@ def why_kept(module: nn.MultiheadAttention) -> str:
         return "with keys or values of another width"
     if module.bias_k is not None or module.add_zero_attn:
         return "with a key of its own (add_bias_kv, add_zero_attn)"
-    return "that the network does more with than to call it"
+    return "that has several names or is asked for more than its output"
 
 
 def _replaceable(model: nn.Module) -> dict[str, nn.MultiheadAttention]:

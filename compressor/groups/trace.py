@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -98,14 +97,10 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
         hooks = [module.register_forward_pre_hook(self._entered(name)) for name, module in modules.items()]
         hooks += [module.register_forward_hook(self._left) for module in modules.values()]
         self._deadline = time.monotonic() + TRACE_SECONDS
-        fast = torch.backends.mha.get_fastpath_enabled()
-        # The fast path is one opaque operation.
-        torch.backends.mha.set_fastpath_enabled(False)
         try:
             with self:
                 found = outputs(self._model, inputs) + training_outputs(self._model, inputs, switches)
         finally:
-            torch.backends.mha.set_fastpath_enabled(fast)
             for hook in hooks:
                 hook.remove()
         for tensor in found:

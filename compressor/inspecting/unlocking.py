@@ -10,7 +10,7 @@ from compressor.groups.trace import OUTPUTS
 CHANGES = (
     (r"^(.*) is frozen \(requires_grad", r"train \1 as well: requires_grad_(True)"),
     (r"(\S+) is an nn\.MultiheadAttention with", r"write \1 with linear layers of its own for query, key and value"),
-    (r"(\S+) is an nn\.MultiheadAttention that", r"only call \1, once for each module: read none of its attributes"),
+    (r"(\S+) is an nn\.MultiheadAttention that", r"only call \1, by one name: read none of its attributes"),
     (
         r"^(.*) normalises across",
         r"norms of single channels (BatchNorm) for \1 and all others on these channels, then training",

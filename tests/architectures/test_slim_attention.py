@@ -126,3 +126,14 @@ def test_an_encoder_layer_leaves_its_fast_path(monkeypatch):
         layer.self_attn = SlimAttention.equal(layer.self_attn)
         monkeypatch.setattr(torch, "_transformer_encoder_layer_fwd", lambda *_: pytest.fail("taken"))
         torch.testing.assert_close(layer(x), expected, rtol=0, atol=1e-13)
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors:UserWarning")
+def test_an_encoder_may_make_nested_tensors_of_padded_tokens():
+    encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(WIDTH, 4, 16, batch_first=True), 2).double().eval()
+    x, late = tokens(), torch.arange(TOKENS) >= torch.tensor([[TOKENS], [3]])
+    with torch.no_grad():
+        expected = encoder(x, src_key_padding_mask=late)
+        for layer in encoder.layers:
+            layer.self_attn = SlimAttention.equal(layer.self_attn)
+        torch.testing.assert_close(encoder(x, src_key_padding_mask=late), expected, rtol=0, atol=1e-13)

@@ -8,7 +8,7 @@ from compressor.inspecting.unlocking import CHANGES, is_output, unlock
 REASONS = {
     "stem is frozen (requires_grad is off)": "train stem as well",
     "layer.attn is an nn.MultiheadAttention with keys or values of another width": "write layer.attn with linear",
-    "layer.attn is an nn.MultiheadAttention that the network does more with than to call it": "only call layer.attn",
+    "layer.attn is an nn.MultiheadAttention that has several names or is asked for more": "only call layer.attn",
     "blocks.0.norm normalises across the channels": "(BatchNorm) for blocks.0.norm",
     "1 normalises across all channels": "(BatchNorm) for 1 and",
     "the number of zero channels that it pads is written into 2.shortcut": "make the padding of 2.shortcut a module",

@@ -162,7 +162,7 @@ PATTERNS = (
     Pattern(cross_attention, {"ask": 6, "attention": 2, "attention#2": 2, "attention.out_proj": 6}),
     Pattern(
         width_of_attention, {},
-        dict.fromkeys(("embed", "attention", "attention#2"), "does more with than to call it")
+        dict.fromkeys(("embed", "attention", "attention#2"), "is asked for more than its output")
         | {"attention.out_proj": "has no attribute 'embed_dim'"},
     ),
     Pattern(
