@@ -199,9 +199,8 @@ def _resize(module: nn.Module, name: str, shape: tuple[int, ...]) -> None:
 
 
 def _sizes(module: nn.Module) -> dict[str, int | tuple[int, ...]]:
-    # A foreign property only tells what another module states.
-    ours = type(module) in REPLACEMENTS.values()
-    stated = [name for name in SIZES if ours or not isinstance(getattr(type(module), name, None), property)]
+    # A property only tells what another module states.
+    stated = [name for name in SIZES if not isinstance(getattr(type(module), name, None), property)]
     found = {name: getattr(module, name) for name in stated if hasattr(module, name)}
     plain = {name: tuple(size) if isinstance(size, list | tuple) else size for name, size in found.items()}
     return {name: size for name, size in plain.items() if isinstance(size, int | tuple)}
