@@ -20,6 +20,7 @@ from compressor.groups.graph import Proposal, propose
 from compressor.groups.liveliness import enliven
 from compressor.groups.removal import without
 from compressor.groups.roads import training_outputs, training_switches
+from compressor.groups.running import running
 from compressor.groups.shortcuts import equal_shortcuts
 from compressor.groups.trace import Cut, Kind
 from compressor.proofs import FLOAT64_LIMIT, Inputs, each, outputs, relative_difference
@@ -182,11 +183,14 @@ class Probe:
         chosen = [(group, drawn[group.name].tolist()) for group in groups]
         expected, constants = observed(zeroed, chosen, self._inputs)
         expected += training_outputs(zeroed, self._inputs, self._switches)
+        modules: list[str] = []
         try:
             small = without(zeroed, chosen, constants, {})
-            found = outputs(small, self._inputs) + training_outputs(small, self._inputs, self._switches)
+            with running(small) as modules:
+                found = outputs(small, self._inputs) + training_outputs(small, self._inputs, self._switches)
         except Exception as error:  # whatever foreign code raises on a shape it did not expect
-            return f"removing channels breaks the network ({type(error).__name__}: {first_line(error)})"
+            place = f" in {modules[-1]}" if modules and modules[-1] else ""
+            return f"removing channels breaks the network{place} ({type(error).__name__}: {first_line(error)})"
         difference = max(relative_difference(one, other) for one, other in zip(expected, found, strict=True))
         if difference <= FLOAT64_LIMIT:
             return None

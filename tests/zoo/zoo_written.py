@@ -44,8 +44,8 @@ def softmax_over_channels():
 
 
 PATTERNS = (
-    Pattern(written_reshape, {"conv1": 8}, {"conv2": "breaks the network .*384"}),
-    Pattern(written_slice, {"conv2": 6}, {"conv1": "breaks the network", "conv1#2": "no .* reads it"}),
+    Pattern(written_reshape, {"conv1": 8}, {"conv2": "breaks the network in fc .*384"}),
+    Pattern(written_slice, {"conv2": 6}, {"conv1": "breaks the network in conv2", "conv1#2": "no .* reads it"}),
     Pattern(written_width, {}, {"conv": "meets a tensor of fixed width"}),
     Pattern(channel_mean, {}, {"conv": "mean over the channels"}),
     Pattern(softmax_over_channels, {"2": 6}, {"0": "softmax over the channels"}),
