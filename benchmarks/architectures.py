@@ -98,7 +98,8 @@ def in_a_process(command: Sequence[str], timeout: float) -> dict[str, Any]:
 def table(found: Sequence[dict[str, Any]]) -> str:
     """The report as Markdown."""
     heads = (
-        "network", "input", "layers", "groups", "excluded", "MACs prunable", "group + probe s", "MACs left",
+        "network", "input", "layers", "groups", "excluded", "MACs prunable", "group + probe s", "processor s",
+        "MACs left",
         "float64", "float32", "reloaded", "ONNX", "failure",
     )  # fmt: skip
     rows = [heads, ("---",) * len(heads), *(_cells(network) for network in found)]
@@ -118,6 +119,7 @@ def _cells(network: dict[str, Any]) -> tuple[str, ...]:
         str(sum(network["excluded"].values())) if "excluded" in network else "-",
         figure("prunable_macs", ".1%"),
         figure("group_s", ".1f"),
+        figure("group_cpu_s", ".1f"),
         left,
         *(figure(name, ".1e") for name in ("float64", "float32", "reloaded", "onnx")),
         network.get("failure", "").replace("|", "/"),

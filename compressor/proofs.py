@@ -23,6 +23,8 @@ def relative_difference(expected: Tensor, actual: Tensor) -> float:
     """Largest absolute difference over the largest absolute expected value; inf when shapes differ or on NaN."""
     if expected.shape != actual.shape:
         return math.inf
+    if not expected.numel():
+        return 0.0
     difference = (expected - actual).abs().max().item()
     scale = expected.abs().max().item()
     if not math.isfinite(difference) or not math.isfinite(scale):

@@ -64,6 +64,14 @@ def _units(proposal: Proposal) -> list[Unit]:
     return units
 
 
+def _families(proposal: Proposal) -> dict[Unit, Unit]:
+    """Units that the same code makes are read alike: all of them as one, with the first of them."""
+    alike: dict[frozenset[Kind], list[Unit]] = defaultdict(list)
+    for unit in _units(proposal):
+        alike[frozenset(proposal.kinds[site] for site in unit)].append(unit)
+    return {frozenset().union(*units): min(units, key=min) for units in alike.values()}
+
+
 class Probe:
     """A copy of the network with random statistics and biases, and random inputs."""
 
@@ -81,37 +89,35 @@ class Probe:
     def read(self) -> Proposal:
         """The groups, where the network cuts channels into pieces by the reading by which most can be removed."""
         plain = self._proposed({})
-        units = _units(plain)
-        most = {unit: _rows(_passing(plain, unit)) for unit in units}
+        families = _families(plain)
+        left = list(families)
         cuts: dict[int, Cut] = {}
-        # Nearly always one reading loses nothing, and that is quickly seen for all units together.
+        # Nearly always one reading loses nothing, and that is quickly seen for all cuts together.
         for reading in (None, *READINGS):
-            found = plain if reading is None or not units else self._proposed(cuts | _read(units, reading))
-            for unit in self._sound_units(found, units):
-                if most[unit] and _rows(_passing(found, unit)) >= most[unit]:
-                    units.remove(unit)
-                    cuts |= _read([unit], reading) if reading is not None else {}
-        cuts |= self._best_cuts(plain, {unit: most[unit] for unit in units}, cuts)
+            found = plain if reading is None or not left else self._proposed(cuts | _read(left, reading))
+            for family in self._sound_units(found, left):
+                most = _rows(_passing(plain, family))
+                if most and _rows(_passing(found, family)) >= most:
+                    left.remove(family)
+                    cuts |= _read([family], reading) if reading is not None else {}
+        cuts |= self._best_cuts(plain, {family: families[family] for family in left}, cuts)
         return self._proposed(cuts) if cuts else plain
 
-    def _best_cuts(self, plain: Proposal, most: Mapping[Unit, int], settled: Mapping[int, Cut]) -> dict[int, Cut]:
-        """For units that no reading leaves whole. What the same code cuts is read alike, so one of a kind is tried."""
-        kinds: dict[frozenset[Kind], list[Unit]] = defaultdict(list)
-        for unit in most:
-            kinds[frozenset(plain.kinds[site] for site in unit)].append(unit)
-        rows = {kind: self._sound_rows(plain, first) for kind, (first, *_) in kinds.items()}
+    def _best_cuts(self, plain: Proposal, left: Mapping[Unit, Unit], settled: Mapping[int, Cut]) -> dict[int, Cut]:
+        """For families that no reading leaves whole: by the first unit of each, which is probed for the others."""
+        most = {family: _rows(_passing(plain, first)) for family, first in left.items()}
+        rows = {family: self._sound_rows(plain, first) for family, first in left.items()}
         cuts: dict[int, Cut] = {}
         for reading in READINGS:
-            doubtful = [kind for kind, (first, *_) in kinds.items() if rows[kind] < most[first] or not rows[kind]]
+            doubtful = [family for family in left if rows[family] < most[family] or not rows[family]]
             if not doubtful:
                 break
-            tried = _read([unit for kind in doubtful for unit in kinds[kind]], reading)
-            found = self._proposed({**settled, **cuts, **tried})
-            for kind in doubtful:
-                sound = self._sound_rows(found, kinds[kind][0])
-                if sound > rows[kind]:
-                    rows[kind] = sound
-                    cuts |= _read(kinds[kind], reading)
+            found = self._proposed({**settled, **cuts, **_read(doubtful, reading)})
+            for family in doubtful:
+                sound = self._sound_rows(found, left[family])
+                if sound > rows[family]:
+                    rows[family] = sound
+                    cuts |= _read([family], reading)
         return cuts
 
     def _proposed(self, cuts: Mapping[int, Cut]) -> Proposal:

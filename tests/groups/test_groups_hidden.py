@@ -101,3 +101,19 @@ def test_what_an_auxiliary_classifier_reads_by_a_fixed_width_stays():
 
 def test_a_random_road_of_training_is_not_compared():
     assert [group.name for group in find_groups(Auxiliary(rate=0.5), IMAGE) if group.prunable] == ["inner"]
+
+
+class Finder(nn.Module):
+    """Besides its maps it returns what it found, nothing mostly, as detection networks do."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner, self.head = conv(3, 8), conv(8, 4)
+
+    def forward(self, x):
+        maps = self.head(torch.relu(self.inner(x)))
+        return maps, maps[maps > 1e6]
+
+
+def test_an_output_may_be_empty():
+    assert [group.name for group in find_groups(Finder(), IMAGE) if group.prunable] == ["inner"]
