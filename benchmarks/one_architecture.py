@@ -27,13 +27,13 @@ from compressor import checkpoints
 from compressor.alignment import Alignment
 from compressor.checkpoints import Network
 from compressor.costs import count_macs, count_parameters
+from compressor.equivalence import Inputs, call, output_difference
 from compressor.errors import CompressorError, first_line
 from compressor.export import export_onnx
 from compressor.groups import ChannelGroup, find_groups, zero
 from compressor.groups.liveliness import enliven
 from compressor.inspecting.forecast import Forecast
 from compressor.inspecting.unlocking import is_output
-from compressor.proofs import Inputs, call, output_difference
 from compressor.shrinking import remove_zero_channels
 
 BATCH = 2

@@ -28,9 +28,9 @@ from torch_pruning_list import Case, cases
 
 from compressor import checkpoints
 from compressor.costs import count_macs, count_parameters
+from compressor.equivalence import FLOAT64_LIMIT, Inputs, each, outputs, relative_difference
 from compressor.errors import first_line
 from compressor.groups import find_groups, remove, zero
-from compressor.proofs import FLOAT64_LIMIT, Inputs, each, outputs, relative_difference
 
 RATIO = 0.5
 NORMS = tuple(

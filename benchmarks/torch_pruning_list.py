@@ -27,7 +27,7 @@ from torch_pruning_networks import (
     lenet,
 )
 
-from compressor.proofs import Inputs
+from compressor.equivalence import Inputs
 
 Options = Callable[[nn.Module], dict[str, Any]]
 

@@ -21,10 +21,10 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from compressor.architectures.attention import SlimAttention
+from compressor.equivalence import Inputs, each, outputs
 from compressor.groups import ChannelGroup
 from compressor.groups.channels import matrices
 from compressor.groups.graph import PRODUCERS
-from compressor.proofs import Inputs, each, outputs
 
 Kind = Literal["macs", "params"]
 TRANSPOSED = nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d

@@ -3,7 +3,7 @@
 CompressorError         the run failed: exit code 1
 ├── CheckpointError     a file that cannot be read, or does not fit the network
 ├── DataError           samples that cannot be read, or do not fit the network
-├── ProofError          a result that failed its own check; nothing was written
+├── EquivalenceError    a result that failed its own check; nothing was written
 ├── TargetNotMet        a target that was asked for and not reached; what was reached is kept
 └── UsageError          a wrong value or combination: exit code 2
     └── UnknownName     a name that no registry holds
@@ -31,8 +31,12 @@ class DataError(CompressorError):
     """Samples that cannot be read, or do not fit the network."""
 
 
-class ProofError(CompressorError):
+class EquivalenceError(CompressorError):
     """A result that failed its own check, so it was not written."""
+
+
+# The old name, for one release.
+ProofError = EquivalenceError
 
 
 class TargetNotMet(CompressorError):

@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from compressor.errors import ProofError, first_line
-from compressor.proofs import Inputs, each, outputs
+from compressor.equivalence import Inputs, each, outputs
+from compressor.errors import EquivalenceError, first_line
 
 BATCHES = (1, 2, 3)
 SEEDS = (0, 1, 2)
@@ -43,7 +43,7 @@ def check_parity(model: nn.Module, file: Path, example: Inputs, real_inputs: Ten
     try:
         session = cpu_session(file, threads=1)
     except Exception as error:  # ONNX Runtime raises its own kinds
-        raise ProofError(f"ONNX Runtime cannot run the file ({first_line(error)})") from error
+        raise EquivalenceError(f"ONNX Runtime cannot run the file ({first_line(error)})") from error
     # What the network does not use is no input of the file.
     wanted = {entry.name for entry in session.get_inputs()}
 
@@ -79,7 +79,7 @@ def agreement(
     """Compare every output that ``run`` gives with PyTorch's on random inputs of several batch sizes, and on real ones.
 
     Random inputs are as large as ``example`` but for the batch: normal random numbers, and where these are no
-    numbers, say words, samples of the example. `ProofError` when an output differs.
+    numbers, say words, samples of the example. `EquivalenceError` when an output differs.
     """
     samples: list[Inputs] = [_random(example, batch, seed) for seed in SEEDS for batch in BATCHES]
     if real_inputs is not None:
@@ -87,15 +87,15 @@ def agreement(
     try:
         pairs = [(outputs(model, x), run(x)) for x in samples]
     except Exception as error:  # every runtime raises its own kinds
-        raise ProofError(f"{runner} cannot run the file ({first_line(error)})") from error
+        raise EquivalenceError(f"{runner} cannot run the file ({first_line(error)})") from error
     if any(len(wants) != len(gots) for wants, gots in pairs):
-        raise ProofError("the file has another number of outputs than PyTorch's")
+        raise EquivalenceError("the file has another number of outputs than PyTorch's")
     flat = [(want.numpy(), got) for wants, gots in pairs for want, got in zip(wants, gots, strict=True)]
     if any(want.shape != got.shape for want, got in flat):
-        raise ProofError("an output has another shape than PyTorch's at some batch size")
+        raise EquivalenceError("an output has another shape than PyTorch's at some batch size")
     parity = _figures(flat, f"{len(SEEDS)} seeds x batches {', '.join(map(str, BATCHES))}", real_inputs)
     if not parity.norm_rel <= PARITY_LIMIT:
-        raise ProofError(
+        raise EquivalenceError(
             f"outputs differ from PyTorch's by {parity.norm_rel:.1e} of their scale (allowed {PARITY_LIMIT:g})"
         )
     return parity

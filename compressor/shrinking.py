@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from compressor.alignment import Alignment
-from compressor.errors import ProofError
+from compressor.equivalence import FLOAT32_LIMIT, FLOAT64_LIMIT, Inputs, each, output_difference, relative_difference
+from compressor.errors import EquivalenceError
 from compressor.groups import ChannelGroup, find_groups, is_zero, outside, remove, unwrapped
 from compressor.groups.branches import bypassed, is_branch, norms_behind
 from compressor.groups.roads import training_outputs, training_switches
-from compressor.proofs import FLOAT32_LIMIT, FLOAT64_LIMIT, Inputs, each, output_difference, relative_difference
 
 RANDOM_SEEDS = (0, 1, 2)
 
@@ -60,7 +60,7 @@ class Removal:
 def shrink(
     model: nn.Module, example_input: Inputs, *, real_inputs: Tensor | None = None, align: str | int = "auto"
 ) -> nn.Module:
-    """A physically smaller copy of ``model`` without its zero channels; `ProofError` when outputs differ.
+    """A physically smaller copy of ``model`` without its zero channels; `EquivalenceError` when outputs differ.
 
     ``example_input`` is (batch >= 2, *input_shape); ``real_inputs`` are compared too when given. Widths stay
     aligned as in `Splitting`: a few zero channels are kept where they fill up a step; ``align=1`` removes all.
@@ -98,7 +98,7 @@ def remove_zero_channels(
     float64 = max(_furthest(exact, small64, inputs64), _training_difference(exact, small64, inputs64[0]))
     float32 = _difference(model, small, samples)
     if not (float64 <= FLOAT64_LIMIT and float32 <= FLOAT32_LIMIT):
-        raise ProofError(
+        raise EquivalenceError(
             f"removing channels would change the outputs by {float64:.1e} of their scale in float64 "
             f"(allowed {FLOAT64_LIMIT:g}) and {float32:.1e} in float32 (allowed {FLOAT32_LIMIT:g}); nothing was written"
         )

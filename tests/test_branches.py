@@ -12,10 +12,10 @@ from compressor import checkpoints
 from compressor.architectures.cifar_resnet import resnet20
 from compressor.architectures.constant import Constant
 from compressor.costs import count_macs
+from compressor.equivalence import output_difference
 from compressor.export import export_onnx
 from compressor.groups import find_groups, zero
 from compressor.pipeline.layers import layer_changes
-from compressor.proofs import output_difference
 from compressor.shrinking import remove_zero_channels
 
 IMAGE = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))

@@ -16,7 +16,7 @@ from torch import nn
 import compressor.export
 from compressor.checkpoints import DataChoice, Metadata
 from compressor.data.normalization import Normalization
-from compressor.errors import ProofError, UsageError
+from compressor.errors import EquivalenceError, UsageError
 from compressor.export import check_opset, describe, export_onnx
 from compressor.parity import check_parity
 from compressor.sources import Architecture
@@ -157,7 +157,7 @@ def refused(request, tmp_path_factory):
     model = Net(request.param).train()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tempfile, "tempdir", str(scratch))
-        with pytest.raises(ProofError) as caught:
+        with pytest.raises(EquivalenceError) as caught:
             export_onnx(model, EXAMPLE, folder / "model.onnx")
     left = [path for path in scratch.iterdir() if path.name.startswith("compressor-")]
     return str(caught.value), [*folder.iterdir(), *left], model
@@ -182,7 +182,7 @@ def test_a_refused_export_restores_the_mode(refused):
 def test_a_refused_export_keeps_the_older_file(tmp_path):
     path = tmp_path / "model.onnx"
     path.write_bytes(b"older")
-    with pytest.raises(ProofError):
+    with pytest.raises(EquivalenceError):
         export_onnx(Net(never_finite), EXAMPLE, path)
     assert path.read_bytes() == b"older"
 
@@ -240,32 +240,32 @@ def test_parity_of_other_weights_is_refused(exported):
     other = network()
     with torch.no_grad():
         other[6].bias += 1e-3
-    with pytest.raises(ProofError, match=r"outputs differ from PyTorch's by .* of their scale \(allowed 1e-05\)"):
+    with pytest.raises(EquivalenceError, match=r"outputs differ from PyTorch's by .* of their scale \(allowed 1e-05\)"):
         check_parity(other, exported[0].path, EXAMPLE, None)
 
 
 def test_a_nan_that_only_real_inputs_bring_is_refused(exported):
     bad = torch.full((1, 3, 8, 8), float("nan"))
-    with pytest.raises(ProofError, match="outputs differ from PyTorch's by inf"):
+    with pytest.raises(EquivalenceError, match="outputs differ from PyTorch's by inf"):
         check_parity(network(), exported[0].path, EXAMPLE, bad)
 
 
 def test_another_output_shape_is_refused(exported):
     other = network()
     other[6] = nn.Linear(8, 5)
-    with pytest.raises(ProofError, match="an output has another shape than PyTorch's at some batch size"):
+    with pytest.raises(EquivalenceError, match="an output has another shape than PyTorch's at some batch size"):
         check_parity(other, exported[0].path, EXAMPLE, None)
 
 
 def test_another_number_of_outputs_is_refused(exported):
     model = network()
     both = Net(lambda linear, x: (model(x), model(x)))
-    with pytest.raises(ProofError, match="the file has another number of outputs than PyTorch's"):
+    with pytest.raises(EquivalenceError, match="the file has another number of outputs than PyTorch's"):
         check_parity(both, exported[0].path, EXAMPLE, None)
 
 
 def test_a_file_that_cannot_run_is_refused(tmp_path):
     path = tmp_path / "broken.onnx"
     path.write_bytes(b"no model")
-    with pytest.raises(ProofError, match="ONNX Runtime cannot run the file"):
+    with pytest.raises(EquivalenceError, match="ONNX Runtime cannot run the file"):
         check_parity(network(), path, EXAMPLE, None)

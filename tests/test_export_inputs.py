@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from compressor.errors import ProofError
+from compressor.errors import EquivalenceError
 from compressor.export import export_onnx
 from compressor.export.program import export_program
 from compressor.parity import check_parity
@@ -66,5 +66,5 @@ def test_another_word_is_noticed(tmp_path):
     other = weighed()
     with torch.no_grad():
         other.words.weight[10] += 1e-2
-    with pytest.raises(ProofError, match="outputs differ from PyTorch's"):
+    with pytest.raises(EquivalenceError, match="outputs differ from PyTorch's"):
         check_parity(other, path, TOKENS, None)

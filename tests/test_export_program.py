@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import compressor.export.program
-from compressor.errors import ProofError
+from compressor.errors import EquivalenceError
 from compressor.export.program import METADATA, export_program
 
 EXAMPLE = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -80,7 +80,7 @@ def test_the_mode_of_the_network_is_left_alone(tmp_path):
     ],
 )
 def test_a_program_that_is_not_the_network_is_not_written(forward, message, tmp_path):
-    with pytest.raises(ProofError, match=message):
+    with pytest.raises(EquivalenceError, match=message):
         export_program(Net(forward), EXAMPLE, tmp_path / "model.pt2")
     assert not list(tmp_path.iterdir())
 
@@ -92,6 +92,6 @@ def test_a_program_with_other_outputs_is_not_written(tmp_path, monkeypatch):
         return real(nn.Sequential(model, nn.Tanh()).eval(), example)
 
     monkeypatch.setattr(compressor.export.program, "_exported", wrong)
-    with pytest.raises(ProofError, match="outputs differ from PyTorch's by"):
+    with pytest.raises(EquivalenceError, match="outputs differ from PyTorch's by"):
         export_program(network(), EXAMPLE, tmp_path / "model.pt2")
     assert not list(tmp_path.iterdir())

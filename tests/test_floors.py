@@ -13,8 +13,8 @@ ROOT = Path(compressor.__file__).parent
 # Lowest first; a module imports from lower floors and from its own package only.
 FLOORS = (
     {"__version__", "errors"},
-    {"files", "methods", "registry"},
-    {"architectures", "data", "penalties", "proofs"},
+    {"files", "methods", "records", "registry"},
+    {"architectures", "data", "penalties", "equivalence"},
     {"sources"},
     {"checkpoints"},
     {"groups"},

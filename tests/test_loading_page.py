@@ -15,8 +15,8 @@ import compressor
 from compressor import load, save
 from compressor.architectures import cifar_resnet, lenet
 from compressor.checkpoints import fresh
+from compressor.equivalence import outputs, relative_difference
 from compressor.groups import find_groups, zero
-from compressor.proofs import outputs, relative_difference
 from compressor.shrinking import remove_zero_channels
 
 PAGE = Path(compressor.__file__).parent.parent / "docs" / "loading.md"

@@ -7,10 +7,10 @@ import torch
 from torch import nn
 
 import compressor.shrinking
-from compressor.errors import ProofError
+from compressor.equivalence import output_difference
+from compressor.errors import EquivalenceError
 from compressor.groups import find_groups, is_zero, remove, zero
 from compressor.groups.graph import propose
-from compressor.proofs import output_difference
 from compressor.shrinking import remove_zero_channels, shrink
 
 IMAGE = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -138,7 +138,7 @@ def shifted(model, groups, channels, inputs):
 def test_removing_a_wrong_channel_is_refused(model, monkeypatch):
     groups = prunable(model)
     monkeypatch.setattr(compressor.shrinking, "remove", shifted)
-    with pytest.raises(ProofError, match=r"removing channels would change the outputs by .* nothing was written"):
+    with pytest.raises(EquivalenceError, match=r"removing channels would change the outputs by .* nothing was written"):
         remove_zero_channels(model, IMAGE, align="1", groups=groups)
 
 
@@ -152,7 +152,7 @@ def test_a_fault_that_only_real_inputs_show_is_found(monkeypatch):
     monkeypatch.setattr(compressor.shrinking, "remove", lambda m, g, c, x: remove(m, g, {"0": [3]}, x))
     groups = [group for group in propose(net, vector).groups if group.prunable]
     assert remove_zero_channels(net, vector, align="1", groups=groups).float64 == 0.0
-    with pytest.raises(ProofError, match="would change the outputs"):
+    with pytest.raises(EquivalenceError, match="would change the outputs"):
         remove_zero_channels(net, vector, align="1", groups=groups, real_inputs=torch.full((1, 3), 1000.0))
 
 
@@ -173,7 +173,7 @@ def test_real_inputs_are_named_in_the_figures(model):
 def test_outputs_that_are_not_finite_prove_nothing(model):
     with torch.no_grad():
         model[7].bias[0] = float("nan")
-    with pytest.raises(ProofError, match="by inf of their scale"):
+    with pytest.raises(EquivalenceError, match="by inf of their scale"):
         shrink(model, IMAGE, align="1")
 
 

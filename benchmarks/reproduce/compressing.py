@@ -19,7 +19,7 @@ from compressor.data import load_data
 from compressor.data.batches import batches
 from compressor.data.samples import DataSet
 from compressor.shrinking import remove_zero_channels
-from compressor.splitting import Penalties
+from compressor.splitting import SplittingConfig
 from compressor.training.batchnorm import reestimate
 from compressor.training.fine_tuning import fine_tune
 from compressor.training.loop import train
@@ -123,7 +123,7 @@ def train_dense(job: Dense) -> dict[str, Any]:
     began = time.monotonic()
     recipe = job.case.dense
     start = fresh(job.case.arch, arch_args=job.case.arch_args, seed=job.seed)
-    tuned = fine_tune(start, job.read(start), _seeded(recipe, job.seed, recipe.epochs), Penalties())
+    tuned = fine_tune(start, job.read(start), _seeded(recipe, job.seed, recipe.epochs), SplittingConfig())
     save(tuned.network, job.path, overwrite=True)
     return {"accuracy": tuned.final.value, "seconds": time.monotonic() - began}
 
@@ -149,7 +149,7 @@ def compress(job: Job) -> dict[str, Any]:
     wrong["statistics"] = wrong_images(removal.model, data)
     # One-shot saved the epochs of sparse training: they go into its recovery.
     recovery = _seeded(recipe, job.seed, 2 * epochs if method.one_shot else epochs)
-    recovered = fine_tune(dense.with_model(removal.model), data, recovery, Penalties(), teacher=dense.model)
+    recovered = fine_tune(dense.with_model(removal.model), data, recovery, SplittingConfig(), teacher=dense.model)
     wrong["recovered"] = wrong_images(recovered.network.model, data)
     return {
         "method": job.method,

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from compressor import Splitting
 from compressor.checkpoints import Network
+from compressor.equivalence import output_difference
 from compressor.groups import ChannelGroup, find_groups, is_zero
 from compressor.groups.channels import output_axis
-from compressor.proofs import output_difference
 from compressor.splitting import selection
 from compressor.splitting.saliency import saliency
 

@@ -24,9 +24,9 @@ from compressor.checkpoints.metadata import FORMAT, DataChoice, Metadata, from_p
 from compressor.checkpoints.reading import read
 from compressor.checkpoints.structure import Edit, difference, replay
 from compressor.data.normalization import Normalization
+from compressor.equivalence import eval_mode
 from compressor.errors import CheckpointError, UnknownName, UsageError, first_line
 from compressor.files import refuse_existing, write_bytes
-from compressor.proofs import eval_mode
 from compressor.sources import Architecture, input_shape_of
 
 __all__ = ["DataChoice", "Metadata", "Network", "fresh", "load", "save"]

@@ -49,14 +49,14 @@ def fine_tune(console: Console, model: str | None, **options: Any) -> None:
     from compressor.cli.loading import load_network, load_samples
     from compressor.cli.publishing import check_out
     from compressor.errors import TargetNotMet
-    from compressor.splitting import Penalties
+    from compressor.splitting import SplittingConfig
     from compressor.training.fine_tuning import fine_tune as work
     from compressor.training.metrics import metrics_file
     from compressor.training.recipe import Recipe
 
     if _implies_target(options):
         options["target_macs"] = 0.5
-    penalties = Penalties(**{key: options[key] for key in Penalties.__dataclass_fields__})
+    penalties = SplittingConfig(**{key: options[key] for key in SplittingConfig.__dataclass_fields__})
     recipe = Recipe(**{key: options[key] for key in options.keys() & Recipe.__dataclass_fields__.keys()})
     recipe.fabric()  # a missing device is told before anything is loaded
     out = options["out"] or _default_out(model, options["arch"], sparse=penalties.any)

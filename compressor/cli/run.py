@@ -61,7 +61,7 @@ def run(console: Console, model: str, **options: Any) -> None:
     from compressor.pipeline import RunPlan, Watcher
     from compressor.pipeline import run as work
     from compressor.report.tables import stage_table
-    from compressor.splitting import Penalties
+    from compressor.splitting import SplittingConfig
     from compressor.training.recipe import Recipe
 
     if not method(options["method"]).target:
@@ -73,7 +73,7 @@ def run(console: Console, model: str, **options: Any) -> None:
         options["target_macs"] = 0.5
     recipe = Recipe(**{key: options[key] for key in options.keys() & Recipe.__dataclass_fields__.keys()})
     recipe.fabric()  # a missing device is told before anything is loaded
-    penalties = Penalties(**{key: options[key] for key in Penalties.__dataclass_fields__})
+    penalties = SplittingConfig(**{key: options[key] for key in SplittingConfig.__dataclass_fields__})
     measuring = {key: options[key] for key in ("opset", "threads", "provider", "max_seconds")}
     plan = RunPlan(recipe=recipe, penalties=penalties, command=_command(), **measuring)
     network, data = load_samples(console, load_network(model, options), options)

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from compressor import __version__
 from compressor.checkpoints import Metadata
-from compressor.errors import ProofError, UsageError, first_line
+from compressor.equivalence import Inputs, each
+from compressor.errors import EquivalenceError, UsageError, first_line
 from compressor.export.files import on_cpu, publish, quiet
 from compressor.parity import Parity, by_name, check_parity
-from compressor.proofs import Inputs, each
 
 DEFAULT_OPSET = 18
 OPSETS = range(17, 24)
@@ -55,7 +55,7 @@ def export_onnx(
     metadata: Mapping[str, str] | None = None,
     real_inputs: Tensor | None = None,
 ) -> Exported:
-    """Write ``model`` as ONNX with a dynamic batch; `ProofError` when a check fails, then nothing is written.
+    """Write ``model`` as ONNX with a dynamic batch; `EquivalenceError` when a check fails, then nothing is written.
 
     ``example_input`` is one tensor, a tuple of them, or tensors by name; the file calls them `by_name`.
     The dynamo exporter is tried first; if its file fails a check the TorchScript exporter is, and the result
@@ -72,7 +72,7 @@ def export_onnx(
                     _export(model, each(example_input, Tensor.cpu), draft, exporter, opset)
                     _finish(draft, opset, {**(metadata or {}), "compressor.exporter": exporter})
                     parity = check_parity(model, draft, example_input, real_inputs)
-                except ProofError as failure:
+                except EquivalenceError as failure:
                     failures.append(f"{exporter}: {failure}")
                     continue
                 publish(draft, path)
@@ -83,7 +83,7 @@ def export_onnx(
                 parity=parity,
                 fallback=failures[0] if failures else None,
             )
-        raise ProofError(f"cannot export to ONNX opset {opset}: {'; '.join(failures)}")
+        raise EquivalenceError(f"cannot export to ONNX opset {opset}: {'; '.join(failures)}")
 
 
 def check_opset(opset: int) -> None:
@@ -125,7 +125,7 @@ def _export(model: nn.Module, example: Inputs, draft: Path, exporter: str, opset
     except Exception as error:  # whatever the exporter meets in foreign code
         # The dynamo exporter wraps what went wrong in general advice.
         cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
-        raise ProofError(f"the exporter failed ({type(cause).__name__}: {first_line(cause)})") from error
+        raise EquivalenceError(f"the exporter failed ({type(cause).__name__}: {first_line(cause)})") from error
 
 
 def _finish(draft: Path, opset: int, metadata: Mapping[str, str]) -> None:
@@ -133,9 +133,9 @@ def _finish(draft: Path, opset: int, metadata: Mapping[str, str]) -> None:
     graph = onnx.load(draft, load_external_data=False)
     found = {entry.domain: entry.version for entry in graph.opset_import}.get("")
     if found != opset:
-        raise ProofError(f"opset {opset} was asked for, the file has {found}")
+        raise EquivalenceError(f"opset {opset} was asked for, the file has {found}")
     if not all(entry.type.tensor_type.shape.dim[0].dim_param for entry in graph.graph.input):
-        raise ProofError("the batch dimension is not dynamic")
+        raise EquivalenceError("the batch dimension is not dynamic")
     for node in graph.graph.node:
         del node.metadata_props[:]
         node.doc_string = ""
@@ -150,4 +150,4 @@ def _finish(draft: Path, opset: int, metadata: Mapping[str, str]) -> None:
     try:
         onnx.checker.check_model(str(draft), full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise ProofError(f"the ONNX checker refuses the file: {first_line(error)}") from error
+        raise EquivalenceError(f"the ONNX checker refuses the file: {first_line(error)}") from error

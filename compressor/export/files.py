@@ -13,8 +13,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from compressor.equivalence import eval_mode
 from compressor.files import atomic_path
-from compressor.proofs import eval_mode
 
 
 @contextlib.contextmanager

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from compressor.errors import ProofError, first_line
+from compressor.equivalence import Inputs, call, each
+from compressor.errors import EquivalenceError, first_line
 from compressor.export.files import on_cpu, publish, quiet
 from compressor.parity import Parity, agreement
-from compressor.proofs import Inputs, call, each
 
 # What came with the network lies in the archive under this name, as JSON.
 METADATA = "compressor.json"
@@ -45,7 +45,7 @@ def export_program(
     metadata: Mapping[str, str] | None = None,
     real_inputs: Tensor | None = None,
 ) -> Program:
-    """Write ``model`` as a torch.export program with a dynamic batch; `ProofError` when it is not what ``model`` is.
+    """Write ``model`` as a torch.export program with a dynamic batch; `EquivalenceError` when it differs from it.
 
     The file is loaded again and compared before it takes its place; else nothing is written. It opens with
     ``torch.export.load`` of the same torch or a newer one. ``metadata`` goes into it as JSON.
@@ -78,7 +78,7 @@ def _exported(model: nn.Module, example: Inputs) -> torch.export.ExportedProgram
                 model, args, kwargs, dynamic_shapes=dict.fromkeys(kwargs, batch) if kwargs else (batch,) * len(args)
             )
     except Exception as error:  # whatever the exporter meets in foreign code
-        raise ProofError(
+        raise EquivalenceError(
             f"cannot export a torch.export program: the exporter failed ({type(error).__name__}: {first_line(error)})"
         ) from error
     for part in program.graph_module.modules():

@@ -8,11 +8,11 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from compressor.equivalence import Inputs
 from compressor.groups.channels import ChannelGroup, Member, is_zero, zero
 from compressor.groups.probe import probed
 from compressor.groups.removal import remove
 from compressor.groups.wrappers import inside, outside, unwrapped
-from compressor.proofs import Inputs
 
 __all__ = ["ChannelGroup", "Member", "find_groups", "is_zero", "outside", "remove", "unwrapped", "zero"]
 

@@ -9,7 +9,7 @@ from typing import TypeGuard
 from torch import nn
 
 from compressor.architectures.attention import SlimAttention
-from compressor.proofs import FLOAT64_LIMIT, Inputs, outputs, relative_difference
+from compressor.equivalence import FLOAT64_LIMIT, Inputs, outputs, relative_difference
 
 
 def slim_equals(model: nn.Module, inputs: Inputs) -> None:

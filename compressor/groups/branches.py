@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from compressor.architectures.constant import Constant
+from compressor.equivalence import Inputs, outputs
 from compressor.groups.channels import ChannelGroup, Member
-from compressor.proofs import Inputs, outputs
 
 
 @torch.no_grad()

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from compressor.equivalence import Inputs, outputs
 from compressor.groups.channels import ChannelGroup
-from compressor.proofs import Inputs, outputs
 
 Chosen = Sequence[tuple[ChannelGroup, Sequence[int]]]
 

@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 from compressor.architectures.attention import SlimAttention
+from compressor.equivalence import Inputs
 from compressor.groups.attentions import why_kept
 from compressor.groups.channels import VANISHING, ChannelGroup, Member, Role, matrices
 from compressor.groups.trace import OUTPUTS, Cut, Kind, Trace
-from compressor.proofs import Inputs
 
 PRODUCERS = (
     nn.Conv1d,

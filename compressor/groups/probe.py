@@ -12,6 +12,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from compressor.equivalence import FLOAT64_LIMIT, Inputs, each, outputs, relative_difference
 from compressor.errors import first_line
 from compressor.groups.attentions import slim_equals
 from compressor.groups.channels import ChannelGroup, vanishing_tensors, zero
@@ -23,7 +24,6 @@ from compressor.groups.roads import training_outputs, training_switches
 from compressor.groups.running import running
 from compressor.groups.shortcuts import equal_shortcuts
 from compressor.groups.trace import Cut, Kind
-from compressor.proofs import FLOAT64_LIMIT, Inputs, each, outputs, relative_difference
 
 # Cuts that are read alike.
 Unit = frozenset[int]

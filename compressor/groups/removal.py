@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from compressor.architectures.cifar_resnet import PaddedShortcut
+from compressor.equivalence import Inputs
 from compressor.groups.attentions import slim_touched
 from compressor.groups.channels import ChannelGroup
 from compressor.groups.constants import Chosen, Constants, fold, observed
 from compressor.groups.cutting import cut
 from compressor.groups.shortcuts import equal_shortcuts
-from compressor.proofs import Inputs
 
 
 def remove(

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from compressor.proofs import Inputs, call, eval_mode, outputs
+from compressor.equivalence import Inputs, call, eval_mode, outputs
 
 
 @torch.no_grad()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from compressor.architectures.cifar_resnet import PaddedShortcut
-from compressor.proofs import Inputs, eval_mode, outputs
+from compressor.equivalence import Inputs, eval_mode, outputs
 
 
 @torch.no_grad()

@@ -14,10 +14,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from compressor.equivalence import Inputs, outputs
 from compressor.errors import UsageError
 from compressor.groups.labels import Labels, compact
 from compressor.groups.roads import training_outputs
-from compressor.proofs import Inputs, outputs
 
 # Where a dimension of channels is cut into pieces: None, its channels stay independent; "inner", a channel
 # is one place within every piece; "outer", a whole piece.

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from compressor.alignment import Alignment
 from compressor.costs import CostModel, Kind, cost_model
+from compressor.equivalence import Inputs
 from compressor.groups import ChannelGroup
-from compressor.proofs import Inputs
 from compressor.splitting.budget import Budget
 from compressor.splitting.selection import scores
 

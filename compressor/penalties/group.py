@@ -1,4 +1,4 @@
-r"""Penalties on whole channels: :math:`\sum_g \phi(\|w_g\|_2)` for any scalar penalty phi.
+r"""SplittingConfig on whole channels: :math:`\sum_g \phi(\|w_g\|_2)` for any scalar penalty phi.
 
 The prox of a function of the norm acts along the row: it is row * prox_phi(||row||) / ||row||. Yuan and Lin, "Model
 selection and estimation in regression with grouped variables", JRSS B 68(1), 2006, for phi = l1; Breheny and Huang,

@@ -23,7 +23,7 @@ from compressor.pipeline.layers import layer_changes
 from compressor.pipeline.plan import RunPlan, settings_of
 from compressor.report import Document, write_document
 from compressor.shrinking import remove_zero_channels
-from compressor.splitting import Penalties
+from compressor.splitting import SplittingConfig
 from compressor.training.evaluation import Accuracy, model_accuracy
 from compressor.training.fine_tuning import FineTuned, check_fit, check_target, fine_tune
 from compressor.training.loop import Progress
@@ -137,7 +137,7 @@ class _Stages:
 
     def recover(self) -> Figures:
         small, epochs = self._load("small.pt"), self.plan.recipe.epochs // 2
-        tuned = self._train(small, "recover", epochs, Penalties())
+        tuned = self._train(small, "recover", epochs, SplittingConfig())
         self._save(tuned.network, "recovered.pt")
         return {**_training(tuned), **self._described(tuned.network, "recovered.pt", tuned.final)}
 
@@ -163,7 +163,7 @@ class _Stages:
         measured = benchmark(files, names=["dense", "small"], progress=self.watcher.progress, **self.plan.timing)
         return {"benchmark": measured.to_plain()}
 
-    def _train(self, network: Network, stage: str, epochs: int, penalties: Penalties) -> FineTuned:
+    def _train(self, network: Network, stage: str, epochs: int, penalties: SplittingConfig) -> FineTuned:
         # The seed starts anew with every stage, so that a stage done again alone ends the same.
         recipe = replace(self.plan.recipe, epochs=epochs)
         with metrics_file(self.folder.file(f"{stage}.jsonl")) as write:

@@ -16,7 +16,7 @@ from compressor.checkpoints import Network
 from compressor.data.samples import DataSet
 from compressor.errors import UsageError
 from compressor.export import DEFAULT_OPSET, check_opset
-from compressor.splitting import Penalties
+from compressor.splitting import SplittingConfig
 from compressor.training.recipe import Recipe
 
 
@@ -24,7 +24,7 @@ from compressor.training.recipe import Recipe
 class RunPlan:
     """What a run does; ``recipe.epochs`` is the total: half fine-tunes with the penalty, half recovers."""
 
-    penalties: Penalties
+    penalties: SplittingConfig
     recipe: Recipe
     opset: int = DEFAULT_OPSET
     threads: int = 1

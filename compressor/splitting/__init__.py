@@ -14,9 +14,9 @@ from __future__ import annotations
 
 from compressor.alignment import Alignment
 from compressor.splitting.budget import Target
+from compressor.splitting.config import SplittingConfig
 from compressor.splitting.projection import Projection
 from compressor.splitting.rows import Sparsity
-from compressor.splitting.settings import Penalties
 from compressor.splitting.splitting import Splitting
 
-__all__ = ["Alignment", "Penalties", "Projection", "Sparsity", "Splitting", "Target"]
+__all__ = ["Alignment", "Projection", "Sparsity", "Splitting", "SplittingConfig", "Target"]

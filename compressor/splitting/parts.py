@@ -13,23 +13,23 @@ from compressor.groups.graph import PRODUCERS
 from compressor.penalties import GroupPenalty, group_penalty, penalty
 from compressor.penalties.group import GroupLasso
 from compressor.penalties.scaled import Scaled
+from compressor.splitting.config import SplittingConfig, matches
 from compressor.splitting.copies import Copies, absolute, in_units
 from compressor.splitting.rows import Lasso, prox_of_rows
 from compressor.splitting.schedule import Schedule
-from compressor.splitting.settings import Penalties, matches
 
 # In the papers their knots lie at multiples of the threshold; everywhere else they have a fixed shape.
 SCALED = ("scad", "mcp")
 
 
-def schedule_of(penalties: Penalties, total_steps: int, epoch_steps: int) -> Schedule:
+def schedule_of(penalties: SplittingConfig, total_steps: int, epoch_steps: int) -> Schedule:
     """The growth of beta."""
     start, end = penalties.beta_range
     growth = penalties.growth and (penalties.growth[0], penalties.growth[1] * epoch_steps)
     return Schedule(total_steps=total_steps, beta_start=start, beta_end=end, growth=growth)
 
 
-def weights_of(model: nn.Module, penalties: Penalties) -> list[Tensor]:
+def weights_of(model: nn.Module, penalties: SplittingConfig) -> list[Tensor]:
     """The trained weights of the penalised layers, each once; of convolutions alone where the method has none else.
 
     `UnknownName` for a pattern that no such layer matches.
@@ -47,7 +47,7 @@ def weights_of(model: nn.Module, penalties: Penalties) -> list[Tensor]:
     return found if penalties.described.split_rows is None else _convolutions(found)
 
 
-def copies_of(weights: Sequence[Tensor], penalties: Penalties) -> Copies | None:
+def copies_of(weights: Sequence[Tensor], penalties: SplittingConfig) -> Copies | None:
     """V, where there is something to split."""
     known, strength = penalties.described, penalties.strength or 0.0
     if known.split_rows is not None:
@@ -62,7 +62,7 @@ def copies_of(weights: Sequence[Tensor], penalties: Penalties) -> Copies | None:
     return Copies(weights, partial(absolute, papers.prox), strength)
 
 
-def lasso_of(weights: Sequence[Tensor], penalties: Penalties) -> Lasso | None:
+def lasso_of(weights: Sequence[Tensor], penalties: SplittingConfig) -> Lasso | None:
     """The group penalty on W by subgradient, where there is one."""
     known, lam = penalties.described, penalties.group_strength or 0.0
     if known.lasso_rows is None:

@@ -14,8 +14,8 @@ from compressor.alignment import Alignment
 from compressor.costs import CostModel, Kind, cost_model
 from compressor.groups import ChannelGroup, find_groups, is_zero, zero
 from compressor.groups.channels import matrices
+from compressor.splitting.config import SplittingConfig, matches
 from compressor.splitting.rows import as_rows, rows_axis
-from compressor.splitting.settings import Penalties, matches
 
 # In an error message, by their share of what is to shrink.
 NAMED, WORTH_NAMING = 2, 0.001
@@ -28,7 +28,7 @@ class Removable:
     """
 
     def __init__(
-        self, model: nn.Module, example_input: Tensor, groups: Sequence[ChannelGroup] | None, penalties: Penalties
+        self, model: nn.Module, example_input: Tensor, groups: Sequence[ChannelGroup] | None, penalties: SplittingConfig
     ) -> None:
         self.model, self._example, self._alignment = model, example_input, Alignment.parse(penalties.align)
         self.groups: tuple[ChannelGroup, ...] = ()

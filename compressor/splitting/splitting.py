@@ -15,6 +15,7 @@ from compressor.errors import UsageError
 from compressor.groups import ChannelGroup
 from compressor.penalties import GroupPenalty, group_penalty
 from compressor.splitting.budget import Target
+from compressor.splitting.config import SplittingConfig
 from compressor.splitting.parts import copies_of, lasso_of, schedule_of, weights_of
 from compressor.splitting.projection import Projection
 from compressor.splitting.rates import Rates, shares, summed
@@ -22,7 +23,6 @@ from compressor.splitting.removable import Removable
 from compressor.splitting.rows import Sparsity, sparsity
 from compressor.splitting.schedule import PULL_EVERY
 from compressor.splitting.selection import Selection
-from compressor.splitting.settings import Penalties
 
 # Below this a weight of W counts as zero, as in the code of Bui et al.
 TOLERANCE = 1e-5
@@ -38,7 +38,7 @@ class Handle(Protocol):
 class Splitting:
     """Drives weights and whole channels of ``model`` to zero while the user trains it.
 
-    ``options`` are the fields of `Penalties`: ``penalty``, ``target_macs``, ``method`` and so on.
+    ``options`` are the fields of `SplittingConfig`: ``penalty``, ``target_macs``, ``method`` and so on.
     ``total_steps`` is the number of optimiser steps until `project`. Methods of the papers also need
     ``epoch_steps``, the optimiser steps of an epoch, and ``samples``, the number of training samples, where they act
     at the end of epochs or divide by the latter. ``groups`` saves finding them again.
@@ -59,7 +59,7 @@ class Splitting:
     ) -> None:
         self.model = model
         self.step = 0
-        self.penalties = Penalties(**options)
+        self.penalties = SplittingConfig(**options)
         self.method = self.penalties.described
         acts_by_epoch = self.method.takes_over or self.penalties.growth is not None
         self._epoch_steps = self._needed("epoch_steps", epoch_steps) if acts_by_epoch else total_steps

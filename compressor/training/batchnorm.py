@@ -7,8 +7,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from compressor.equivalence import eval_mode
 from compressor.groups.graph import NORMS
-from compressor.proofs import eval_mode
 
 
 @torch.no_grad()

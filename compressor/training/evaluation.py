@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from compressor.data.batches import batches
 from compressor.data.normalization import Normalization
 from compressor.data.samples import Samples
+from compressor.equivalence import eval_mode
 from compressor.errors import DataError
-from compressor.proofs import eval_mode
 
 Predict = Callable[[Tensor], Tensor]
 

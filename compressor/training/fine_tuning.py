@@ -16,7 +16,7 @@ from compressor.data.batches import batches
 from compressor.data.normalization import Normalization
 from compressor.data.samples import DataSet
 from compressor.errors import DataError
-from compressor.splitting import Penalties, Projection, Splitting
+from compressor.splitting import Projection, Splitting, SplittingConfig
 from compressor.training.batchnorm import reestimate
 from compressor.training.evaluation import Accuracy, model_accuracy
 from compressor.training.loop import Epoch, Progress, train
@@ -51,7 +51,7 @@ def fine_tune(
     network: Network,
     data: DataSet,
     recipe: Recipe,
-    penalties: Penalties,
+    penalties: SplittingConfig,
     *,
     teacher: nn.Module | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
@@ -115,13 +115,15 @@ def check_fit(network: Network, data: DataSet) -> None:
         raise DataError(f"the network tells {outputs.shape[1]} classes apart, {len(names)} class names were given")
 
 
-def check_target(network: Network, penalties: Penalties) -> None:
+def check_target(network: Network, penalties: SplittingConfig) -> None:
     """Raise `TargetNotMet` when no training can reach the target of ``penalties``."""
     if penalties.target is not None:
         Splitting(network.model, network.example_input(), total_steps=1, **vars(penalties))
 
 
-def _splitting(model: nn.Module, network: Network, recipe: Recipe, penalties: Penalties, samples: int) -> Splitting:
+def _splitting(
+    model: nn.Module, network: Network, recipe: Recipe, penalties: SplittingConfig, samples: int
+) -> Splitting:
     steps = recipe.steps(samples)
     return Splitting(
         model,
@@ -154,7 +156,7 @@ def _metadata(
     network: Network,
     data: DataSet,
     recipe: Recipe,
-    penalties: Penalties,
+    penalties: SplittingConfig,
     projection: Projection | None,
     final: Accuracy,
 ) -> Any:

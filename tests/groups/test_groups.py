@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from compressor.equivalence import output_difference
 from compressor.groups import find_groups, is_zero, zero
-from compressor.proofs import output_difference
 from compressor.shrinking import shrink
 
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
+from compressor.equivalence import relative_difference
 from compressor.groups import find_groups, remove, zero
-from compressor.proofs import relative_difference
 from compressor.shrinking import remove_zero_channels
 
 TOKENS = torch.randn(2, 5, 3, generator=torch.Generator().manual_seed(0))

@@ -10,9 +10,9 @@ from torch import nn
 
 import compressor.groups.probe
 import compressor.groups.trace
+from compressor.equivalence import output_difference
 from compressor.errors import UsageError
 from compressor.groups import find_groups, is_zero, zero
-from compressor.proofs import output_difference
 from compressor.shrinking import remove_zero_channels, shrink
 
 IMAGE = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))

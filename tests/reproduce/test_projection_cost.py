@@ -18,8 +18,8 @@ from trainings import finished
 
 from compressor import Splitting
 from compressor.checkpoints import load
+from compressor.equivalence import output_difference
 from compressor.groups import find_groups
-from compressor.proofs import output_difference
 from compressor.splitting import selection
 from compressor.training.recipe import Recipe
 

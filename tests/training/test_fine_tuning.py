@@ -13,7 +13,7 @@ from compressor.data.samples import DataSet, Samples
 from compressor.errors import CompressorError, DataError, TargetNotMet, UnknownName, UsageError
 from compressor.shrinking import shrink
 from compressor.sources import Architecture
-from compressor.training.fine_tuning import Penalties, check_fit, check_target, fine_tune
+from compressor.training.fine_tuning import SplittingConfig, check_fit, check_target, fine_tune
 from compressor.training.recipe import Recipe
 
 
@@ -37,7 +37,7 @@ def quadrants(**changes):
 
 DATA = quadrants()
 RECIPE = Recipe(epochs=8, batch_size=16, lr=0.1, device="cpu")
-HALF = Penalties(penalty="l1-l2", target_macs=0.5)
+HALF = SplittingConfig(penalty="l1-l2", target_macs=0.5)
 
 
 def wrapped(model, shape=(1, 8, 8), **known):
@@ -124,7 +124,7 @@ def test_the_network_that_was_given_stays_as_it_is():
 
 def test_the_global_random_stream_is_left_alone():
     before = torch.get_rng_state()
-    fine_tune(network(), DATA, short(), Penalties())
+    fine_tune(network(), DATA, short(), SplittingConfig())
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -132,20 +132,20 @@ def test_dropout_draws_from_the_seed():
     def once():
         given = network()
         given.model.insert(6, nn.Dropout(0.5))
-        return fine_tune(given, DATA, short(), Penalties()).network.model.state_dict()
+        return fine_tune(given, DATA, short(), SplittingConfig()).network.model.state_dict()
 
     assert all(torch.equal(one, other) for one, other in zip(once().values(), once().values(), strict=True))
 
 
 def test_without_penalties_nothing_is_projected():
-    found = fine_tune(network(), DATA, short(), Penalties())
+    found = fine_tune(network(), DATA, short(), SplittingConfig())
     assert (found.projection, found.projected, found.met) == (None, None, True)
     assert found.final == found.trained
     assert "gap" not in found.network.metadata.history[0]
 
 
 def test_known_classes_are_kept():
-    found = fine_tune(network(classes=("w", "x", "y", "z")), DATA, short(), Penalties())
+    found = fine_tune(network(classes=("w", "x", "y", "z")), DATA, short(), SplittingConfig())
     assert found.network.metadata.classes == ("w", "x", "y", "z")
 
 
@@ -153,27 +153,27 @@ def test_known_classes_are_kept():
 def test_any_number_of_samples_can_reestimate_the_norms_of_an_mlp(count):
     """The batches of 128 would leave one sample, which BatchNorm1d refuses."""
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 4))
-    found = fine_tune(wrapped(model), quadrants(train=samples(count, 0)), short(), Penalties(target_params=0.6))
+    found = fine_tune(wrapped(model), quadrants(train=samples(count, 0)), short(), SplittingConfig(target_params=0.6))
     assert found.network.model[2].running_var.isfinite().all()
 
 
 def test_a_target_out_of_reach_is_told_before_any_training():
     epochs = []
     with pytest.raises(TargetNotMet, match="is the least that can be reached"):
-        fine_tune(network(), DATA, RECIPE, Penalties(target_macs=0.01), on_epoch=epochs.append)
+        fine_tune(network(), DATA, RECIPE, SplittingConfig(target_macs=0.01), on_epoch=epochs.append)
     assert epochs == []
 
 
 def test_check_target_tells_the_same_without_training():
     with pytest.raises(TargetNotMet, match="is the least that can be reached"):
-        check_target(network(), Penalties(target_macs=0.01))
+        check_target(network(), SplittingConfig(target_macs=0.01))
 
 
 def test_a_diverging_training_leaves_the_given_network_alone():
     given = network()
     before = copy.deepcopy(given.model.state_dict())
     with pytest.raises(CompressorError, match="training diverged 4 times"):
-        fine_tune(given, DATA, Recipe(epochs=8, batch_size=16, lr=1e38, device="cpu"), Penalties())
+        fine_tune(given, DATA, Recipe(epochs=8, batch_size=16, lr=1e38, device="cpu"), SplittingConfig())
     assert all(torch.equal(tensor, before[name]) for name, tensor in given.model.state_dict().items())
 
 
@@ -227,7 +227,7 @@ def test_an_input_shape_that_the_network_refuses_is_told(model):
 )
 def test_bad_penalties_are_refused_when_they_are_named(options, error, message):
     with pytest.raises(error, match=message):
-        Penalties(**options)
+        SplittingConfig(**options)
 
 
 @pytest.mark.parametrize(
@@ -235,4 +235,4 @@ def test_bad_penalties_are_refused_when_they_are_named(options, error, message):
     [({}, False), ({"penalty": "l1"}, True), ({"target_macs": 0.5}, True), ({"target_params": 1.0}, True)],
 )
 def test_penalties_know_whether_there_is_one(options, any_):
-    assert Penalties(**options).any is any_
+    assert SplittingConfig(**options).any is any_

@@ -13,7 +13,7 @@ from compressor.data.samples import DataSet, Samples
 from compressor.errors import UsageError
 from compressor.shrinking import shrink
 from compressor.sources import Architecture
-from compressor.splitting import Penalties
+from compressor.splitting import SplittingConfig
 from compressor.training.fine_tuning import fine_tune
 from compressor.training.recipe import Recipe
 
@@ -57,7 +57,7 @@ def network():
 
 
 def penalties(name):
-    return Penalties(method=name, **METHODS[name])
+    return SplittingConfig(method=name, **METHODS[name])
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +114,7 @@ def test_the_settings_are_read_back_from_the_file(tuned, name):
 def test_settings_read_back_are_settings_again(tuned):
     save(tuned["paper"].network, "tuned.pt")
     stage = load("tuned.pt").metadata.history[-1]
-    again = Penalties(**{key: stage[key] for key in Penalties.__dataclass_fields__})
+    again = SplittingConfig(**{key: stage[key] for key in SplittingConfig.__dataclass_fields__})
     assert (again.growth, again.penalty_args, again.strength) == ([1.5, 2], {}, 0.2)
 
 
@@ -124,7 +124,7 @@ def test_beta_grows_by_epochs_of_the_recipe(tuned):
 
 def test_layers_that_do_not_exist_are_told_before_any_training():
     epochs = []
-    chosen = Penalties(method="rvsm", layers=("fc3",))
+    chosen = SplittingConfig(method="rvsm", layers=("fc3",))
     with pytest.raises(UsageError, match=r"no trainable .* layer is called 'fc3'\. Did you mean 'fc2'\?"):
         fine_tune(network(), DATA, RECIPE, chosen, on_epoch=epochs.append)
     assert epochs == []

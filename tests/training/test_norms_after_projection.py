@@ -7,7 +7,7 @@ from compressor.checkpoints import Metadata, Network
 from compressor.data.batches import Augmentation
 from compressor.data.samples import DataSet, Samples
 from compressor.sources import Architecture
-from compressor.training.fine_tuning import Penalties, fine_tune
+from compressor.training.fine_tuning import SplittingConfig, fine_tune
 from compressor.training.recipe import Recipe
 
 
@@ -26,7 +26,7 @@ def input_mean_after_projection(augmentation):
         nn.BatchNorm2d(1), nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(128, 2)
     )
     network = Network(model, Metadata(architecture=Architecture("lenet5"), input_shape=(1, 8, 8)))
-    recipe, penalties = Recipe(epochs=1, batch_size=32), Penalties(target_macs=0.7)
+    recipe, penalties = Recipe(epochs=1, batch_size=32), SplittingConfig(target_macs=0.7)
     tuned = fine_tune(network, white_images(augmentation), recipe, penalties)
     return tuned.network.model[0].running_mean.item()
 

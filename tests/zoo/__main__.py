@@ -11,7 +11,7 @@ from rich.table import Table
 from zoo_networks import PATTERNS
 from zoo_tools import seeded, with_zeros
 
-from compressor.errors import ProofError
+from compressor.errors import EquivalenceError
 from compressor.export import export_onnx
 from compressor.groups import find_groups
 from compressor.shrinking import remove_zero_channels
@@ -39,7 +39,7 @@ def onnx_parity(pattern, model):
     with tempfile.TemporaryDirectory() as folder:
         try:
             exported = export_onnx(model, pattern.inputs(), f"{folder}/x.onnx")
-        except ProofError as error:
+        except EquivalenceError as error:
             return str(error)
     return f"{exported.parity.norm_rel:.1e} ({exported.exporter})"
 

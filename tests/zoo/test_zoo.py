@@ -14,8 +14,8 @@ from zoo_networks import PATTERNS
 from zoo_tools import quick_parity, seeded, with_zeros
 
 from compressor import checkpoints
+from compressor.equivalence import call, each, output_difference, relative_difference
 from compressor.groups import find_groups, is_zero, remove
-from compressor.proofs import call, each, output_difference, relative_difference
 from compressor.shrinking import remove_zero_channels
 from compressor.splitting import Splitting
 
@@ -90,7 +90,7 @@ import sys
 from pathlib import Path
 import torch
 from compressor import checkpoints
-from compressor.proofs import outputs
+from compressor.equivalence import outputs
 sys.path.insert(0, sys.argv[2])
 from zoo_networks import PATTERNS
 found = {}

@@ -17,7 +17,7 @@ Arguments = Mapping[str, float | str]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Penalties:
+class SplittingConfig:
     """Options left None take the method's own value (`compressor.methods.METHODS`).
 
     ``strength`` is lambda/beta at the start, the step of the prox, in units of each layer's RMS for method budget, else

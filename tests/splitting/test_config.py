@@ -9,7 +9,7 @@ from torch import nn
 from compressor.errors import UnknownName, UsageError
 from compressor.methods import METHODS, method
 from compressor.penalties import GROUP_PENALTIES, PENALTIES, group_penalty
-from compressor.splitting import Penalties, Splitting
+from compressor.splitting import Splitting, SplittingConfig
 
 NAN, INF = float("nan"), float("inf")
 MACS = {"target_macs": 0.5}
@@ -20,7 +20,7 @@ PAPER, RVSM, RGSM = TABLE["paper"], TABLE["rvsm"], TABLE["rgsm"]
 def told(**options):
     """What is said about options that are not allowed."""
     with pytest.raises(UsageError) as caught:
-        Penalties(**options)
+        SplittingConfig(**options)
     return str(caught.value)
 
 
@@ -96,7 +96,7 @@ def test_beta_of_method_paper_grows(growth):
 )
 def test_an_unknown_name_is_refused_with_the_nearest_and_all(options, message):
     with pytest.raises(UnknownName) as caught:
-        Penalties(**options)
+        SplittingConfig(**options)
     assert str(caught.value) == message
 
 
@@ -182,10 +182,10 @@ def test_a_method_says_in_one_line_what_it_is(known):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_what_is_not_given_is_resolved_once(name):
-    known, found = method(name), Penalties(**TABLE[name])
+    known, found = method(name), SplittingConfig(**TABLE[name])
     assert (found.penalty, found.beta, found.growth) == (known.penalty, known.beta, known.growth)
     assert None not in (found.penalty, found.strength, found.beta)
-    assert Penalties(**vars(found)) == found
+    assert SplittingConfig(**vars(found)) == found
 
 
 @pytest.mark.parametrize("name", GROUP_PENALTIES)
@@ -194,11 +194,11 @@ def test_every_group_penalty_can_be_used_by_some_method(name):
     budget = hasattr(group_penalty(name), "prox")
     for allowed, options in ((paper, PAPER), (budget, MACS), (budget, RGSM)):
         if allowed:
-            assert Penalties(**options, group_penalty=name).groups_name == name
+            assert SplittingConfig(**options, group_penalty=name).groups_name == name
     assert paper or budget
 
 
 def test_every_field_is_an_option_of_the_command_line(compress):
     shown = compress("fine-tune", "--help").stdout
-    for name in inspect.signature(Penalties).parameters:
+    for name in inspect.signature(SplittingConfig).parameters:
         assert f"--{name.replace('_', '-').replace('args', 'arg')}" in shown
