@@ -43,6 +43,10 @@ class TargetNotMet(CompressorError):
     """A target that was asked for and not reached; what was reached is kept."""
 
 
+class CompressorWarning(UserWarning):
+    """What the Python API warns of where a command prints a line: nothing failed, but it is not what was meant."""
+
+
 class UsageError(CompressorError, ValueError):
     """A value or a combination of options that cannot be right."""
 

@@ -30,8 +30,8 @@ class Method:
     """The rows whose group penalty V carries; None: V carries the penalty on single weights."""
     lasso_rows: Rows | None = None
     """The rows whose group penalty is added to the gradient of W as a subgradient."""
-    root_of_size: bool = False
-    """Whether that penalty is weighted by the square root of the row's length."""
+    weighted_rows: bool = False
+    """Whether every row of that penalty has the papers' weight, for the lasso the square root of its length."""
     per_sample: bool = False
     """Whether strengths and beta are divided by the number of training samples in the gradient."""
     takes_over: bool = False
@@ -59,7 +59,7 @@ METHODS = {
         about="Bui et al. 2021: V on single weights, group lasso on W by subgradient, beta grows in jumps",
         pull="gradient",
         lasso_rows="filters",
-        root_of_size=True,
+        weighted_rows=True,
         per_sample=True,
         strength=0.1,
         group_penalty="lasso",

@@ -6,7 +6,7 @@ a channel can carry it); options, listing and the brute-force test of the prox f
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Protocol, get_type_hints
 
@@ -15,6 +15,9 @@ from compressor.registry import resolve
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from compressor.penalties.cges import Cges
+    from compressor.penalties.group import NormPenalty
 
 PENALTIES = {
     "l0": "compressor.penalties.l0:L0",
@@ -56,23 +59,26 @@ class Penalty(Protocol):
     def value(self, w: Tensor) -> Tensor:
         """r(w), a scalar."""
 
+    @property
+    def knots_at_threshold(self) -> bool:
+        """Whether the papers' shape of it grows with the threshold (`compressor.penalties.scaled.Scaled`)."""
+
+    def threshold(self, step: float) -> float:
+        """The largest \\|x\\| whose prox is 0; of a penalty that couples entries, unless that is all of them."""
+
     def prox(self, x: Tensor, step: float) -> Tensor:
         """A new tensor: the minimiser over v of ``step * r(v) + ||v - x||^2 / 2``, step >= 0."""
 
-
-class SeparablePenalty(Penalty, Protocol):
-    """A penalty that is a sum over entries, so that one number says what it zeroes."""
-
-    def threshold(self, step: float) -> float:
-        """The largest \\|x\\| whose prox is 0."""
+    def prox_each(self, xs: Sequence[Tensor], steps: Sequence[float]) -> list[Tensor]:
+        """`prox` of every tensor with its own step."""
 
 
 class GroupPenalty(Protocol):
     """A penalty on whole rows of a (groups, entries) tensor: the sum of ``phi`` over their norms."""
 
     @property
-    def phi(self) -> SeparablePenalty:
-        """The penalty of a norm; its threshold, degree and convexity bound are those of the group penalty."""
+    def phi(self) -> Penalty:
+        """The separable penalty of a norm; its threshold, degree and convexity bound are those of the group penalty."""
 
     def value(self, rows: Tensor) -> Tensor:
         """The penalty of all rows, a scalar."""
@@ -83,6 +89,13 @@ class GroupPenalty(Protocol):
 
 class Subgradient(Protocol):
     """A penalty on whole rows of a (groups, entries) tensor that can be added to a gradient."""
+
+    @staticmethod
+    def at_depth(share: float) -> dict[str, float]:
+        """The options for a layer that ``share`` of the layers precede, where they are not given."""
+
+    def weight(self, entries: int) -> float:
+        """What a row of that length is weighted by."""
 
     def value(self, rows: Tensor) -> Tensor:
         """The penalty of all rows, a scalar."""
@@ -97,15 +110,29 @@ def penalty(name: str, **options: float | str) -> Penalty:
     return built
 
 
-def group_penalty(name: str, **options: float | str) -> Any:
+def group_penalty(name: str, **options: float | str) -> NormPenalty | Cges:
     """Build the group penalty called ``name``; `UnknownName` or `UsageError` say what is allowed.
 
     Each is a `GroupPenalty` but cges, which has no prox; lasso and cges are `Subgradient`.
     """
     from compressor.penalties.group import NormPenalty
 
-    built = _build("group penalty", GROUP_PENALTIES, name, options)
-    return NormPenalty(built) if name in PENALTIES else built
+    built: NormPenalty | Cges = _build("group penalty", GROUP_PENALTIES, name, options)
+    return NormPenalty(built) if name in PENALTIES else built  # type: ignore[arg-type]
+
+
+def step_of(penalty: Penalty, threshold: float) -> float:
+    """The least step whose prox sends everything up to ``threshold`` >= 0 to zero, by bisection."""
+    if threshold <= 0:
+        return 0.0
+    low, high = 0.0, 1.0
+    while penalty.threshold(high) < threshold:
+        high *= 2
+    # Every threshold grows with the step; thirty more halvings than float64 has digits leave room for tiny ones.
+    for _ in range(80):
+        middle = (low + high) / 2
+        low, high = (middle, high) if penalty.threshold(middle) < threshold else (low, middle)
+    return high
 
 
 def _build(kind: str, table: Mapping[str, str], name: str, options: Mapping[str, float | str]) -> Any:

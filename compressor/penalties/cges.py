@@ -38,6 +38,15 @@ class Cges(Options):
         value: Tensor = (1 - self.mu) * grouped + self.mu / 2 * exclusive
         return value
 
+    @staticmethod
+    def at_depth(share: float) -> dict[str, float]:
+        """The options for a layer that ``share`` of the layers precede: Bui et al. let the exclusive part grow."""
+        return {"mu": share}
+
+    def weight(self, entries: int) -> float:
+        """1: Bui et al. weight no row by its length."""
+        return 1.0
+
     def subgradient(self, rows: Tensor) -> Tensor:
         """(1 - mu) row / \\|\\|row\\|\\| + mu \\|\\|row\\|\\|_1 sign(row), and 0 for a zero row: (groups, entries)."""
         return (1 - self.mu) * unit(rows) + self.mu * rows.abs().sum(dim=1, keepdim=True) * rows.sign()

@@ -1,4 +1,4 @@
-r"""SplittingConfig on whole channels: :math:`\sum_g \phi(\|w_g\|_2)` for any scalar penalty phi.
+r"""Penalties on whole channels: :math:`\sum_g \phi(\|w_g\|_2)` for any scalar penalty phi.
 
 The prox of a function of the norm acts along the row: it is row * prox_phi(||row||) / ||row||. Yuan and Lin, "Model
 selection and estimation in regression with grouped variables", JRSS B 68(1), 2006, for phi = l1; Breheny and Huang,
@@ -13,9 +13,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 from torch.linalg import vector_norm
-from torch.nn.functional import normalize
 
-from compressor.penalties import SeparablePenalty
+from compressor.penalties import Penalty
 from compressor.penalties.l1 import L1
 
 
@@ -30,7 +29,7 @@ class NormPenalty:
     row stays zero. Breheny and Huang 2015.
     """
 
-    phi: SeparablePenalty
+    phi: Penalty
 
     def value(self, rows: Tensor) -> Tensor:
         """Sum of phi over the norms of the rows, a scalar."""
@@ -38,9 +37,10 @@ class NormPenalty:
 
     def prox(self, rows: Tensor, step: float) -> Tensor:
         """A new tensor: the minimiser over v of ``step * value(v) + ||v - rows||^2 / 2``, step >= 0."""
-        norms = vector_norm(rows, dim=1, keepdim=True)
-        share: Tensor = self.phi.prox(norms, step) / norms.clamp_min(torch.finfo(rows.dtype).tiny)
-        return rows * share
+        norms = norms_of(rows)
+        share = self.phi.prox(norms, step) / norms.clamp_min(torch.finfo(norms.dtype).tiny)
+        # No penalty here moves a row that is longer than its type can say by as much as rounding does.
+        return rows * torch.where(norms.isinf(), 1, share).to(rows)
 
 
 @dataclass(frozen=True)
@@ -53,13 +53,29 @@ class GroupLasso(NormPenalty):
     eq. 2.1.
     """
 
-    phi: SeparablePenalty = field(default=L1(), init=False)
+    phi: Penalty = field(default=L1(), init=False)
+
+    @staticmethod
+    def at_depth(share: float) -> dict[str, float]:
+        """The options for a layer that ``share`` of the layers precede: the same for all."""
+        return {}
+
+    def weight(self, entries: int) -> float:
+        """The papers' weight of a row of that length: its square root."""
+        return float(entries**0.5)
 
     def subgradient(self, rows: Tensor) -> Tensor:
         """row / \\|\\|row\\|\\|, and 0 for a zero row: (groups, entries)."""
         return unit(rows)
 
 
+def norms_of(rows: Tensor) -> Tensor:
+    """The norm of every row, (groups, 1), in at least 32 bits: in 16 the squares of usual weights overflow."""
+    norms: Tensor = vector_norm(rows, dim=1, keepdim=True, dtype=torch.promote_types(rows.dtype, torch.float32))
+    return norms
+
+
 def unit(rows: Tensor) -> Tensor:
     """Every row divided by its norm; a zero row stays zero."""
-    return normalize(rows, dim=1, eps=torch.finfo(rows.dtype).tiny)
+    norms = norms_of(rows)
+    return (rows / norms.clamp_min(torch.finfo(norms.dtype).tiny)).to(rows)

@@ -12,9 +12,11 @@ from typing import ClassVar
 from torch import Tensor
 from torch.nn.functional import hardshrink
 
+from compressor.penalties.options import Elementwise
+
 
 @dataclass(frozen=True)
-class L0:
+class L0(Elementwise):
     r"""Zeroes small weights and leaves the others alone.
 
     .. math:: r(w) = \#\{i : w_i \ne 0\}, \quad \mathrm{prox}(x) = x\,[\,|x| > \sqrt{2\,step}\,]
@@ -22,6 +24,7 @@ class L0:
     No parameters; convex for no step. Blumensath and Davies 2008.
     """
 
+    name: ClassVar[str] = "l0"
     separable: ClassVar[bool] = True
     degree: ClassVar[float] = 0.0
     convex_up_to: ClassVar[float] = 0.0

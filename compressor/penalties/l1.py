@@ -12,9 +12,11 @@ from typing import ClassVar
 from torch import Tensor
 from torch.nn.functional import softshrink
 
+from compressor.penalties.options import Elementwise
+
 
 @dataclass(frozen=True)
-class L1:
+class L1(Elementwise):
     r"""Shrinks every weight by the same amount.
 
     .. math:: r(w) = \sum_i |w_i|, \quad \mathrm{prox}(x) = \mathrm{sign}(x) \max(|x| - step, 0)
@@ -22,6 +24,7 @@ class L1:
     No parameters; convex for every step. Tibshirani 1996, section 2.2.
     """
 
+    name: ClassVar[str] = "l1"
     separable: ClassVar[bool] = True
     degree: ClassVar[float] = 1.0
     convex_up_to: ClassVar[float] = inf

@@ -16,11 +16,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from compressor.penalties.options import Options, option
+from compressor.penalties.options import Elementwise, option
 
 
 @dataclass(frozen=True)
-class Lp(Options):
+class Lp(Elementwise):
     r"""Zeroes small weights and hardly shrinks large ones.
 
     .. math:: r(w) = \sum_i |w_i|^p
@@ -48,7 +48,9 @@ class Lp(Options):
 
     def value(self, w: Tensor) -> Tensor:
         """Sum of \\|w\\|^p."""
-        return w.abs().pow(self.p).sum()
+        size = w.abs()
+        # Zero has a share of 0 in the sum and, where its slope is infinite, of 0 in the gradient.
+        return torch.where(size > 0, size, 1).pow(self.p).mul(size > 0).sum()
 
     def prox(self, x: Tensor, step: float) -> Tensor:
         """0 up to the threshold, then the largest stationary point."""

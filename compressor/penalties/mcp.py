@@ -13,11 +13,11 @@ from typing import ClassVar
 from torch import Tensor
 from torch.nn.functional import hardshrink, softshrink
 
-from compressor.penalties.options import Options, option
+from compressor.penalties.options import Elementwise, option
 
 
 @dataclass(frozen=True)
-class Mcp(Options):
+class Mcp(Elementwise):
     r"""Shrinks weights less and less up to ``a``, then not at all.
 
     .. math:: r(t) = t - t^2/(2a) \text{ for } 0 \le t \le a, \quad a/2 \text{ beyond}
@@ -30,6 +30,7 @@ class Mcp(Options):
     name: ClassVar[str] = "mcp"
     separable: ClassVar[bool] = True
     degree: ClassVar[None] = None
+    knots_at_threshold: ClassVar[bool] = True
 
     a: float = option(3.0, allowed="above 1 and finite", holds=lambda a: 1 < a < inf)
 

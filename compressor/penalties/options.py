@@ -1,10 +1,13 @@
-"""The options of a penalty: dataclass fields that know which values are allowed."""
+"""What penalties have in common: options that know which values are allowed, and a prox for many tensors."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from typing import ClassVar, TypeVar
+
+from torch import Tensor
 
 from compressor.errors import UsageError
 
@@ -28,3 +31,18 @@ class Options:
             value = getattr(self, part.name)
             if part.metadata and not part.metadata["holds"](value):
                 raise UsageError(f"{part.name} of {self.name} must be {part.metadata['allowed']}, got {value}")
+
+
+class Elementwise(Options, ABC):
+    """Base of the penalties on the entries of a tensor."""
+
+    knots_at_threshold: ClassVar[bool] = False
+    """Whether the papers' shape of it grows with the threshold (`Scaled`)."""
+
+    @abstractmethod
+    def prox(self, x: Tensor, step: float) -> Tensor:
+        """A new tensor: the minimiser over v of ``step * r(v) + ||v - x||^2 / 2``, step >= 0."""
+
+    def prox_each(self, xs: Sequence[Tensor], steps: Sequence[float]) -> list[Tensor]:
+        """`prox` of every tensor with its own step."""
+        return [self.prox(x, step) for x, step in zip(xs, steps, strict=True)]

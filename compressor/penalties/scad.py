@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softshrink
 
-from compressor.penalties.options import Options, option
+from compressor.penalties.options import Elementwise, option
 
 
 @dataclass(frozen=True)
-class Scad(Options):
+class Scad(Elementwise):
     r"""Like l1 up to 1, less and less up to ``a``, then not at all.
 
     .. math:: r(t) = t \text{ for } 0 \le t \le 1, \quad
@@ -32,6 +32,7 @@ class Scad(Options):
     name: ClassVar[str] = "scad"
     separable: ClassVar[bool] = True
     degree: ClassVar[None] = None
+    knots_at_threshold: ClassVar[bool] = True
 
     a: float = option(3.7, allowed="above 2 and finite", holds=lambda a: 2 < a < inf)
 
@@ -58,5 +59,7 @@ class Scad(Options):
             jump = (self.a + 1 + step) / 2 if step <= self.a + 1 else self.threshold(step)
             return torch.where(x.abs() > jump, x, softshrink(x, step))
         size = x.abs()
-        steeper = size.sub(self.a).mul_((self.a - 1) / (self.a - 1 - step)).add_(self.a)
-        return softshrink(size, step).clamp_min_(steeper).clamp_max_(size).copysign_(x)
+        # The line rises above the soft threshold by this much; written as a difference from a, it loses the digits of
+        # small weights where a is large.
+        above = softshrink(size, 1 + step).mul_(step / (self.a - 1 - step))
+        return softshrink(size, step).add_(above).clamp_max_(size).copysign_(x)

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from math import inf, sqrt
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
-from compressor.penalties.options import Options, option
+from compressor.penalties.options import Elementwise, option
 
 
 @dataclass(frozen=True)
-class TransformedL1(Options):
+class TransformedL1(Elementwise):
     r"""Between l0 (small ``a``) and l1 (large ``a``).
 
     .. math:: r(w) = \sum_i \frac{(a+1)\,|w_i|}{a + |w_i|}
@@ -52,7 +53,8 @@ class TransformedL1(Options):
         a, size = self.a, x.abs()
         # The theorem's root 2/3 (a+|x|) cos(phi/3) - 2a/3 + |x|/3 with cos phi = 1 - 2 bend, in half angles:
         # for large a, where phi is tiny, the cosine would lose every digit of float32.
-        whole = a + size
+        # Finite, so that an infinite weight stays what it is.
+        whole = size.add(a).clamp_max_(torch.finfo(x.dtype).max)
         # Powers of a / whole and not of a, which would overflow float32; in place, because fresh memory costs most.
         bend = whole.reciprocal().mul_(a).square_().mul_(27 / 4 * step * (a + 1) / a).div_(whole)
         # Below the threshold bend can pass 1; those entries are zeroed anyway.

@@ -15,16 +15,24 @@ from compressor.splitting.budget import Target
 
 Arguments = Mapping[str, float | str]
 
+# The penalty on single weights of a target of zeros, when none is named.
+PENALTY_OF_ZEROS = "l1-l2"
+# The group penalty of method budget: an l0 that the selected channels do not carry.
+BUDGETED = "l0"
+
 
 @dataclass(frozen=True, kw_only=True)
 class SplittingConfig:
     """Options left None take the method's own value (`compressor.methods.METHODS`).
 
-    ``strength`` is lambda/beta at the start, the step of the prox, in units of each layer's RMS for method budget, else
-    lambda itself; the penalty's ``threshold`` says what a step zeroes. ``group_strength`` is the lambda of a group
-    penalty on W by subgradient. ``beta`` is (start, end), ``growth`` (sigma, epochs). ``layers`` are patterns
-    (`fnmatch`) of the layers that are penalised, all by default.
-    At most one of ``target_macs`` and ``target_params`` asks for a share of the dense network in (0, 1].
+    In method budget ``strength`` and ``beta`` are per training: ``strength``, the lambda of the penalty on single
+    weights, is how far l1 draws a weight over the whole training, in units of its layer's RMS at the start; ``beta`` is
+    (start, end) of its growth until the gap is closed. In the papers' methods both are absolute and per learning rate,
+    and ``beta`` does not grow but by ``growth``, (sigma, epochs). ``group_strength`` is the lambda of a group penalty
+    on W by subgradient. ``layers`` are patterns (`fnmatch`) of the layers that are penalised, all by default.
+    At most one of ``target_macs`` and ``target_params`` asks for a share of the dense network in (0, 1];
+    ``target_zeros`` for a share of zeros in (0, 1) among the convolution and linear weights of the removed network, to
+    which lambda then follows.
 
     Raises `UsageError` or `UnknownName` for a value that is not allowed, or has no meaning in the method.
     """
@@ -38,6 +46,7 @@ class SplittingConfig:
     group_strength: float | None = None
     target_macs: float | None = None
     target_params: float | None = None
+    target_zeros: float | None = None
     beta: tuple[float, float] | None = None
     growth: tuple[float, int] | None = None
     align: str | int = "auto"
@@ -46,12 +55,14 @@ class SplittingConfig:
     def __post_init__(self) -> None:
         known = self.described
         # Resolved here once, so that what is recorded says what was done.
-        self._default("penalty", known.penalty)
+        self._default("penalty", known.penalty if self.target_zeros is None else PENALTY_OF_ZEROS)
         self._default("beta", known.beta)
         self._default("growth", known.growth)
         if self.target is not None or not known.target:
             self._default("group_penalty", known.group_penalty)
-        needs_strength = self.splits_entries or known.split_rows is not None or known.lasso_rows is not None
+        needs_strength = self.target_zeros is None and (
+            self.splits_entries or known.split_rows is not None or known.lasso_rows is not None
+        )
         self._default("strength", known.strength if needs_strength else 0.0)
         if known.lasso_rows is not None:
             self._default("group_strength", self.strength if known.group_strength is None else known.group_strength)
@@ -95,8 +106,13 @@ class SplittingConfig:
 
     @property
     def beta_range(self) -> tuple[float, float]:
-        """beta at the start and at the end."""
+        """beta at the start and, before the gap is closed, at the end."""
         return self.beta or self.described.beta
+
+    def to_plain(self) -> dict[str, object]:
+        """The options as plain data, tuples as lists."""
+        plain = {name: list(value) if isinstance(value, tuple) else value for name, value in vars(self).items()}
+        return plain | {"penalty_args": dict(self.penalty_args), "group_penalty_args": dict(self.group_penalty_args)}
 
     def _default(self, name: str, value: object) -> None:
         if getattr(self, name) is None:
@@ -114,6 +130,8 @@ class SplittingConfig:
                 "--growth must be a finite factor of at least 1 and at least 1 epoch, got "
                 f"{self.growth[0]:g}:{self.growth[1]}; for example 1.25:40"
             )
+        if self.target_zeros is not None and not 0 < self.target_zeros < 1:
+            raise UsageError(f"--target-zeros must lie between 0 and 1, got {self.target_zeros:g}")
         Alignment.parse(self.align)
         if self.splits_entries:
             penalty(self.penalty_name, **self.penalty_args)
@@ -129,12 +147,9 @@ class SplittingConfig:
     def _check_meaning(self, known: Method) -> None:
         name, start, end = self.method, *self.beta_range
         if known.target:
-            if not self.splits_entries and self.strength:
-                raise UsageError(f"--strength {self.strength:g} needs a --penalty; 'none' penalises no single weight")
-            if self.groups_name != "none" and self.target is None:
-                raise UsageError(f"--group-penalty {self.groups_name} needs --target-macs or --target-params")
+            self._check_budget()
         else:
-            if self.target is not None:
+            if self.target is not None or self.target_zeros is not None:
                 raise UsageError(f"--method {name} has no target; use --method budget, or leave the target out")
             if start != end:
                 raise UsageError(f"--method {name} takes one --beta, got {start:g}:{end:g}")
@@ -142,6 +157,22 @@ class SplittingConfig:
             raise UsageError(f"--group-strength means nothing in --method {name}; it belongs to methods paper and rgsm")
         if known.growth is None and self.growth is not None:
             raise UsageError(f"--growth means nothing in --method {name}; it belongs to --method paper")
+
+    def _check_budget(self) -> None:
+        zeros, groups = self.target_zeros, self.groups_name
+        if not self.splits_entries and zeros is not None:
+            raise UsageError(f"--target-zeros {zeros:g} needs a --penalty, got none")
+        if self.strength and zeros is not None:
+            raise UsageError(f"--strength {self.strength:g} means nothing with --target-zeros, to which lambda follows")
+        if not self.splits_entries and self.strength:
+            raise UsageError(f"--strength {self.strength:g} needs a --penalty; 'none' penalises no single weight")
+        if groups not in {"none", BUDGETED}:
+            raise UsageError(
+                f"--method budget has one group penalty, the trimmed {BUDGETED}: any other would select the same; "
+                f"{groups} belongs to methods paper and rgsm"
+            )
+        if groups != "none" and self.target is None:
+            raise UsageError(f"--group-penalty {groups} needs --target-macs or --target-params")
 
     def _check_group_penalty(self, known: Method) -> None:
         name = self.groups_name

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from compressor.records import Sparsity
 from compressor.splitting.budget import Target
-from compressor.splitting.rows import Sparsity
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,6 +16,8 @@ class Projection:
     gap: float
     """|W - P(W)| / |W| just before."""
     entries_zeroed: int
+    died: int
+    """Channels that were not dropped for a target, but emptied by the penalty on single weights."""
     sparsity: Mapping[str, Sparsity]
     """Zeros of W and V just before."""
     channels: Mapping[str, int]
@@ -23,6 +25,10 @@ class Projection:
     macs: tuple[int, int] | None
     parameters: tuple[int, int] | None
     target: Target | None
+    zeros: float | None
+    """Share of zeros among the penalised weights of the network without its zero channels; None when none is."""
+    warnings: tuple[str, ...]
+    """What a reader must know before trusting the result: a gap that projection pays for, a training cut short."""
 
     @property
     def reached(self) -> float | None:

@@ -1,4 +1,4 @@
-"""Method budget: which channels survive, and the penalty on the others."""
+"""Method budget: which channels survive."""
 
 from __future__ import annotations
 
@@ -9,45 +9,39 @@ from torch import Tensor, nn
 from compressor.alignment import Alignment
 from compressor.costs import CostModel
 from compressor.errors import TargetNotMet
-from compressor.groups import ChannelGroup, zero
-from compressor.penalties import GroupPenalty
+from compressor.groups import ChannelGroup
 from compressor.splitting.budget import Budget, Target
-from compressor.splitting.channels import Channels
-from compressor.splitting.removable import Removable
+from compressor.splitting.dropped import DroppedChannels
+from compressor.splitting.prunable import Prunable
 from compressor.splitting.saliency import saliency
 
 
 class Selection:
-    """The most salient channels that fit a budget survive; the others carry ``penalty``.
+    """The most salient channels that fit a budget survive, the others are dropped.
 
     Raises `TargetNotMet` when the target cannot be reached.
     """
 
-    def __init__(self, removable: Removable, target: Target, penalty: GroupPenalty, align: Alignment) -> None:
-        if not removable.groups:
-            why = removable.obstacles(target.kind) or ": it has no convolution, linear or recurrent layer"
+    def __init__(self, prunable: Prunable, target: Target, align: Alignment) -> None:
+        if not prunable.groups:
+            why = prunable.obstacles(target.kind) or ": it has no convolution, linear or recurrent layer"
             raise TargetNotMet(f"no channel of this network can be removed{why}")
-        self.target, self._removable = target, removable
-        self._budget = Budget(removable.cost(target.kind), align)
+        self.target, self._prunable = target, prunable
+        self._budget = Budget(prunable.cost(target.kind), align)
         least = self._budget.ratio(self._budget.least)
         if least > target.ratio:
             raise TargetNotMet(
                 f"{target} asked, {least:.3f} is the least that can be reached with --align {align}, "
-                f"which keeps {align.steps} channels of every group{removable.obstacles(target.kind)}"
+                f"which keeps {align.steps} channels of every group{prunable.obstacles(target.kind)}"
             )
-        self.channels = Channels(removable.model, removable.groups, penalty.phi)
-        self.kept = [group.channels for group in removable.groups]
+        self.channels = DroppedChannels(prunable.model, prunable.groups)
+        self.kept = [group.channels for group in prunable.groups]
 
     def select(self, ratio: float) -> None:
         """Choose the survivors of a budget from the weights as they are."""
-        found = scores(self._removable.model, self._removable.groups, self._budget.cost)
-        self.kept = self._budget.allocate(found, ratio)
-        self.channels.keep_best(found, self.kept)
-
-    def project(self) -> None:
-        """Zero the channels that U sets to zero."""
-        for group, gone in zip(self._removable.groups, self.channels.dropped(), strict=True):
-            zero(self._removable.model, group, gone)
+        worth = scores(self._prunable.model, self._prunable.groups, self._budget.cost)
+        self.kept = self._budget.allocate(worth, ratio)
+        self.channels.keep_best(worth, self.kept)
 
 
 def scores(model: nn.Module, groups: Sequence[ChannelGroup], cost: CostModel) -> list[Tensor]:

@@ -1,49 +1,44 @@
-"""The step and the projection: what a user attaches to an optimiser."""
+"""Method budget: a target chooses the channels and the zeros, and the gap is closed by construction."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.utils.hooks import RemovableHandle
 
+from compressor import penalties
 from compressor.alignment import Alignment
-from compressor.errors import UsageError
-from compressor.groups import ChannelGroup
-from compressor.penalties import GroupPenalty, group_penalty
-from compressor.splitting.budget import Target
-from compressor.splitting.config import SplittingConfig
-from compressor.splitting.parts import copies_of, lasso_of, schedule_of, weights_of
+from compressor.groups import ChannelGroup, is_zero, zero
+from compressor.penalties import step_of
+from compressor.splitting.auxiliary import AuxiliaryVariables, in_units, rms, squared_loss
+from compressor.splitting.base import SplittingBase
+from compressor.splitting.config import Arguments, SplittingConfig
 from compressor.splitting.projection import Projection
-from compressor.splitting.rates import Rates, shares, summed
-from compressor.splitting.removable import Removable
-from compressor.splitting.rows import Sparsity, sparsity
-from compressor.splitting.schedule import PULL_EVERY
+from compressor.splitting.prunable import zero_useless
+from compressor.splitting.schedule import PULL_EVERY, Schedule, implicit_share, prox_step
 from compressor.splitting.selection import Selection
-
-# Below this a weight of W counts as zero, as in the code of Bui et al.
-TOLERANCE = 1e-5
+from compressor.splitting.zero_target import surviving, threshold_of_share
 
 
-class Handle(Protocol):
-    """What ends an attachment."""
+class Splitting(SplittingBase):
+    """Drives whole channels and single weights of ``model`` to zero while the user trains it.
 
-    def remove(self) -> None:
-        """Do nothing more at the optimiser's steps."""
+    ``example_input`` is (batch >= 2, *input_shape); ``total_steps`` the number of optimiser steps until `project`.
 
+    ``target_macs`` or ``target_params``: the share of the dense network, in (0, 1], that the selected channels cost at
+    most. ``target_zeros``: the share of zeros, in (0, 1), among the penalised weights that are left then.
+    ``penalty`` and ``penalty_args``: the penalty on single weights (`compressor.penalties.PENALTIES`), and its options.
+    ``strength``: its lambda, how far l1 draws a weight over the whole training, in units of its layer's RMS now;
+    without meaning beside ``target_zeros``, to which lambda follows.
+    ``beta``: the weight of the splitting term per training, at the start and when 90 % are done; then it is infinite.
+    ``align``: kept channels are rounded up to multiples of it; ``auto`` takes those that the runtime rewards.
+    ``layers``: `fnmatch` patterns of the layers that are penalised, all by default. ``groups`` saves finding them.
 
-class Splitting:
-    """Drives weights and whole channels of ``model`` to zero while the user trains it.
-
-    ``options`` are the fields of `SplittingConfig`: ``penalty``, ``target_macs``, ``method`` and so on.
-    ``total_steps`` is the number of optimiser steps until `project`. Methods of the papers also need
-    ``epoch_steps``, the optimiser steps of an epoch, and ``samples``, the number of training samples, where they act
-    at the end of epochs or divide by the latter. ``groups`` saves finding them again.
-
-    Raises `TargetNotMet` at once when the target cannot be reached, `UsageError` for a wrong option.
+    Raises `TargetNotMet` at once when a target cannot be reached, `UsageError` for a wrong option.
     """
 
     def __init__(
@@ -52,81 +47,68 @@ class Splitting:
         example_input: Tensor,
         *,
         total_steps: int,
-        epoch_steps: int | None = None,
-        samples: int | None = None,
+        penalty: str | None = None,
+        penalty_args: Arguments | None = None,
+        strength: float | None = None,
+        target_macs: float | None = None,
+        target_params: float | None = None,
+        target_zeros: float | None = None,
+        beta: tuple[float, float] | None = None,
+        align: str | int = "auto",
+        layers: Sequence[str] = (),
         groups: Sequence[ChannelGroup] | None = None,
-        **options: Any,
     ) -> None:
-        self.model = model
-        self.step = 0
-        self.penalties = SplittingConfig(**options)
-        self.method = self.penalties.described
-        acts_by_epoch = self.method.takes_over or self.penalties.growth is not None
-        self._epoch_steps = self._needed("epoch_steps", epoch_steps) if acts_by_epoch else total_steps
-        self.schedule = schedule_of(self.penalties, total_steps, self._epoch_steps)
-        # Against the mean loss, a penalty on the sum of the losses weighs 1/N.
-        self._scale = 1 / self._needed("samples", samples) if self.method.per_sample else 1.0
-        self._weights = weights_of(model, self.penalties)
-        self._copies = copies_of(self._weights, self.penalties)
-        self._lasso = lasso_of(self._weights, self.penalties)
-        self.removable = Removable(model, example_input, groups, self.penalties)
-        target = self.penalties.target
-        self._selection = self._select(target) if target is not None else None
-        self._since: list[Rates] = []
-        self._taken_over = 0
+        config = SplittingConfig(
+            penalty=penalty,
+            penalty_args=penalty_args or {},
+            strength=strength,
+            target_macs=target_macs,
+            target_params=target_params,
+            target_zeros=target_zeros,
+            beta=beta,
+            align=align,
+            layers=tuple(layers),
+        )
+        start, end = config.beta_range
+        self.schedule = Schedule(total_steps=total_steps, beta_start=start, beta_end=end)
+        super().__init__(model, example_input, config, total_steps, groups)
+        target = config.target
+        self._selection = Selection(self.prunable, target, Alignment.parse(config.align)) if target else None
+        self._lambda = config.strength or 0.0
+        self._units: dict[Tensor, float] = {}
+        self._auxiliary: AuxiliaryVariables | None = None
+        if config.splits_entries:
+            self._penalty = penalties.penalty(config.penalty_name, **config.penalty_args)
+            self._split(dict(zip(self._weights, map(rms, self._weights.values()), strict=True)))
+        # Which weights stay zero once a target of zeros is reached: bool, of each weight's shape.
+        self._fixed: list[Tensor] | None = None
 
-    def attach(self, optimizer: Optimizer) -> Handle:
-        """Act at every ``optimizer.step()``; the handle's ``remove`` ends it."""
-        penalised = self._penalised()
-        if not penalised:
-            raise UsageError("this splitting penalises nothing; give it a penalty, target_macs or target_params")
-        held = {parameter for group in optimizer.param_groups for parameter in group["params"]}
-        if not penalised & held:
-            raise UsageError("the optimizer holds none of the model's parameters; attach the one that trains it")
-
-        def rates() -> Rates:
-            # Read anew: schedulers change the rates, and loading a state replaces the groups.
-            found = {float(group["lr"]) for group in optimizer.param_groups}
-            if len(found) == 1 and penalised <= held:
-                return found.pop()
-            return {p: float(group["lr"]) for group in optimizer.param_groups for p in group["params"]}
-
-        after = optimizer.register_step_post_hook(lambda *_: self.after_step(rates()))
-        if self.method.pull == "implicit":
-            return after
-        return _Both(optimizer.register_step_pre_hook(lambda *_: self.before_step(rates())), after)
+    def before_step(self, optimizer: Optimizer) -> None:
+        """Nothing: everything happens after the step."""
 
     @torch.no_grad()
-    def before_step(self, rates: Rates) -> None:
-        """What the papers' methods do; `attach` calls this before every optimiser step."""
-        if self._lasso is not None:
-            self._lasso.add_gradient(self._scale)
-        if self._copies is not None and self.method.pull == "gradient":
-            self._copies.add_gradient(self.beta, self._scale)
-        elif self._copies is not None and self.method.pull == "explicit":
-            self._copies.pull(shares(rates, lambda rate: rate * self.beta), self.beta)
-
-    @torch.no_grad()
-    def after_step(self, rates: Rates) -> None:
-        """Count an optimiser step, and pull or let V take over when it is time; `attach` calls this."""
-        if self._selection is not None and self.schedule.revises(self.step):
+    def after_step(self) -> None:
+        """Count an optimiser step; choose, pull and close when it is time."""
+        if self.schedule.revises(self.step):
             self.revise()
+        if self.config.target_zeros is not None and self.schedule.refreshes(self.step):
+            self._follow(self.schedule.zeros(self.step, self.config.target_zeros))
         self.step += 1
-        if self.method.pull == "implicit":
-            self._since.append(rates)
-            if len(self._since) == PULL_EVERY:
-                self.pull(summed(self._since))
-                self._since.clear()
-        elif self.method.takes_over and self._copies is not None and self.step % self._epoch_steps == 0:
-            self._copies.take_over(self.beta)
-            self._taken_over = self.step
+        span = self.schedule.span(self.step)
+        if span:
+            self.pull(span)
+            if self.step == self.schedule.closing_step:
+                self._close()
 
     @torch.no_grad()
-    def pull(self, rates: Rates) -> None:
-        """W <- W + k (U - W), after the same for V, with k = rate beta / (1 + rate beta): the step of method budget."""
-        share = shares(rates, lambda rate: rate * self.beta / (1 + rate * self.beta))
-        if self._copies is not None:
-            self._copies.pull(share, self.beta)
+    def pull(self, span: float) -> None:
+        """An implicit step of length ``span``, a share of the training: W <- W + k (U - W), after the same for V."""
+        share = implicit_share(span, self.beta)
+        if self._fixed is not None:
+            for weight, zeros in zip(self._weights.values(), self._fixed, strict=True):
+                weight.masked_fill_(zeros, 0.0)
+        elif self._auxiliary is not None:
+            self._auxiliary.pull(share, prox_step(span, self.beta, self._lambda))
         if self._selection is not None:
             self._selection.channels.pull(share)
 
@@ -137,13 +119,13 @@ class Splitting:
 
     @property
     def beta(self) -> float:
-        """The weight of the splitting term now."""
+        """The weight of the splitting term now, per training; inf once the gap is closed."""
         return self.schedule.beta(self.step)
 
     @property
     def groups(self) -> tuple[ChannelGroup, ...]:
-        """The channel groups that are penalised: those of method budget with a target."""
-        return self.removable.groups if self._selection is not None else ()
+        """The channel groups that the target chooses from."""
+        return self.prunable.groups if self._selection is not None else ()
 
     @property
     def kept(self) -> list[int]:
@@ -155,94 +137,117 @@ class Splitting:
         """Share of the dense MACs that the selected channels keep; None when no channel is selected."""
         if self._selection is None:
             return None
-        return self.removable.macs.total(self.kept) / self.removable.macs.total()
+        return self.prunable.macs.total(self.kept) / self.prunable.macs.total()
 
     @torch.no_grad()
     def gap(self) -> float:
-        """Distance of W from its projection: |W - P(W)| / |W| over all weights with a copy."""
+        """Distance of W from its projection: |W - P(W)| / |W| over all that is penalised."""
         parts = []
         if self._selection is not None:
             parts.append(self._selection.channels.gap())
-        if self._copies is not None and not self._has_taken_over:
-            parts.append(self._copies.gap(self.beta))
+        if self._auxiliary is not None:
+            pairs = zip(self._weights.values(), self._v(), strict=True)
+            lost, whole = zip(*(squared_loss(weight, v) for weight, v in pairs), strict=True)
+            parts.append((torch.stack(lost).sum(), torch.stack(whole).sum()))
         if not parts:
             return 0.0
-        lost, all_ = (torch.stack([part[i].double() for part in parts]).sum() for i in (0, 1))
-        return float((lost / all_.clamp_min(1e-300)).sqrt())
+        zeroed, every = (torch.stack([part[i].double() for part in parts]).sum() for i in (0, 1))
+        return float((zeroed / every.clamp_min(1e-300)).sqrt())
 
     @torch.no_grad()
-    def sparsity(self) -> dict[str, Sparsity]:
-        """Zeros of W at 1e-5, and exact zeros of V where there is one."""
-        kind = self.method.split_rows or "filters"
-        found = {f"W at {TOLERANCE:g}": sparsity(self._weights, TOLERANCE, kind)}
-        if self._copies is not None:
-            copies = self._copies.targets(self.beta)
-            found["V"] = sparsity([w if self._has_taken_over else v for w, v in copies], kind=kind)
-        return found
-
-    @torch.no_grad()
-    def mask(self) -> int:
-        """Set single weights to zero where V is, and return how many that were; the other weights stay W.
-
-        In the methods where V takes over they become V.
-        """
-        zeros = _zeros(self._weights)
-        if self._copies is not None and not self.method.takes_over:
-            self._copies.project(self.beta)
-        elif self._copies is not None and not self._has_taken_over:
-            self._copies.take_over(self.beta)
-        return _zeros(self._weights) - zeros
-
-    @torch.no_grad()
-    def project(self) -> Projection:
-        """Make zeros exact: `mask`, and channels where U is zero.
-
-        Methods without a target also zero the groups whose mean |w| is at most 1e-5, then every channel that nothing
-        makes or nothing reads.
-        """
-        if self._selection is not None:
+    def project(self, model: nn.Module | None = None) -> Projection:
+        """`SplittingBase.project`; the selection is brought to its target when the training was cut short before."""
+        if self._selection is not None and self.step <= self.schedule.last_revision:
             self._selection.select(self._selection.target.ratio)
-        before, gap = self.sparsity(), self.gap()
-        entries = self.mask()
+        return super().project(model)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Step, selection, the layers' units, lambda and the zeros that are fixed, and what they belong to."""
+        selection, names = self._selection, list(self._weights)
+        return {
+            **self._identity(),
+            "step": self.step,
+            "kept": self.kept,
+            "dropped": selection.channels.dropped() if selection is not None else [],
+            "units": {name: self._units[self._weights[name]] for name in names} if self._units else {},
+            "lambda": self._lambda,
+            "fixed": None if self._fixed is None else [zeros.clone() for zeros in self._fixed],
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where `state_dict` was taken; `UsageError` for a state of another splitting."""
+        self._check_state(state)
+        self.step, self._lambda = state["step"], state["lambda"]
         if self._selection is not None:
-            self._selection.project()
-        elif not self.method.target:
-            self.removable.zero_dead(self._weights, TOLERANCE)
-        return Projection(
-            gap=gap,
-            entries_zeroed=entries,
-            sparsity=before,
-            target=self.penalties.target,
-            **self.removable.figures(),
-        )
+            self._selection.kept = list(state["kept"])
+            self._selection.channels.set(state["dropped"])
+        if self._auxiliary is not None:
+            self._split(state["units"])
+        fixed = state["fixed"]
+        if fixed is not None:
+            fixed = [zeros.to(weight.device) for zeros, weight in zip(fixed, self._weights.values(), strict=True)]
+        self._fixed = fixed
 
-    @property
-    def _has_taken_over(self) -> bool:
-        """Whether W is V already, at the end of an epoch; the prox of V would not be V."""
-        return 0 < self.step == self._taken_over
+    def _split(self, units: Mapping[str, float]) -> None:
+        self._units = {weight: units[name] for name, weight in self._weights.items()}
+        prox = partial(in_units, self._penalty, self._units)
+        self._auxiliary = AuxiliaryVariables(list(self._weights.values()), prox)
 
-    def _select(self, target: Target) -> Selection:
-        penalty: GroupPenalty = group_penalty(self.penalties.groups_name, **self.penalties.group_penalty_args)
-        return Selection(self.removable, target, penalty, Alignment.parse(self.penalties.align))
+    def _follow(self, share: float) -> None:
+        """Set lambda so that V has that share of zeros, among the weights that the selection leaves."""
+        if self._fixed is None and not self.schedule.closed(self.step):
+            span = PULL_EVERY / self.total_steps
+            threshold = threshold_of_share(list(self._weights.values()), self._left(), self._units, share)
+            self._lambda = step_of(self._penalty, threshold) / prox_step(span, self.beta, 1.0)
 
-    def _penalised(self) -> set[Tensor]:
-        parts = (self._selection.channels if self._selection is not None else None, self._copies, self._lasso)
-        return {parameter for part in parts if part is not None for parameter in part.parameters}
+    def _close(self) -> None:
+        """Once, when the gap is closed: fix the zeros that were asked for, and drop the channels that they emptied."""
+        if self._auxiliary is None:
+            return
+        if self.config.target_zeros is not None:
+            self._fix(self.config.target_zeros)
+        if self._selection is not None and zero_useless(self.model, self.groups):
+            dropped = self._selection.channels.dropped()
+            self._selection.channels.set(
+                [gone | is_zero(self.model, group) for gone, group in zip(dropped, self.groups, strict=True)]
+            )
+            if self.config.target_zeros is not None:
+                # Emptied channels take their zeros with them, so that others must do.
+                self._fix(self.config.target_zeros)
 
-    def _needed(self, name: str, value: int | None) -> int:
-        if value is None or value < 1:
-            raise UsageError(f"method {self.penalties.method} needs {name}, at least 1, got {value}")
-        return value
+    def _fix(self, share: float) -> None:
+        weights, left = list(self._weights.values()), self._left()
+        threshold = threshold_of_share(weights, left, self._units, share)
+        self._fixed = [weight.abs() <= threshold * self._units[weight] for weight in weights]
+        for weight, zeros in zip(weights, self._fixed, strict=True):
+            weight.masked_fill_(zeros, 0.0)
 
+    def _left(self) -> list[Tensor]:
+        dropped = self._selection.channels.dropped() if self._selection is not None else []
+        return surviving(self.model, list(self._weights.values()), self.groups, dropped)
 
-def _zeros(weights: Sequence[Tensor]) -> int:
-    return sum(int((weight == 0).sum()) for weight in weights)
+    def _v(self) -> list[Tensor]:
+        if self._auxiliary is None:
+            return []
+        if self._fixed is not None:
+            return [w.masked_fill(zeros, 0.0) for w, zeros in zip(self._weights.values(), self._fixed, strict=True)]
+        # Once the gap is closed W is V after every pull; between two it has moved by what one pull takes back.
+        between = 0.0 if self.schedule.span(self.step) else PULL_EVERY / self.total_steps
+        span = between if self.schedule.closed(self.step) else 0.0
+        return [v for _, v in self._auxiliary.targets(prox_step(span, self.beta, self._lambda))]
 
+    def _moved(self) -> list[Tensor]:
+        channels = self._selection.channels.parameters if self._selection is not None else []
+        return list(dict.fromkeys([*channels, *(self._weights.values() if self._auxiliary is not None else ())]))
 
-class _Both:
-    def __init__(self, *handles: RemovableHandle) -> None:
-        self._handles = handles
+    def _zero(self, model: nn.Module) -> int:
+        entries = self.mask(model)
+        if self._selection is not None:
+            for group, gone in zip(self.groups, self._selection.channels.dropped(), strict=True):
+                zero(model, group, gone)
+            if self._auxiliary is not None:
+                zero_useless(model, self.groups)
+        return entries
 
-    def remove(self) -> None:
-        for handle in self._handles:
-            handle.remove()
+    def _dropped(self) -> int:
+        return sum(group.channels - kept for group, kept in zip(self.groups, self.kept, strict=True))

@@ -16,7 +16,7 @@ from compressor.data.batches import batches
 from compressor.data.normalization import Normalization
 from compressor.data.samples import DataSet
 from compressor.errors import DataError
-from compressor.splitting import Projection, Splitting, SplittingConfig
+from compressor.splitting import PaperSplitting, Projection, Splitting, SplittingConfig, build_splitting
 from compressor.training.batchnorm import reestimate
 from compressor.training.evaluation import Accuracy, model_accuracy
 from compressor.training.loop import Epoch, Progress, train
@@ -118,20 +118,20 @@ def check_fit(network: Network, data: DataSet) -> None:
 def check_target(network: Network, penalties: SplittingConfig) -> None:
     """Raise `TargetNotMet` when no training can reach the target of ``penalties``."""
     if penalties.target is not None:
-        Splitting(network.model, network.example_input(), total_steps=1, **vars(penalties))
+        build_splitting(network.model, network.example_input(), penalties, total_steps=1, epoch_steps=1, samples=1)
 
 
 def _splitting(
     model: nn.Module, network: Network, recipe: Recipe, penalties: SplittingConfig, samples: int
-) -> Splitting:
+) -> Splitting | PaperSplitting:
     steps = recipe.steps(samples)
-    return Splitting(
+    return build_splitting(
         model,
         network.example_input(),
+        penalties,
         total_steps=steps,
         epoch_steps=steps // recipe.epochs,
         samples=samples,
-        **vars(penalties),
     )
 
 

@@ -19,7 +19,7 @@ from compressor.data.batches import Augmentation, batches
 from compressor.data.normalization import Normalization
 from compressor.data.samples import DataSet, Samples
 from compressor.errors import CompressorError
-from compressor.splitting import Splitting
+from compressor.splitting.base import SplittingBase
 from compressor.training.evaluation import model_accuracy
 from compressor.training.recipe import Recipe, learning_rate_factor
 from compressor.training.zeros import keep_zeros
@@ -59,7 +59,7 @@ def train(
     recipe: Recipe,
     *,
     normalization: Normalization | None,
-    splitting: Splitting | None = None,
+    splitting: SplittingBase | None = None,
     teacher: nn.Module | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
     progress: Progress | None = None,
@@ -67,12 +67,12 @@ def train(
     """Train ``model`` in place with cross-entropy, half of it from ``teacher`` when there is one.
 
     Exact zeros stay zero unless ``splitting`` decides about them. A loss or weight that is not finite
-    undoes the epoch and halves the learning rate, `CompressorError` after three times.
+    undoes the epoch and does it again with half the learning rate, `CompressorError` after three times.
     """
     run = _Run(model, data, recipe, normalization, splitting, teacher, progress)
-    epochs = []
-    for number in range(1, recipe.epochs + 1):
-        epochs.append(run.epoch(number))
+    epochs: list[Epoch] = []
+    while sum(not epoch.lr_halved for epoch in epochs) < recipe.epochs:
+        epochs.append(run.epoch(1 + sum(not epoch.lr_halved for epoch in epochs)))
         if on_epoch is not None:
             on_epoch(epochs[-1])
     run.finish()
@@ -86,7 +86,7 @@ class _Run:
         data: DataSet,
         recipe: Recipe,
         normalization: Normalization | None,
-        splitting: Splitting | None,
+        splitting: SplittingBase | None,
         teacher: nn.Module | None,
         progress: Progress | None,
     ) -> None:
@@ -107,7 +107,7 @@ class _Run:
         self.wrapped, self.optimizer = self.fabric.setup(model, optimizer)
 
     def epoch(self, number: int) -> Epoch:
-        before = copy.deepcopy(self.model.state_dict())
+        before = self._state()
         loss = self._pass(number)
         diverged = not (math.isfinite(loss) and self._finite())
         if diverged:
@@ -120,7 +120,7 @@ class _Run:
             loss=None if diverged else loss,
             val_accuracy=accuracy,
             macs_kept=splitting.macs_kept if splitting is not None else None,
-            beta=splitting.beta if splitting is not None else None,
+            beta=splitting.beta if splitting is not None and math.isfinite(splitting.beta) else None,
             gap=splitting.gap() if splitting is not None else None,
             lr_halved=diverged,
         )
@@ -167,8 +167,17 @@ class _Run:
         distilled = F.kl_div(F.log_softmax(logits / TEMPERATURE, dim=1), soft, reduction="batchmean")
         return (1 - TEACHER_SHARE) * loss + TEACHER_SHARE * TEMPERATURE**2 * distilled
 
-    def _undo(self, before: dict[str, Tensor], loss: float) -> None:
-        self.model.load_state_dict(before)
+    def _state(self) -> dict[str, Any]:
+        """What an epoch that diverges is undone to; the optimiser begins anew."""
+        return {
+            "model": copy.deepcopy(self.model.state_dict()),
+            "schedule": self.scheduler.last_epoch,
+            "step": self.step,
+            "splitting": self.splitting.state_dict() if self.splitting is not None else {},
+        }
+
+    def _undo(self, before: dict[str, Any], loss: float) -> None:
+        self.model.load_state_dict(before["model"])
         if self.retries == RETRIES:
             raise CompressorError(
                 f"training diverged {RETRIES + 1} times (loss {loss:g}), at last with a learning rate of "
@@ -176,13 +185,14 @@ class _Run:
             )
         self.retries += 1
         if self.splitting is not None:
-            # Its selection was made from weights that no longer are.
-            self.splitting.revise()
+            self.splitting.load_state_dict(before["splitting"])
         self.inner_optimizer.state.clear()
+        self.step, self.scheduler.last_epoch = before["step"], before["schedule"]
         self.scheduler.base_lrs = [rate / 2 for rate in self.scheduler.base_lrs]
-        for group in self.inner_optimizer.param_groups:
+        factor = learning_rate_factor(before["schedule"], self.total_steps)
+        for group, rate in zip(self.inner_optimizer.param_groups, self.scheduler.base_lrs, strict=True):
             # The scheduler sets the rate only after the next step.
-            group["lr"] /= 2
+            group["lr"] = rate * factor
 
     def _finite(self) -> bool:
         return all(bool(tensor.isfinite().all()) for tensor in self.model.state_dict().values())

@@ -5,11 +5,11 @@ import re
 from pathlib import Path
 
 import pytest
+from compressor.splitting.rows import sparsity
 from torch import nn
 
 from compressor.checkpoints import load
 from compressor.methods import METHODS
-from compressor.splitting.rows import sparsity
 
 TINY = ("--epochs", 2, "--max-train", 128, "--lr", 0.01, "--quiet")
 # Strong enough for zeros within two short epochs, weak enough for the network to live.

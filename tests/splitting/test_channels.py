@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from compressor.splitting.channels import Channels, step_of_threshold_one
 from torch import nn
 
 from compressor.groups import ChannelGroup, Member, find_groups, zero
 from compressor.penalties import GROUP_PENALTIES, group_penalty, penalty
-from compressor.splitting.channels import Channels, step_of_threshold_one
 
 VECTOR = torch.zeros(2, 5)
 L0 = penalty("l0")

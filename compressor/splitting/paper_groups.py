@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Sequence
 
 import torch
 from torch import Tensor
 
 from compressor.methods import Rows
 from compressor.penalties import GroupPenalty, Subgradient
+from compressor.records import Sparsity
 
 
 def as_rows(weight: Tensor, kind: Rows) -> Tensor:
@@ -37,7 +37,7 @@ def prox_of_rows(penalty: GroupPenalty, kind: Rows) -> Callable[[Tensor, float],
     return lambda w, step: from_rows(penalty.prox(as_rows(w, kind), step), w, kind)
 
 
-class Lasso:
+class GroupSubgradient:
     """Adds the subgradient of a group penalty on rows to the gradient of W; never sets a weight to zero."""
 
     def __init__(
@@ -47,27 +47,19 @@ class Lasso:
         kind: Rows,
         lam: float,
         *,
-        root_of_size: bool,
+        weighted: bool,
     ) -> None:
         self.parameters = list(weights)
-        self._penalties, self._kind, self._lam, self._root_of_size = list(penalties), kind, lam, root_of_size
+        self._penalties, self._kind, self._lam, self._weighted = list(penalties), kind, lam, weighted
 
-    def add_gradient(self, scale: float) -> None:
-        """Add scale lambda sqrt(n) times the subgradient, n the length of a row, to the gradient of W."""
+    def add_gradient(self, scale: float, held: Container[Tensor]) -> None:
+        """Add scale lambda w(n) times the subgradient to gradients of ``held``, w(n) the weight of n entries."""
         for weight, penalty in zip(self.parameters, self._penalties, strict=True):
-            if weight.grad is not None:
+            if weight in held and weight.grad is not None:
                 rows = as_rows(weight.detach(), self._kind)
-                factor = rows.shape[1] ** 0.5 if self._root_of_size else 1.0
-                found = from_rows(penalty.subgradient(rows), weight, self._kind)
-                weight.grad.add_(found, alpha=scale * self._lam * factor)
-
-
-@dataclass(frozen=True)
-class Sparsity:
-    """Shares of zero weights, and of groups ("neurons") of zero weights."""
-
-    weights: float
-    groups: float
+                factor = penalty.weight(rows.shape[1]) if self._weighted else 1.0
+                added = from_rows(penalty.subgradient(rows), weight, self._kind)
+                weight.grad.add_(added, alpha=scale * self._lam * factor)
 
 
 @torch.no_grad()
@@ -78,4 +70,4 @@ def sparsity(tensors: Sequence[Tensor], tolerance: float = 0.0, kind: Rows = "fi
         rows = as_rows(tensor.detach(), kind).abs()
         zeros, weights = zeros + int((rows <= tolerance).sum()), weights + rows.numel()
         dead, groups = dead + int((rows.mean(1) <= tolerance).sum()), groups + len(rows)
-    return Sparsity(zeros / max(1, weights), dead / max(1, groups))
+    return Sparsity(weights=zeros / max(1, weights), groups=dead / max(1, groups))

@@ -1,0 +1,73 @@
+"""V: an auxiliary variable for every weight tensor, the exact prox of a penalty, so that it is never stored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from compressor.penalties import Penalty
+
+# Small tensors are handled together, to save calls; large ones one after the other, to stay in the cache.
+BATCH = 2**19
+
+Prox = Callable[[float], list[Tensor]]
+"""V of a batch of weights, for the step of the prox."""
+
+
+class AuxiliaryVariables:
+    """V = prox at W, for each of ``weights``, in batches; ``prox_of`` makes the prox of a batch."""
+
+    def __init__(self, weights: Sequence[Tensor], prox_of: Callable[[list[Tensor]], Prox]) -> None:
+        self.parameters = list(weights)
+        self._batches = [(batch, prox_of(batch)) for batch in _batches(weights)]
+
+    def pull(self, share: float | Callable[[Tensor], float], step: float) -> None:
+        """W <- W + share (V - W), in place; the share is one for all, or a function of the parameter."""
+        for batch, prox in self._batches:
+            shares = share if isinstance(share, float) else [share(weight) for weight in batch]
+            torch._foreach_lerp_(batch, prox(step), shares)
+
+    def targets(self, step: float) -> Iterator[tuple[Tensor, Tensor]]:
+        """Every W with its V."""
+        for batch, prox in self._batches:
+            yield from zip(batch, prox(step), strict=True)
+
+
+def absolute(prox: Callable[[Tensor, float], Tensor], weights: list[Tensor]) -> Prox:
+    """``prox`` of every weight tensor as it is."""
+    return lambda step: [prox(weight, step) for weight in weights]
+
+
+def in_units(penalty: Penalty, units: dict[Tensor, float], weights: list[Tensor]) -> Prox:
+    """The prox of every weight tensor in its own unit: unit * prox(W / unit, step)."""
+    scales = [units[weight] for weight in weights]
+    degree = penalty.degree
+    if degree is None:
+        return lambda step: [penalty.prox(w / unit, step).mul_(unit) for w, unit in zip(weights, scales, strict=True)]
+    # r(W / unit) = unit^-degree r(W): the unit goes into the step instead of twice through the tensor.
+    factors = [unit ** (2 - degree) for unit in scales]
+    return lambda step: penalty.prox_each(weights, [step * factor for factor in factors])
+
+
+def rms(weight: Tensor) -> float:
+    """Root of the mean square; a tensor of zeros has the smallest positive one."""
+    return float(weight.detach().square().mean().sqrt().clamp_min(torch.finfo(weight.dtype).tiny))
+
+
+def squared_loss(weight: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    """Squared norm of what is lost where V is zero, and of everything."""
+    squared = weight.float().square()
+    return (squared * (v == 0)).sum(), squared.sum()
+
+
+def _batches(weights: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+    batch: list[Tensor] = []
+    for weight in weights:
+        if batch and sum(w.numel() for w in batch) + weight.numel() > BATCH:
+            yield batch
+            batch = []
+        batch.append(weight)
+    if batch:
+        yield batch

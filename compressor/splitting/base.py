@@ -1,0 +1,233 @@
+"""What every splitting does: attach to the optimisers that train the model, count their steps, project."""
+
+from __future__ import annotations
+
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.utils.hooks import RemovableHandle
+
+from compressor.errors import CompressorWarning, UsageError
+from compressor.groups import ChannelGroup, is_zero
+from compressor.records import Sparsity
+from compressor.splitting.config import SplittingConfig
+from compressor.splitting.optimizers import check_optimizers, refuse_capture, skips
+from compressor.splitting.paper_groups import sparsity
+from compressor.splitting.penalised import penalised_weights, twin_of
+from compressor.splitting.projection import Projection
+from compressor.splitting.prunable import Prunable
+from compressor.splitting.zero_target import share_of_zeros, surviving
+
+# Below this a weight of W counts as zero, as in the code of Bui et al.
+TOLERANCE = 1e-5
+# A larger gap can be seen in the outputs.
+GAP_LIMIT = 1e-3
+
+
+Hook = Callable[[Optimizer, Any, Any], None]
+
+
+class Handle(Protocol):
+    """What ends an attachment."""
+
+    def remove(self) -> None:
+        """Do nothing more at the optimisers' steps."""
+
+
+class SplittingBase(ABC):
+    """A penalised model, the steps of its training, and its projection at the end."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        example_input: Tensor,
+        config: SplittingConfig,
+        total_steps: int,
+        groups: Sequence[ChannelGroup] | None,
+    ) -> None:
+        self.model, self.config, self.total_steps, self.step = model, config, total_steps, 0
+        self._weights = penalised_weights(model, config)
+        self.prunable = Prunable(model, example_input, groups, config)
+        self._handles: list[RemovableHandle] = []
+
+    def attach(self, *optimizers: Optimizer) -> Handle:
+        """Act at every step of ``optimizers``, which together train everything that is penalised.
+
+        A step is counted after each step of the last one given: where a loop steps several, it is the one that steps
+        last. A step that a GradScaler skips is none. The handle's ``remove`` ends it. `UsageError` when this is
+        attached already, or when a penalised parameter is trained by none of them.
+        """
+        if self._handles:
+            raise UsageError("this splitting is attached already; remove the handle that attach returned first")
+        check_optimizers(self.model, self._moved(), optimizers)
+
+        def before(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+            refuse_capture()
+            if not skips(optimizer):
+                self.before_step(optimizer)
+
+        def after(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+            if not skips(optimizer):
+                self.after_step()
+
+        # A compiled step would trace into the hooks and be compiled anew at every one.
+        first: Hook = torch.compiler.disable(before)  # type: ignore[no-untyped-call]
+        last: Hook = torch.compiler.disable(after)  # type: ignore[no-untyped-call]
+        self._handles += [optimizer.register_step_pre_hook(first) for optimizer in optimizers]
+        self._handles.append(optimizers[-1].register_step_post_hook(last))
+        return _Attachment(self._handles)
+
+    @torch.no_grad()
+    def project(self, model: nn.Module | None = None) -> Projection:
+        """Make zeros exact, in the model that was trained or in ``model``, an averaged copy of it.
+
+        Where a gap |W - P(W)| / |W| is left this changes outputs: a `CompressorWarning` says so before.
+        """
+        target = self.model if model is None else twin_of(self.model, model)
+        before, gap = self.sparsity(), self.gap() if target is self.model else self._gap_of(target)
+        told = tuple(self._warnings(gap))
+        for text in told:
+            warnings.warn(text, CompressorWarning, stacklevel=3)
+        entries = self._zero(target)
+        weights = self._same_in(target)
+        gone = [is_zero(target, group) for group in self.prunable.groups]
+        return Projection(
+            gap=gap,
+            entries_zeroed=entries,
+            died=sum(int(zeros.sum()) for zeros in gone) - self._dropped(),
+            sparsity=before,
+            target=self.config.target,
+            zeros=share_of_zeros(weights, surviving(target, weights, self.prunable.groups, gone)) if weights else None,
+            warnings=told,
+            **self.prunable.figures(target),
+        )
+
+    @torch.no_grad()
+    def mask(self, model: nn.Module | None = None) -> int:
+        """Set single weights to zero where V is, and return how many that were; the other weights stay W.
+
+        In the methods where V takes over they become V. ``model`` is as in `project`.
+        """
+        target = self.model if model is None else twin_of(self.model, model)
+        weights = self._same_in(target)
+        before = sum(_zeros(weight) for weight in weights)
+        for weight, v in zip(weights, self._v(), strict=False):
+            if self.config.described.takes_over and target is self.model:
+                weight.copy_(v)
+            else:
+                weight.masked_fill_(v == 0, 0.0)
+        return sum(_zeros(weight) for weight in weights) - before
+
+    @torch.no_grad()
+    def sparsity(self) -> dict[str, Sparsity]:
+        """Zeros of W at 1e-5, and exact zeros of V where there is one."""
+        kind = self.config.described.split_rows or "filters"
+        shares = {f"W at {TOLERANCE:g}": sparsity(list(self._weights.values()), TOLERANCE, kind)}
+        if v := self._v():
+            shares["V"] = sparsity(v, kind=kind)
+        return shares
+
+    @property
+    @abstractmethod
+    def beta(self) -> float:
+        """The weight of the splitting term now."""
+
+    @property
+    def macs_kept(self) -> float | None:
+        """Share of the dense MACs that the selected channels keep; None when no channel is selected."""
+        return None
+
+    @abstractmethod
+    def gap(self) -> float:
+        """Distance of W from its projection: |W - P(W)| / |W| over all that is penalised."""
+
+    @abstractmethod
+    def before_step(self, optimizer: Optimizer) -> None:
+        """Do what is due before a step of ``optimizer``; `attach` calls this."""
+
+    @abstractmethod
+    def after_step(self) -> None:
+        """Count a step, and do what is due after it; `attach` calls this."""
+
+    @abstractmethod
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the next step reads, beside the model and its optimiser: plain data and tensors."""
+
+    @abstractmethod
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where `state_dict` was taken, the model's own state being loaded beside it.
+
+        `UsageError` when it belongs to a splitting with another configuration or length.
+        """
+
+    @abstractmethod
+    def _moved(self) -> list[Tensor]:
+        """Every parameter that this moves."""
+
+    @abstractmethod
+    def _v(self) -> list[Tensor]:
+        """V of each penalised weight; none where single weights carry no penalty."""
+
+    @abstractmethod
+    def _zero(self, model: nn.Module) -> int:
+        """Zero what projection zeroes; how many single weights were not zero before."""
+
+    def _dropped(self) -> int:
+        """How many channels were dropped for a target."""
+        return 0
+
+    def _gap_of(self, model: nn.Module) -> float:
+        """The gap of an averaged copy, whose zeros are those of W."""
+        names = [name for name, p in self.model.named_parameters() if any(p is moved for moved in self._moved())]
+        parameters = dict(model.named_parameters())
+        before = {name: parameters[name].detach().clone() for name in names}
+        self._zero(model)
+        lost = sum(float((parameters[name] - old).double().square().sum()) for name, old in before.items())
+        whole = sum(float(old.double().square().sum()) for old in before.values())
+        return float((lost / max(whole, 1e-300)) ** 0.5)
+
+    def _same_in(self, model: nn.Module) -> list[Tensor]:
+        """The weights of ``model`` that are penalised in the model that was trained."""
+        if model is self.model:
+            return list(self._weights.values())
+        parameters = dict(model.named_parameters())
+        return [parameters[name] for name in self._weights]
+
+    def _warnings(self, gap: float) -> Iterable[str]:
+        if self.step < self.total_steps:
+            yield f"the splitting was stopped after {self.step} of {self.total_steps} steps"
+        if not gap <= GAP_LIMIT:
+            yield (
+                f"projection changes the outputs: a gap of {gap:.1e} of the weights' norm is left, "
+                f"at most {GAP_LIMIT:g} goes unseen"
+            )
+
+    def _identity(self) -> dict[str, Any]:
+        """What must be the same where a state is taken and where it is loaded."""
+        return {"format": 1, "config": self.config.to_plain(), "total_steps": self.total_steps}
+
+    def _check_state(self, state: Mapping[str, Any]) -> None:
+        for key, own in self._identity().items():
+            if state.get(key) != own:
+                raise UsageError(
+                    f"the state belongs to another splitting: its {key} is {state.get(key)}, that of this one {own}"
+                )
+
+
+class _Attachment:
+    def __init__(self, handles: list[RemovableHandle]) -> None:
+        self._handles = handles
+
+    def remove(self) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+
+
+def _zeros(weight: Tensor) -> int:
+    return int((weight == 0).sum())

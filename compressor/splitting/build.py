@@ -1,0 +1,38 @@
+"""The splitting that a configuration asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any
+
+from torch import Tensor, nn
+
+from compressor.groups import ChannelGroup
+from compressor.splitting.config import SplittingConfig
+from compressor.splitting.paper import PaperSplitting
+from compressor.splitting.splitting import Splitting
+
+# What belongs to the papers' methods alone; method budget has one group penalty.
+OF_PAPERS = {"method", "group_penalty", "group_penalty_args", "group_strength", "growth"}
+OF_BUDGET = {"target_macs", "target_params", "target_zeros"}
+
+
+def build_splitting(
+    model: nn.Module,
+    example_input: Tensor,
+    config: SplittingConfig,
+    *,
+    total_steps: int,
+    epoch_steps: int,
+    samples: int,
+    groups: Sequence[ChannelGroup] | None = None,
+) -> Splitting | PaperSplitting:
+    """`Splitting` or `PaperSplitting`, by the method of ``config``; what they raise."""
+    options: dict[str, Any] = {field.name: getattr(config, field.name) for field in fields(config)}
+    options |= {"total_steps": total_steps, "groups": groups}
+    if config.described.target:
+        return Splitting(model, example_input, **{k: v for k, v in options.items() if k not in OF_PAPERS})
+    options = {key: value for key, value in options.items() if key not in OF_BUDGET}
+    options |= {"beta": config.beta_range[0], "epoch_steps": epoch_steps, "samples": samples}
+    return PaperSplitting(model, example_input, **options)

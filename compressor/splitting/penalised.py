@@ -1,0 +1,51 @@
+"""The weights of which the entries or the papers' groups are penalised."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from compressor.errors import UnknownName, UsageError
+from compressor.groups.channels import matrices
+from compressor.groups.graph import PRODUCERS
+from compressor.splitting.config import SplittingConfig, matches
+
+
+def penalised_weights(model: nn.Module, config: SplittingConfig) -> dict[str, Tensor]:
+    """The trained weights of the penalised layers by name, each once; of convolutions alone where the method says so.
+
+    `UnknownName` for a pattern that no such layer matches.
+    """
+    every: dict[str, dict[str, Tensor]] = {}
+    for name, module in model.named_modules():
+        weights = matrices(module) if isinstance(module, PRODUCERS) else {}
+        trained = {f"{name}.{weight}".lstrip("."): getattr(module, weight) for weight in weights}
+        trained = {key: weight for key, weight in trained.items() if weight.requires_grad}
+        if trained:
+            every[name] = trained
+    for pattern in config.layers:
+        if not any(matches(name, [pattern]) for name in every):
+            raise UnknownName("trainable convolution or linear layer", pattern, every)
+    chosen: dict[str, Tensor] = {}
+    for name, weights_of_it in every.items():
+        if matches(name, config.layers):
+            chosen |= {key: w for key, w in weights_of_it.items() if all(w is not other for other in chosen.values())}
+    return chosen if config.described.split_rows is None else _convolutions(chosen)
+
+
+def _convolutions(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    convolutions = {name: weight for name, weight in weights.items() if weight.ndim > 2}
+    if not convolutions:
+        raise UsageError("--method rgsm penalises convolutions, and none of the trainable layers is one")
+    return convolutions
+
+
+def twin_of(model: nn.Module, other: nn.Module) -> nn.Module:
+    """The module in ``other``, an averaged copy of ``model``, that has its parameters; `UsageError` without one."""
+    wanted = {name: parameter.shape for name, parameter in model.named_parameters()}
+    candidate: object = other
+    while isinstance(candidate, nn.Module):
+        if {name: parameter.shape for name, parameter in candidate.named_parameters()} == wanted:
+            return candidate
+        # Averaged and exponentially averaged models hold the copy as ``module``.
+        candidate = getattr(candidate, "module", None)
+    raise UsageError("the model to project has other parameters than the one that was trained; pass a copy of it")
