@@ -22,14 +22,14 @@ from by_hand import (
 )  # fmt: skip
 
 from compressor.penalties import PENALTIES
-from compressor.splitting import Splitting
+from compressor.splitting import PaperSplitting
 
 STRENGTH, BETA, SIGMA = 0.05, 2.0, 1.5
 
 
 def splitting_for(model, **options):
     fixed = {"total_steps": STEPS, "epoch_steps": EPOCH_STEPS, "samples": SAMPLES}
-    return Splitting(model, IMAGE, method="paper", **(fixed | options))
+    return PaperSplitting(model, IMAGE, method="paper", **(fixed | options))
 
 
 def trained(kind, **options):
@@ -78,7 +78,7 @@ every_optimizer = pytest.mark.parametrize("kind", OPTIMIZERS)
 @every_optimizer
 @pytest.mark.parametrize("name", sorted(PENALTIES))
 def test_seven_steps_are_those_of_the_formulas(name, kind):
-    options = {"penalty": name, "strength": STRENGTH, "beta": (BETA, BETA), "growth": (SIGMA, 1)}
+    options = {"penalty": name, "strength": STRENGTH, "beta": BETA, "growth": (SIGMA, 1)}
     assert_same(trained(kind, **options)[0], by_hand(kind, PAPERS[name]))
 
 
@@ -89,14 +89,14 @@ def test_without_a_penalty_it_is_the_group_lasso_alone(kind):
 
 @every_optimizer
 def test_without_a_group_penalty_there_is_only_the_splitting(kind):
-    options = {"penalty": "l0", "group_penalty": "none", "strength": STRENGTH, "beta": (BETA, BETA)}
+    options = {"penalty": "l0", "group_penalty": "none", "strength": STRENGTH, "beta": BETA}
     found = trained(kind, growth=(SIGMA, 1), **options)[0]
     assert_same(found, by_hand(kind, PAPERS["l0"], lasso=0.0))
 
 
 @every_optimizer
 def test_the_group_lasso_can_have_a_strength_of_its_own(kind):
-    options = {"penalty": "l1", "strength": STRENGTH, "group_strength": 0.4, "beta": (BETA, BETA)}
+    options = {"penalty": "l1", "strength": STRENGTH, "group_strength": 0.4, "beta": BETA}
     assert_same(trained(kind, growth=(SIGMA, 1), **options)[0], by_hand(kind, PAPERS["l1"], lasso=0.4))
 
 
@@ -116,16 +116,16 @@ def test_cges_takes_one_mu_for_all_layers():
     [((1.5, 1), [2, 2, 2, 3, 3, 3, 4.5]), ((3.0, 2), [2, 2, 2, 2, 2, 2, 6]), ((1.0, 1), [2] * 7)],
 )
 def test_beta_grows_at_the_ends_of_epochs(growth, expected):
-    splitting = splitting_for(network(), penalty="l1", beta=(2.0, 2.0), growth=growth)
+    splitting = splitting_for(network(), penalty="l1", beta=2.0, growth=growth)
     betas = []
     for _ in range(STEPS):
         betas.append(splitting.beta)
-        splitting.after_step(0.1)
+        splitting.after_step()
     assert betas == pytest.approx(expected)
 
 
 def test_the_default_settings_are_those_of_the_code():
-    known = splitting_for(network(), penalty="l0").penalties
+    known = splitting_for(network(), penalty="l0").config
     assert (known.strength, known.group_strength, known.group_penalty) == (0.1, 0.1, "lasso")
     assert (known.beta, known.growth) == ((2.5, 2.5), (1.25, 40))
 
@@ -136,7 +136,7 @@ def test_twice_the_samples_are_half_the_penalty():
         optimizer = optimizer_for(model, "nesterov")
         backward(model, optimizer, 0)
         before = [weight.grad.clone() for weight in weights_of(model)]
-        splitting_for(model, penalty="l0", samples=samples).before_step(0.1)
+        splitting_for(model, penalty="l0", samples=samples).before_step(optimizer)
         return [weight.grad - grad for weight, grad in zip(weights_of(model), before, strict=True)]
 
     for once, twice in zip(added(10), added(20), strict=True):
@@ -148,7 +148,7 @@ def test_only_chosen_layers_are_penalised():
     optimizer = optimizer_for(model, "nesterov")
     backward(model, optimizer, 0)
     before = [parameter.grad.clone() for parameter in model.parameters()]
-    splitting_for(model, penalty="l0", layers=("3",)).before_step(0.1)
+    splitting_for(model, penalty="l0", layers=("3",)).before_step(optimizer)
     changed = [not torch.equal(p.grad, grad) for p, grad in zip(model.parameters(), before, strict=True)]
     assert [name for (name, _), moved in zip(model.named_parameters(), changed, strict=True) if moved] == ["3.weight"]
 

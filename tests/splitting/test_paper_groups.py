@@ -3,12 +3,13 @@ from __future__ import annotations
 import pytest
 import torch
 from by_hand import input_channels, neurons, norm
-from compressor.splitting.rows import as_rows, from_rows, prox_of_rows, rows_axis, sparsity
+from compressor.splitting.paper_groups import as_rows, from_rows, prox_of_rows, rows_axis, sparsity
 from torch import nn
 
 from compressor.architectures.lenet import lenet5
 from compressor.penalties import group_penalty
-from compressor.splitting import Splitting
+from compressor.records import Sparsity
+from compressor.splitting import PaperSplitting
 
 EXAMPLE = torch.zeros(2, 1, 28, 28)
 WEIGHTS = {
@@ -54,7 +55,7 @@ def test_the_prox_of_rows_is_that_of_each_row(weight, kind):
 
 
 def paper_sparsity(model):
-    splitting = Splitting(model, EXAMPLE, method="paper", total_steps=1, epoch_steps=1, samples=1)
+    splitting = PaperSplitting(model, EXAMPLE, method="paper", total_steps=1, epoch_steps=1, samples=1)
     return splitting.sparsity()["W at 1e-05"]
 
 
@@ -97,7 +98,7 @@ def test_a_neuron_counts_by_the_mean_of_its_weights():
 
 
 def test_without_a_tolerance_only_exact_zeros_count():
-    assert vars(sparsity([torch.tensor([[0.0, 1e-30], [0.0, 1.0]])])) == {"weights": 0.5, "groups": 0.5}
+    assert sparsity([torch.tensor([[0.0, 1e-30], [0.0, 1.0]])]) == Sparsity(weights=0.5, groups=0.5)
 
 
 def test_every_weight_counts_once_over_all_layers():
@@ -106,7 +107,7 @@ def test_every_weight_counts_once_over_all_layers():
 
 
 def test_no_weights_are_no_zeros():
-    assert vars(sparsity([])) == {"weights": 0.0, "groups": 0.0}
+    assert sparsity([]) == Sparsity(weights=0.0, groups=0.0)
 
 
 def test_input_channels_by_hand_are_those_of_a_convolution():
