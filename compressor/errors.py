@@ -8,6 +8,8 @@ CompressorError         the run failed: exit code 1
 └── UsageError          a wrong value or combination: exit code 2
     └── UnknownName     a name that no registry holds
 
+NothingRemoved          a warning: shrinking had nothing to remove
+
 Anything else that escapes is a bug of ours and keeps its traceback.
 """
 
@@ -58,6 +60,10 @@ class UnknownName(UsageError):
         shown = ", ".join(choices) if len(choices) <= LISTED else f"{len(choices)} names, from {choices[0]} on"
         super().__init__(f"no {kind} is called {name!r}.{hint} Known: {shown}.")
         self.kind, self.name = kind, name
+
+
+class NothingRemoved(UserWarning):
+    """A network was to be shrunk that has no zero channel; it was returned as it is."""
 
 
 def first_line(error: BaseException) -> str:

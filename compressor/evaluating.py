@@ -16,7 +16,8 @@ from compressor.data.normalization import Normalization
 from compressor.data.samples import Samples
 from compressor.errors import CheckpointError, first_line
 from compressor.parity import cpu_session
-from compressor.training.evaluation import Accuracy, accuracy
+from compressor.records import Metric
+from compressor.training.evaluation import accuracy
 
 ENTRIES = ("input_shape", "normalization", "classes", "data")
 
@@ -53,7 +54,7 @@ def onnx_facts(path: Path) -> OnnxFacts:
         raise CheckpointError(f"{path} has damaged metadata: {error}") from error
 
 
-def onnx_accuracy(path: Path, samples: Samples, normalization: Normalization | None) -> Accuracy:
+def onnx_accuracy(path: Path, samples: Samples, normalization: Normalization | None) -> Metric:
     """Accuracy of an ONNX classifier through ONNX Runtime on the CPU."""
     session = _session(path)
     name = session.get_inputs()[0].name

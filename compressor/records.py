@@ -235,11 +235,15 @@ class Parity(Record, frozen=True, kw_only=True):
 
 
 class Export(Record, frozen=True, kw_only=True):
-    """An exported file that passed its checks; ``fallback`` says why the first exporter was not used."""
+    """An exported file that passed its checks; ``fallback`` says why the first exporter was not used.
+
+    ``variant`` is the file's name without its ending; ``opset`` is of ONNX, ``torch`` the version behind a pt2 file.
+    """
 
     variant: str
     exporter: str
-    opset: int
+    opset: int | None
+    torch: str | None = None
     fallback: str | None = None
     parity: Parity
 

@@ -3,58 +3,31 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from compressor.alignment import Alignment
 from compressor.equivalence import FLOAT32_LIMIT, FLOAT64_LIMIT, Inputs, each, output_difference, relative_difference
-from compressor.errors import EquivalenceError
+from compressor.errors import EquivalenceError, NothingRemoved
 from compressor.groups import ChannelGroup, find_groups, is_zero, outside, remove, unwrapped
 from compressor.groups.branches import bypassed, is_branch, norms_behind
 from compressor.groups.roads import training_outputs, training_switches
+from compressor.records import Removal
 
 RANDOM_SEEDS = (0, 1, 2)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Removal:
-    """A shrunk network, what was removed, and how far its outputs are from the original's.
-
-    Differences are the largest absolute one relative to the output scale, over random and real inputs.
-    """
+class Shrunk:
+    """A shrunk network, what was removed, and the channels before and after by group."""
 
     model: nn.Module
+    removal: Removal
     channels: Mapping[str, tuple[int, int]]
-    """Channels before and after, by group."""
-    float64: float
-    float32: float
-    inputs: str
-
-    @property
-    def removed(self) -> int:
-        """Number of channels removed."""
-        return sum(before - after for before, after in self.channels.values())
-
-    @property
-    def total(self) -> int:
-        """Number of channels in all prunable groups before."""
-        return sum(before for before, _ in self.channels.values())
-
-    def to_plain(self) -> dict[str, Any]:
-        """JSON-ready form, without the model."""
-        return {
-            "float64": self.float64,
-            "float32": self.float32,
-            "float64_limit": FLOAT64_LIMIT,
-            "float32_limit": FLOAT32_LIMIT,
-            "inputs": self.inputs,
-            "channels_removed": self.removed,
-            "channels_total": self.total,
-        }
 
 
 def shrink(
@@ -64,8 +37,17 @@ def shrink(
 
     ``example_input`` is (batch >= 2, *input_shape); ``real_inputs`` are compared too when given. Widths stay
     aligned as in `Splitting`: a few zero channels are kept where they fill up a step; ``align=1`` removes all.
+    Warns with `NothingRemoved` when no zero channel can go: the copy is then as large as ``model``.
     """
-    return remove_zero_channels(model, example_input, real_inputs=real_inputs, align=align).model
+    shrunk = remove_zero_channels(model, example_input, real_inputs=real_inputs, align=align)
+    if not shrunk.removal.channels_removed:
+        warnings.warn(
+            "the network has no zero channel that can be removed, so an equal copy is returned; "
+            "Splitting.project() makes such channels when the training has a target",
+            NothingRemoved,
+            stacklevel=2,
+        )
+    return shrunk.model
 
 
 @torch.inference_mode(False)
@@ -77,13 +59,14 @@ def remove_zero_channels(
     real_inputs: Tensor | None = None,
     align: str | int = "auto",
     groups: Sequence[ChannelGroup] | None = None,
-) -> Removal:
-    """Like `shrink`, with the figures; ``groups`` saves finding them again.
+) -> Shrunk:
+    """Like `shrink`, with the figures and without its warning; ``groups`` saves finding them again.
 
     A wholly zero group keeps one step; inside a residual branch it goes with the branch.
     """
     alignment = Alignment.parse(align)
-    found = [group for group in groups or find_groups(model, example_input) if group.prunable]
+    candidates = find_groups(model, example_input) if groups is None else groups
+    found = [group for group in candidates if group.prunable]
     model, prefix = unwrapped(model)
     found = list(outside(found, prefix))
     removable = {group.name: _removable(model, group, alignment) for group in found}
@@ -102,14 +85,18 @@ def remove_zero_channels(
             f"removing channels would change the outputs by {float64:.1e} of their scale in float64 "
             f"(allowed {FLOAT64_LIMIT:g}) and {float32:.1e} in float32 (allowed {FLOAT32_LIMIT:g}); nothing was written"
         )
-    return Removal(
-        model=small,
-        channels={g.name: (g.channels, 0 if g.name in gone else g.channels - len(removable[g.name])) for g in found},
+    channels = {g.name: (g.channels, 0 if g.name in gone else g.channels - len(removable[g.name])) for g in found}
+    removal = Removal(
         float64=float64,
         float32=float32,
+        float64_limit=FLOAT64_LIMIT,
+        float32_limit=FLOAT32_LIMIT,
         inputs=f"{len(RANDOM_SEEDS)} random batches"
         + (f" and {len(real_inputs)} real samples" if real_inputs is not None else ""),
+        channels_removed=sum(before - after for before, after in channels.values()),
+        channels_total=sum(before for before, _ in channels.values()),
     )
+    return Shrunk(model=small, removal=removal, channels=channels)
 
 
 def _without_branches(

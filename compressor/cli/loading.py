@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from compressor.cli.console import Console
 from compressor.cli.options import parse_arch_args
-from compressor.errors import DataError, UsageError
+from compressor.errors import CompressorError, DataError, UsageError
 
 if TYPE_CHECKING:
     from compressor.checkpoints import DataChoice, Network
@@ -30,7 +30,43 @@ def load_network(model: str | None, options: dict[str, Any], *, seed: int = 0) -
         if options["arch"] is None:
             raise UsageError("give a MODEL (a file, or a name from compress list models), or --arch for random weights")
         return fresh(options["arch"], seed=seed, **known)
+    _refuse_architecture(model)
     return load(model, arch=options["arch"], trust_arch=options["trust_arch"], **known)
+
+
+def _refuse_architecture(model: str) -> None:
+    """Raise `UsageError` with the right option when ``model`` names an architecture, which has no weights."""
+    from compressor.architectures import ARCHITECTURES
+    from compressor.checkpoints.embedded import names
+    from compressor.sources import SOURCES
+
+    source, colon, _ = model.partition(":")
+    named = (colon and source in SOURCES) or (model in ARCHITECTURES and model not in names())
+    if named and not Path(model).exists():
+        raise UsageError(
+            f"{model} is an architecture and MODEL a file with weights; pass --arch {model} "
+            "(inspect and fine-tune take random weights when MODEL is left out)"
+        )
+
+
+def load_known_samples(console: Console, network: Network, options: dict[str, Any]) -> tuple[Network, DataSet | None]:
+    """The network with its normalisation and the data to compare outputs on; None where no data are known.
+
+    Data that only the checkpoint names may lie on another machine: then a warning says that they are left out.
+    """
+    known = network.metadata
+    if options["data"] is None and known.data is None:
+        return network, None
+    try:
+        data = read_samples(console, known.data, known.input_shape, known.classes, options)
+    except CompressorError as error:
+        if options["data"] is not None:
+            raise
+        console.warn(
+            f"outputs are compared on random inputs only, because the checkpoint's data are not there: {error}"
+        )
+        return network, None
+    return _normalised(console, network, data), data
 
 
 def load_samples(console: Console, network: Network, options: dict[str, Any]) -> tuple[Network, DataSet]:
@@ -57,6 +93,7 @@ def read_samples(
     ref = options["data"] or (known.ref if known is not None else None)
     if ref is None:
         raise UsageError("this network does not know its data; pass --data, for example --data folder:photos")
+    _refuse_place(ref)
     own = known if known is not None and known.ref == ref else None
     choice: dict[str, Any] = {"val_fraction": own.val_fraction, "split_seed": own.split_seed} if own else {}
     choice |= {key: options[key] for key in ("val_fraction", "split_seed", "max_train") if options[key] is not None}
@@ -69,6 +106,16 @@ def read_samples(
     if own is not None and data.split_seed != own.split_seed:
         console.warn(f"the network was trained with --split-seed {own.split_seed}, so it may have seen test samples")
     return data
+
+
+def _refuse_place(ref: str) -> None:
+    """Raise `UsageError` with the right form when ``ref`` is a file or folder and not a data set."""
+    from compressor.data import DATASETS
+
+    if ref.partition(":")[0] in DATASETS or not Path(ref).exists():
+        return
+    kind = "npz" if ref.endswith(".npz") else "folder"
+    raise UsageError(f"--data {ref} does not say what kind of data is there; write --data {kind}:{ref}")
 
 
 def _few(names: Sequence[str]) -> str:

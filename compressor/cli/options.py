@@ -75,13 +75,13 @@ def one_of(kind: str, names: Iterable[str]) -> Callable[[str], str]:
 
 def parse_number_pairs(context: click.Context, parameter: click.Parameter, pairs: tuple[str, ...]) -> dict[str, str]:
     """``k=v`` pairs of a repeated option; the values are read where they are used."""
-    found = {}
+    values = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals or not key or not value:
             raise click.BadParameter(f"{pair!r} is no pair; write name=value, for example alpha=0.5")
-        found[key] = value
-    return found
+        values[key] = value
+    return values
 
 
 def parse_share(text: str) -> float:
@@ -97,16 +97,16 @@ def parse_share(text: str) -> float:
 
 def parse_arch_args(pairs: tuple[str, ...]) -> dict[str, Any]:
     """``k=v`` pairs; values are JSON where they can be, else text."""
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals or not key:
             raise UsageError(f"--arch-arg {pair!r} is no pair; write name=value, for example num_classes=10")
         try:
-            found[key] = json.loads(value)
+            values[key] = json.loads(value)
         except ValueError:
-            found[key] = value
-    return found
+            values[key] = value
+    return values
 
 
 def _stack(*decorators: Decorator) -> Decorator:
@@ -247,6 +247,10 @@ training_options = _stack(
         help="Arithmetic of the training; weights stay in 32 bits.",
     ),
     click.option("--seed", type=int, default=0, show_default=True, help="Of order, augmentation and random weights."),
+)
+
+teacher_option = click.option(
+    "--teacher", metavar="MODEL", help="Checkpoint whose soft labels make up half of the loss."
 )
 
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace what is at --out.")

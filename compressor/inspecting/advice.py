@@ -6,7 +6,7 @@ import re
 
 from compressor.groups.trace import OUTPUTS
 
-# Patterns are searched for in the reason that a group gives; the first that is found counts. \1 is what it names.
+# Patterns are searched for in the reason that a group gives; the first that matches counts. \1 is what it names.
 CHANGES = (
     (r"^(.*) is frozen \(requires_grad", r"train \1 as well: requires_grad_(True)"),
     (r"(\S+) is an nn\.MultiheadAttention with", r"write \1 with linear layers of its own for query, key and value"),
@@ -40,14 +40,13 @@ CHANGES = (
 )
 
 
-def unlock(excluded: str | None) -> str | None:
+def advice(excluded: str | None) -> str | None:
     """What would let a group go that is excluded for that reason; None where nothing would, or nothing need."""
     if excluded is None or is_output(excluded):
         return None
     for pattern, change in CHANGES:
-        found = re.search(pattern, excluded)
-        if found:
-            return found.expand(change)
+        if match := re.search(pattern, excluded):
+            return match.expand(change)
     return None
 
 
