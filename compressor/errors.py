@@ -8,7 +8,7 @@ CompressorError         the run failed: exit code 1
 └── UsageError          a wrong value or combination: exit code 2
     └── UnknownName     a name that no registry holds
 
-NothingRemoved          a warning: shrinking had nothing to remove
+CompressorWarning       what the Python API warns of, with Python's warnings
 
 Anything else that escapes is a bug of ours and keeps its traceback.
 """
@@ -62,8 +62,8 @@ class UnknownName(UsageError):
         self.kind, self.name = kind, name
 
 
-class NothingRemoved(UserWarning):
-    """A network was to be shrunk that has no zero channel; it was returned as it is."""
+class CompressorWarning(UserWarning):
+    """What the Python API warns of: a result that is right but hardly what was wanted."""
 
 
 def first_line(error: BaseException) -> str:

@@ -37,7 +37,7 @@ class Metric(Record, frozen=True, kw_only=True):
     unit: str = "share"
     direction: Literal["higher", "lower"] = "higher"
     value: float
-    n: int
+    n: int | None
     ci95: Interval | None = None
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from compressor.alignment import Alignment
 from compressor.equivalence import FLOAT32_LIMIT, FLOAT64_LIMIT, Inputs, each, output_difference, relative_difference
-from compressor.errors import EquivalenceError, NothingRemoved
+from compressor.errors import CompressorWarning, EquivalenceError
 from compressor.groups import ChannelGroup, find_groups, is_zero, outside, remove, unwrapped
 from compressor.groups.branches import bypassed, is_branch, norms_behind
 from compressor.groups.roads import training_outputs, training_switches
@@ -37,14 +37,14 @@ def shrink(
 
     ``example_input`` is (batch >= 2, *input_shape); ``real_inputs`` are compared too when given. Widths stay
     aligned as in `Splitting`: a few zero channels are kept where they fill up a step; ``align=1`` removes all.
-    Warns with `NothingRemoved` when no zero channel can go: the copy is then as large as ``model``.
+    Warns with `CompressorWarning` when no zero channel can go: the copy is then as large as ``model``.
     """
     shrunk = remove_zero_channels(model, example_input, real_inputs=real_inputs, align=align)
     if not shrunk.removal.channels_removed:
         warnings.warn(
             "the network has no zero channel that can be removed, so an equal copy is returned; "
             "Splitting.project() makes such channels when the training has a target",
-            NothingRemoved,
+            CompressorWarning,
             stacklevel=2,
         )
     return shrunk.model

@@ -31,6 +31,7 @@ class Projection(Record, frozen=True, kw_only=True):
     macs: Pair | None
     parameters: Pair | None
     target: Target | None
+    warnings: tuple[str, ...] = ()
 
     @property
     def channels_total(self) -> int:

@@ -13,8 +13,8 @@ ROOT = Path(compressor.__file__).parent
 # Lowest first; a module imports from lower floors and from its own package only.
 FLOORS = (
     {"__version__", "errors"},
-    {"files", "methods", "records", "registry"},
-    {"architectures", "data", "penalties", "equivalence"},
+    {"files", "methods", "progress", "records", "registry"},
+    {"architectures", "data", "penalties", "equivalence", "stage_records"},
     {"sources"},
     {"checkpoints"},
     {"groups"},
@@ -22,6 +22,7 @@ FLOORS = (
     {"benchmarking", "export", "shrinking", "splitting"},
     {"inspecting", "training"},
     {"evaluating"},
+    {"stages"},
     {"report"},
     {"pipeline"},
     {"cli"},

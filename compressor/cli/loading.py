@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from compressor.cli.console import Console
 from compressor.cli.options import parse_arch_args
-from compressor.errors import CompressorError, DataError, UsageError
+from compressor.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from compressor.checkpoints import DataChoice, Network
@@ -50,23 +50,24 @@ def _refuse_architecture(model: str) -> None:
 
 
 def load_known_samples(console: Console, network: Network, options: dict[str, Any]) -> tuple[Network, DataSet | None]:
-    """The network with its normalisation and the data to compare outputs on; None where no data are known.
+    """The network with its normalisation, and the data to compare outputs on; None where no data are known.
 
-    Data that only the checkpoint names may lie on another machine: then a warning says that they are left out.
+    The files that the checkpoint names may lie on another machine: then a warning says that they are left out.
     """
     known = network.metadata
     if options["data"] is None and known.data is None:
         return network, None
-    try:
-        data = read_samples(console, known.data, known.input_shape, known.classes, options)
-    except CompressorError as error:
-        if options["data"] is not None:
-            raise
-        console.warn(
-            f"outputs are compared on random inputs only, because the checkpoint's data are not there: {error}"
-        )
+    if options["data"] is None and known.data is not None and not _is_here(known.data.ref):
+        console.warn(f"outputs are compared on random inputs only, because {known.data.ref} is not here; pass --data")
         return network, None
+    data = read_samples(console, known.data, known.input_shape, known.classes, options)
     return _normalised(console, network, data), data
+
+
+def _is_here(ref: str) -> bool:
+    """Whether the files of a data set are on this machine; those without files always are."""
+    _, colon, place = ref.partition(":")
+    return not colon or Path(place).exists()
 
 
 def load_samples(console: Console, network: Network, options: dict[str, Any]) -> tuple[Network, DataSet]:

@@ -63,6 +63,8 @@ def show_training(console: Console, record: FineTuning, out: Path) -> None:
     if record.undone:
         epochs = ", ".join(map(str, record.undone))
         console.warn(f"training diverged in epoch {epochs}; undone, learning rate halved")
+    for warning in record.projection.warnings if record.projection is not None else ():
+        console.warn(warning)
     projected = _projection_tables(record.projection) if record.projection is not None else []
     document = {"out": str(out), **msgspec.structs.asdict(record)}
     console.result(document, _metric_table(record), *projected, f"Wrote {out}")

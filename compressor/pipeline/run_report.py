@@ -31,6 +31,7 @@ def run_report(run: FinishedRun, settings: Mapping[str, Any], plan: RunPlan) -> 
         training=tuple(epoch for phase, tuning in tunings.items() for epoch in _epochs(phase, tuning)),
         benchmark=benchmark,
         warnings=(
+            *(projection.warnings if projection is not None else ()),
             *(warning for phase, tuning in tunings.items() for warning in _divergence(phase, tuning)),
             *(warning for export in run.export.result for warning in _fallback(export)),
             *benchmark.warnings,

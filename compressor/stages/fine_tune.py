@@ -64,11 +64,17 @@ def fine_tune(
     penalties = penalties or SplittingConfig()
     model, normalization = copy.deepcopy(network.model), network.metadata.normalization
     example, steps = network.example_input(), recipe.steps(len(data.train))
-    splitting = (
-        _splitting(model, example, penalties, groups, steps, steps // recipe.epochs, len(data.train))
-        if penalties.any
-        else None
-    )
+    splitting = None
+    if penalties.any:
+        splitting = _splitting(
+            model,
+            example,
+            penalties,
+            total_steps=steps,
+            epoch_steps=steps // recipe.epochs,
+            samples=len(data.train),
+            groups=groups,
+        )
     before = model_accuracy(model, data.test, normalization)
     epochs = _train(model, data, recipe, normalization, splitting, copy.deepcopy(teacher), on_epoch, progress)
     trained = model_accuracy(model, data.test, normalization)
@@ -94,17 +100,18 @@ def fine_tune(
 def check_target(network: Network, penalties: SplittingConfig, groups: Sequence[ChannelGroup] | None = None) -> None:
     """Raise `TargetNotMet` when no training can reach the target of ``penalties``."""
     if penalties.target is not None:
-        _splitting(network.model, network.example_input(), penalties, groups, 1, None, None)
+        _splitting(network.model, network.example_input(), penalties, total_steps=1, groups=groups)
 
 
 def _splitting(
     model: nn.Module,
     example_input: Tensor,
     penalties: SplittingConfig,
-    groups: Sequence[ChannelGroup] | None,
+    *,
     total_steps: int,
-    epoch_steps: int | None,
-    samples: int | None,
+    epoch_steps: int | None = None,
+    samples: int | None = None,
+    groups: Sequence[ChannelGroup] | None = None,
 ) -> Splitting:
     return Splitting(
         model,

@@ -2,10 +2,10 @@ import shutil
 
 import numpy as np
 import pytest
+from compressor.benchmarking.checks import labels_of
 from onnx import helper
 
 from compressor import benchmark
-from compressor.benchmarking.checks import labels_of
 from compressor.benchmarking.environment import affinity
 from compressor.benchmarking.memory import CLEAR
 from compressor.errors import CheckpointError, CompressorError, UsageError

@@ -2,9 +2,9 @@ import json
 from dataclasses import dataclass, replace
 
 import pytest
-
 from compressor.benchmarking.decoding import decode
 from compressor.benchmarking.document import Benchmark
+
 from compressor.errors import CompressorError
 
 

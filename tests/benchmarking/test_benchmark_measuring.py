@@ -1,9 +1,9 @@
 from dataclasses import replace
 
 import pytest
+from compressor.benchmarking.document import Settings
 
 from compressor.benchmarking import measuring
-from compressor.benchmarking.document import Settings
 from compressor.benchmarking.graph import read_graph
 from compressor.benchmarking.inputs import Input
 from compressor.benchmarking.measuring import graph_warnings, measure, silent

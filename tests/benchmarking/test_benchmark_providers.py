@@ -2,9 +2,9 @@ from types import SimpleNamespace
 
 import onnxruntime
 import pytest
+from compressor.benchmarking.providers import PROVIDERS, available, choose, open_session
 
 from compressor.benchmarking import providers
-from compressor.benchmarking.providers import PROVIDERS, available, choose, open_session
 from compressor.errors import CheckpointError, CompressorError, UnknownName, UsageError
 
 

@@ -14,14 +14,14 @@ def test_a_checkpoint_of_ours_needs_no_option_but_trust(tiny, compress):
 def test_an_onnx_file_of_ours_needs_no_option(finished, tiny, compress):
     done = compress("evaluate", finished[0] / "small.onnx", "--json")
     document = json.loads(done.stdout)
-    assert (document["data"], document["accuracy"]["n"]) == (tiny.data, 48)
+    assert (document["data"], document["metric"]["n"]) == (tiny.data, 48)
     assert done.stderr == ""
 
 
 def test_onnx_and_checkpoint_agree(finished, compress):
     folder, _ = finished
     found = [
-        json.loads(compress("evaluate", folder / name, *trust, "--part", "train", "--json").stdout)["accuracy"]
+        json.loads(compress("evaluate", folder / name, *trust, "--part", "train", "--json").stdout)["metric"]
         for name, trust in (("recovered.pt", ["--trust-arch"]), ("small.onnx", []))
     ]
     assert found[0] == found[1]

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from compressor.groups.trace import OUTPUTS
-from compressor.inspecting.unlocking import CHANGES, is_output, unlock
+from compressor.inspecting.advice import CHANGES, advice, is_output
 
 REASONS = {
     "stem is frozen (requires_grad is off)": "train stem as well",
@@ -30,16 +30,16 @@ REASONS = {
 
 @pytest.mark.parametrize(("reason", "change"), REASONS.items())
 def test_a_reason_comes_with_the_change_that_would_lift_it(reason, change):
-    assert change in unlock(reason)
+    assert change in advice(reason)
 
 
 def test_every_change_is_tried_here():
-    assert {unlock(reason).split()[0] for reason in REASONS} >= {change.split()[0] for _, change in CHANGES}
+    assert {advice(reason).split()[0] for reason in REASONS} >= {change.split()[0] for _, change in CHANGES}
 
 
 @pytest.mark.parametrize("reason", [None, OUTPUTS, "softmax over the channels in 1"])
 def test_nothing_is_advised_where_nothing_helps(reason):
-    assert unlock(reason) is None
+    assert advice(reason) is None
 
 
 def test_only_outputs_are_outputs():
