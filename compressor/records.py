@@ -1,7 +1,6 @@
-"""Every result, from where it is measured to where it is printed: frozen, typed, and the source of the JSON schema.
+"""Every result, from where it is measured to where it is printed: frozen, typed, the source of the JSON schema.
 
-Names that end in ``_ms`` are milliseconds, in ``_s`` seconds, in ``_bytes`` bytes. None stands for what was not
-measured, or what the system does not tell.
+Names in ``_ms`` are milliseconds, in ``_s`` seconds, in ``_bytes`` bytes; None is what was not measured or not told.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ class Metric(Record, frozen=True, kw_only=True):
     unit: str = "share"
     direction: Literal["higher", "lower"] = "higher"
     value: float
-    n: int
+    n: int | None
     ci95: Interval | None = None
 
 

@@ -13,7 +13,8 @@ ROOT = Path(compressor.__file__).parent
 # Lowest first; a module imports from lower floors and from its own package only.
 FLOORS = (
     {"__version__", "errors"},
-    {"files", "methods", "records", "registry"},
+    {"files", "methods", "progress", "records", "registry", "runtime"},
+    {"codec"},
     {"architectures", "data", "penalties", "equivalence"},
     {"sources"},
     {"checkpoints"},

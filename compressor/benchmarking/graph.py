@@ -12,10 +12,10 @@ import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import TensorProto, external_data_helper, inliner, numpy_helper, shape_inference
 
-from compressor.benchmarking.document import UnalignedLayer
 from compressor.benchmarking.inputs import Input
 from compressor.benchmarking.macs import CONVOLUTIONS, count_macs, uncounted
 from compressor.errors import CheckpointError, UsageError
+from compressor.records import UnalignedLayer
 
 ALIGNMENT = 4  # ONNX Runtime's blocked layout needs input channels in fours
 

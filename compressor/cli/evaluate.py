@@ -12,7 +12,7 @@ from compressor.cli.console import Console
 from compressor.cli.options import data_options, device_option, model_options
 
 if TYPE_CHECKING:
-    from compressor.training.evaluation import Accuracy
+    from compressor.records import Metric
 
 CHECKPOINT_OPTIONS = {"arch": "--arch", "arch_args": "--arch-arg", "trust_arch": "--trust-arch", "classes": "--classes"}
 
@@ -26,21 +26,20 @@ CHECKPOINT_OPTIONS = {"arch": "--arch", "arch_args": "--arch-arg", "trust_arch":
 @model_options
 def evaluate(console: Console, model: str, part: str, device: str, **options: Any) -> None:
     """Accuracy of a checkpoint or an .onnx file, with its interval."""
-    from compressor.cli.figures import accuracy_text
+    from compressor.cli.figures import metric_text
 
     with console.progress("evaluate"):
         if model.endswith(".onnx"):
             found, ref = _onnx(console, Path(model), part, device, options)
         else:
             found, ref = _checkpoint(console, model, part, device, options)
-    plain = found.to_plain()
     console.result(
-        {"model": model, "data": ref, "part": part, "accuracy": plain},
-        f"{model}: {accuracy_text(plain)} on the {part} part of {ref}",
+        {"model": model, "data": ref, "part": part, "metric": found},
+        f"{model}: {metric_text(found)} on the {part} part of {ref}",
     )
 
 
-def _checkpoint(console: Console, model: str, part: str, device: str, options: dict[str, Any]) -> tuple[Accuracy, str]:
+def _checkpoint(console: Console, model: str, part: str, device: str, options: dict[str, Any]) -> tuple[Metric, str]:
     from compressor.cli.loading import load_network, load_samples
     from compressor.training.evaluation import model_accuracy
     from compressor.training.fine_tuning import check_fit
@@ -53,7 +52,7 @@ def _checkpoint(console: Console, model: str, part: str, device: str, options: d
     return model_accuracy(network.model, getattr(data, part), network.metadata.normalization), data.ref
 
 
-def _onnx(console: Console, path: Path, part: str, device: str, options: dict[str, Any]) -> tuple[Accuracy, str]:
+def _onnx(console: Console, path: Path, part: str, device: str, options: dict[str, Any]) -> tuple[Metric, str]:
     from compressor.cli.loading import read_samples
     from compressor.data.normalization import Normalization
     from compressor.errors import UsageError

@@ -114,28 +114,28 @@ def _document(tuned: FineTuned, out: Path) -> dict[str, Any]:
     return {
         "out": str(out),
         "accuracy": {
-            "before": tuned.before.to_plain(),
-            "trained": tuned.trained.to_plain(),
-            "projected": tuned.projected.to_plain() if tuned.projected else None,
-            "final": tuned.final.to_plain(),
+            "before": tuned.before,
+            "trained": tuned.trained,
+            "projected": tuned.projected,
+            "final": tuned.final,
         },
         "macs": projection.macs if projection else None,
         "parameters": projection.parameters if projection else None,
         "channels_kept": dict(projection.kept) if projection else None,
         "gap": projection.gap if projection else None,
         "entries_zeroed": projection.entries_zeroed if projection else None,
-        "sparsity": {name: vars(found) for name, found in projection.sparsity.items()} if projection else None,
+        "sparsity": dict(projection.sparsity) if projection else None,
         "epochs": [epoch.to_plain() for epoch in tuned.epochs],
     }
 
 
 def _tables(tuned: FineTuned) -> list[Any]:
-    from compressor.cli.figures import accuracy_text, percent, table
+    from compressor.cli.figures import metric_text, percent, table
 
     steps = {"before": tuned.before, "after training": tuned.trained, "after projection": tuned.projected}
     if tuned.projected is not None:
         steps["BatchNorm re-estimated"] = tuned.final
-    rows = [(name, accuracy_text(found.to_plain())) for name, found in steps.items() if found is not None]
+    rows = [(name, metric_text(found)) for name, found in steps.items() if found is not None]
     shown: list[Any] = [table(("", "test accuracy"), rows)]
     projection = tuned.projection
     if projection is not None:

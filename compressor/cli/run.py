@@ -60,7 +60,7 @@ def run(console: Console, model: str, **options: Any) -> None:
     from compressor.methods import method
     from compressor.pipeline import RunPlan, Watcher
     from compressor.pipeline import run as work
-    from compressor.report.tables import stage_table
+    from compressor.report.run_tables import stage_table
     from compressor.splitting import SplittingConfig
     from compressor.training.recipe import Recipe
 
@@ -85,12 +85,10 @@ def run(console: Console, model: str, **options: Any) -> None:
         document = work(network, data, plan, out, overwrite=options["overwrite"], watcher=watcher)
     publish(document, report)
     show(console, document, stage_table(document), f"Report: {report.with_suffix('.html')}")
-    target = document["target"]
-    if not target["met"]:
-        what = "MACs" if target["kind"] == "macs" else "parameters"
-        raise TargetNotMet(
-            f"{target['reached']:.3f} of the {what} are left, {target['asked']:g} was asked; {out} is kept"
-        )
+    target = document.target
+    if target is not None and not target.met:
+        what = "MACs" if target.kind == "macs" else "parameters"
+        raise TargetNotMet(f"{target.reached:.3f} of the {what} are left, {target.asked:g} was asked; {out} is kept")
 
 
 def _command() -> str:

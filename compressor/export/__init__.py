@@ -11,6 +11,7 @@ from typing import Any
 
 import onnx
 import torch
+from msgspec.structs import asdict
 from torch import Tensor, nn
 
 from compressor import __version__
@@ -18,7 +19,8 @@ from compressor.checkpoints import Metadata
 from compressor.equivalence import Inputs, each
 from compressor.errors import EquivalenceError, UsageError, first_line
 from compressor.export.files import on_cpu, publish, quiet
-from compressor.parity import Parity, by_name, check_parity
+from compressor.parity import by_name, check_parity
+from compressor.records import Parity
 
 DEFAULT_OPSET = 18
 OPSETS = range(17, 24)
@@ -42,7 +44,7 @@ class Exported:
             "exporter": self.exporter,
             "opset": self.opset,
             "fallback": self.fallback,
-            "parity": self.parity.to_plain(),
+            "parity": asdict(self.parity),
         }
 
 

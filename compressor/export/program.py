@@ -13,13 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from msgspec.structs import asdict
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from compressor.equivalence import Inputs, call, each
 from compressor.errors import EquivalenceError, first_line
 from compressor.export.files import on_cpu, publish, quiet
-from compressor.parity import Parity, agreement
+from compressor.parity import agreement
+from compressor.records import Parity
 
 # What came with the network lies in the archive under this name, as JSON.
 METADATA = "compressor.json"
@@ -34,7 +36,7 @@ class Program:
 
     def to_plain(self) -> dict[str, Any]:
         """JSON-ready form, without the path."""
-        return {"exporter": "torch.export", "torch": str(torch.__version__), "parity": self.parity.to_plain()}
+        return {"exporter": "torch.export", "torch": str(torch.__version__), "parity": asdict(self.parity)}
 
 
 def export_program(

@@ -8,10 +8,12 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from msgspec import to_builtins
 from torch import Tensor
 
 from compressor.benchmarking import benchmark
 from compressor.checkpoints import Network, load, save
+from compressor.codec import write_report
 from compressor.costs import count_macs, count_parameters
 from compressor.data.batches import normalized
 from compressor.data.samples import DataSet
@@ -21,12 +23,12 @@ from compressor.pipeline.document import run_document
 from compressor.pipeline.folder import Figures, RunFolder, holds_run, open_folder
 from compressor.pipeline.layers import layer_changes
 from compressor.pipeline.plan import RunPlan, settings_of
-from compressor.report import Document, write_document
+from compressor.progress import Progress, silent
+from compressor.records import Metric, RunReport
 from compressor.shrinking import remove_zero_channels
 from compressor.splitting import SplittingConfig
-from compressor.training.evaluation import Accuracy, model_accuracy
+from compressor.training.evaluation import model_accuracy
 from compressor.training.fine_tuning import FineTuned, check_fit, check_target, fine_tune
-from compressor.training.loop import Progress
 from compressor.training.metrics import metrics_file
 
 __all__ = ["RunPlan", "Watcher", "run"]
@@ -40,7 +42,7 @@ class Watcher:
 
     start: Callable[[str], None] = lambda stage: None
     skip: Callable[[str], None] = lambda stage: None
-    progress: Progress = field(default=lambda share, text: None)
+    progress: Progress = field(default=silent)
 
 
 def run(
@@ -51,7 +53,7 @@ def run(
     *,
     overwrite: bool = False,
     watcher: Watcher | None = None,
-) -> Document:
+) -> RunReport:
     """Do or resume the run in folder ``out`` and return its report document, also written there.
 
     A target that was not met is in the document; files are kept. Raises what the stages raise.
@@ -71,7 +73,7 @@ def run(
         "benchmark": stages.do("benchmark", stages.benchmark),
     }
     document = run_document(figures, settings, plan.command, plan.notes)
-    write_document(folder.file("report.json"), document)
+    write_report(folder.file("report.json"), document)
     return document
 
 
@@ -109,7 +111,7 @@ class _Stages:
         return {
             **_training(tuned),
             **self._described(tuned.network, "sparse.pt", tuned.final),
-            "projected": tuned.projected.to_plain(),
+            "projected": to_builtins(tuned.projected),
             "gap": projection.gap,
             "entries_zeroed": projection.entries_zeroed,
             "channels_zeroed": sum(projection.channels.values()) - sum(projection.kept.values()),
@@ -156,12 +158,12 @@ class _Stages:
             exports.append({"variant": variant, **exported.to_plain()})
         small = self.folder.file("small.onnx")
         accuracy = onnx_accuracy(small, self.data.test, self.network.metadata.normalization)
-        return {"exports": exports, "accuracy": accuracy.to_plain(), "size_bytes": small.stat().st_size}
+        return {"exports": exports, "accuracy": to_builtins(accuracy), "size_bytes": small.stat().st_size}
 
     def benchmark(self) -> Figures:
         files = [self.folder.file("dense.onnx"), self.folder.file("small.onnx")]
         measured = benchmark(files, names=["dense", "small"], progress=self.watcher.progress, **self.plan.timing)
-        return {"benchmark": measured.to_plain()}
+        return {"benchmark": to_builtins(measured)}
 
     def _train(self, network: Network, stage: str, epochs: int, penalties: SplittingConfig) -> FineTuned:
         # The seed starts anew with every stage, so that a stage done again alone ends the same.
@@ -177,11 +179,11 @@ class _Stages:
                 progress=self.watcher.progress,
             )
 
-    def _described(self, network: Network, file: str, known: Accuracy | None = None) -> Figures:
+    def _described(self, network: Network, file: str, known: Metric | None = None) -> Figures:
         """Figures of a network and its file; its test accuracy is measured unless it is ``known``."""
         accuracy = known or model_accuracy(network.model, self.data.test, network.metadata.normalization)
         return {
-            "accuracy": accuracy.to_plain(),
+            "accuracy": to_builtins(accuracy),
             "macs": count_macs(network.model, network.example_input()),
             "parameters": count_parameters(network.model),
             "size_bytes": self.folder.file(file).stat().st_size,
@@ -200,4 +202,4 @@ class _Stages:
 
 
 def _training(tuned: FineTuned) -> Figures:
-    return {"trained": tuned.trained.to_plain(), "epochs": [epoch.to_plain() for epoch in tuned.epochs]}
+    return {"trained": to_builtins(tuned.trained), "epochs": [epoch.to_plain() for epoch in tuned.epochs]}

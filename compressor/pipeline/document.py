@@ -5,21 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from compressor import __version__
+import msgspec
+
 from compressor.pipeline.folder import Figures
-from compressor.report.documents import SCHEMA_VERSION, Document
+from compressor.records import RunReport
 
 
 def run_document(
     figures: Mapping[str, Figures], settings: Mapping[str, Any], command: str, notes: Sequence[str]
-) -> Document:
-    """The document of kind ``run``; ``figures`` are those of every stage, by name."""
+) -> RunReport:
+    """The report; ``figures`` are those of every stage, by name."""
     tuned, benchmark = figures["fine-tune"], figures["benchmark"]["benchmark"]
     exports = figures["export"]["exports"]
-    return {
-        "schema_version": SCHEMA_VERSION,
+    plain = {
         "kind": "run",
-        "tool": {"name": "compressor", "version": __version__},
         "started": figures["dense"]["started"],
         "duration_s": round(sum(stage["seconds"] for stage in figures.values()), 2),
         "command": command,
@@ -38,6 +37,7 @@ def run_document(
         "warnings": [*_warnings(figures), *benchmark["warnings"]],
         "notes": list(notes),
     }
+    return msgspec.convert(plain, RunReport)
 
 
 def _rows(figures: Mapping[str, Figures]) -> list[dict[str, Any]]:
@@ -59,7 +59,7 @@ def _row(
 ) -> dict[str, Any]:
     return {
         "stage": stage,
-        "accuracy": accuracy,
+        "metric": accuracy,
         "macs": figures["macs"],
         "parameters": figures["parameters"],
         "size_bytes": figures["size_bytes"],
@@ -69,7 +69,10 @@ def _row(
 
 
 def _epochs(phase: str, epochs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    return [{"phase": phase, **{key: value for key, value in epoch.items() if key != "lr_halved"}} for epoch in epochs]
+    def validation(epoch: Mapping[str, Any]) -> dict[str, Any] | None:
+        return None if epoch["val_accuracy"] is None else {"value": epoch["val_accuracy"], "n": None}
+
+    return [{"phase": phase, **epoch, "validation": validation(epoch)} for epoch in epochs]
 
 
 def _warnings(figures: Mapping[str, Figures]) -> list[str]:

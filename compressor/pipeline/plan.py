@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from compressor.benchmarking import Settings
-from compressor.benchmarking.checks import check_settings
+from compressor.benchmarking import check_settings
 from compressor.checkpoints import Network
 from compressor.data.samples import DataSet
 from compressor.errors import UsageError
 from compressor.export import DEFAULT_OPSET, check_opset
+from compressor.records import BenchmarkSettings
 from compressor.splitting import SplittingConfig
 from compressor.training.recipe import Recipe
 
@@ -40,7 +40,7 @@ class RunPlan:
             raise UsageError("a run needs a target: --target-macs or --target-params, a share in (0, 1]")
         check_opset(self.opset)
         # What the last stage needs is checked before the first one runs.
-        check_settings(Settings(**self.timing, batches=(1,), pairs=8, rounds=6))
+        check_settings(BenchmarkSettings(**self.timing, batches=(1,)))
 
     @property
     def timing(self) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from msgspec.structs import asdict
 from torch import nn
 
 from compressor.checkpoints import DataChoice, Network
@@ -16,10 +17,12 @@ from compressor.data.batches import batches
 from compressor.data.normalization import Normalization
 from compressor.data.samples import DataSet
 from compressor.errors import DataError
+from compressor.progress import Progress
+from compressor.records import Metric
 from compressor.splitting import Projection, Splitting, SplittingConfig
 from compressor.training.batchnorm import reestimate
-from compressor.training.evaluation import Accuracy, model_accuracy
-from compressor.training.loop import Epoch, Progress, train
+from compressor.training.evaluation import model_accuracy
+from compressor.training.loop import Epoch, train
 from compressor.training.recipe import Recipe
 
 # Enough samples for stable means and variances, few enough to take no time.
@@ -32,10 +35,10 @@ class FineTuned:
     """A fine-tuned network and the figures on the way; accuracies are on the test part."""
 
     network: Network
-    before: Accuracy
-    trained: Accuracy
-    projected: Accuracy | None
-    final: Accuracy
+    before: Metric
+    trained: Metric
+    projected: Metric | None
+    final: Metric
     projection: Projection | None
     epochs: tuple[Epoch, ...]
     macs: int
@@ -158,12 +161,12 @@ def _metadata(
     recipe: Recipe,
     penalties: SplittingConfig,
     projection: Projection | None,
-    final: Accuracy,
+    final: Metric,
 ) -> Any:
     settings = {name: value for name, value in vars(penalties).items() if penalties.any}
     figures: dict[str, Any] = {**vars(recipe), **settings, "data": data.ref, "test_accuracy": final.value}
     if projection is not None:
-        zeros = {name: vars(found) for name, found in projection.sparsity.items()}
+        zeros = {name: asdict(found) for name, found in projection.sparsity.items()}
         figures |= {"gap": projection.gap, "reached": projection.reached, "sparsity": zeros}
     known = network.metadata.with_stage("fine-tune", **figures)
     choice = DataChoice(ref=data.ref, split_seed=data.split_seed, val_fraction=data.val_fraction)

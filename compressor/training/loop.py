@@ -19,6 +19,7 @@ from compressor.data.batches import Augmentation, batches
 from compressor.data.normalization import Normalization
 from compressor.data.samples import DataSet, Samples
 from compressor.errors import CompressorError
+from compressor.progress import Progress, silent
 from compressor.splitting import Splitting
 from compressor.training.evaluation import model_accuracy
 from compressor.training.recipe import Recipe, learning_rate_factor
@@ -47,10 +48,6 @@ class Epoch:
     def to_plain(self) -> dict[str, Any]:
         """JSON-ready form."""
         return dict(vars(self))
-
-
-Progress = Callable[[float, str], None]
-"""Called with the finished share in [0, 1] and the figures that matter."""
 
 
 def train(
@@ -93,7 +90,7 @@ class _Run:
         self.model, self.recipe, self.normalization = model, recipe, normalization
         self.train_part, self.val = data.train, data.val
         self.augmentation: Augmentation = data.augmentation
-        self.splitting, self.progress = splitting, progress or (lambda share, text: None)
+        self.splitting, self.progress = splitting, progress or silent
         self.total_steps, self.step, self.retries, self.accuracy = recipe.steps(len(data.train)), 0, 0, ""
         self.shuffle = torch.Generator().manual_seed(recipe.seed)
         self.fabric: Fabric = recipe.fabric()
