@@ -34,7 +34,7 @@ def evaluate(console: Console, model: str, part: str, device: str, **options: An
         else:
             found, ref = _checkpoint(console, model, part, device, options)
     console.result(
-        {"model": model, "data": ref, "part": part, "metric": found},
+        {"model": model, "data": ref, "part": part, "accuracy": found},
         f"{model}: {metric_text(found)} on the {part} part of {ref}",
     )
 

@@ -45,6 +45,8 @@ def fine_tune(console: Console, model: str | None, **options: Any) -> None:
     \b
       compress fine-tune digits_resnet --penalty l1-l2 --target-macs 0.5
     """
+    from msgspec import to_builtins
+
     from compressor.checkpoints import SUFFIXES, save
     from compressor.cli.loading import load_network, load_samples
     from compressor.cli.publishing import check_out
@@ -67,7 +69,7 @@ def fine_tune(console: Console, model: str | None, **options: Any) -> None:
     with metrics_file(out.with_suffix(".jsonl")) as write, console.progress("fine-tune") as progress:
         tuned = work(
             network, data, recipe, penalties,
-            teacher=teacher, on_epoch=lambda epoch: write(epoch.to_plain()), progress=progress,
+            teacher=teacher, on_epoch=lambda epoch: write(to_builtins(epoch)), progress=progress,
         )  # fmt: skip
         save(tuned.network, out, overwrite=options["overwrite"])
     undone = [str(epoch.epoch) for epoch in tuned.epochs if epoch.lr_halved]
@@ -125,7 +127,7 @@ def _document(tuned: FineTuned, out: Path) -> dict[str, Any]:
         "gap": projection.gap if projection else None,
         "entries_zeroed": projection.entries_zeroed if projection else None,
         "sparsity": dict(projection.sparsity) if projection else None,
-        "epochs": [epoch.to_plain() for epoch in tuned.epochs],
+        "epochs": tuned.epochs,
     }
 
 

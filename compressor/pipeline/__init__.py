@@ -175,7 +175,7 @@ class _Stages:
                 recipe,
                 penalties,
                 teacher=self.network.model,
-                on_epoch=lambda epoch: write(epoch.to_plain()),
+                on_epoch=lambda epoch: write(to_builtins(epoch)),
                 progress=self.watcher.progress,
             )
 
@@ -202,4 +202,4 @@ class _Stages:
 
 
 def _training(tuned: FineTuned) -> Figures:
-    return {"trained": to_builtins(tuned.trained), "epochs": [epoch.to_plain() for epoch in tuned.epochs]}
+    return {"trained": to_builtins(tuned.trained), "epochs": [to_builtins(epoch) for epoch in tuned.epochs]}

@@ -69,10 +69,7 @@ def _row(
 
 
 def _epochs(phase: str, epochs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    def validation(epoch: Mapping[str, Any]) -> dict[str, Any] | None:
-        return None if epoch["val_accuracy"] is None else {"value": epoch["val_accuracy"], "n": None}
-
-    return [{"phase": phase, **epoch, "validation": validation(epoch)} for epoch in epochs]
+    return [{"phase": phase, **epoch} for epoch in epochs]
 
 
 def _warnings(figures: Mapping[str, Figures]) -> list[str]:

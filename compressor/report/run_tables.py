@@ -104,7 +104,7 @@ def _parity_row(export: Export) -> tuple[Cell, ...]:
     return row(
         export.variant,
         export.exporter,
-        str(export.opset),
+        UNKNOWN if export.opset is None else str(export.opset),
         scientific(parity.norm_rel),
         scientific(parity.max_abs),
         UNKNOWN if parity.sqnr_db is None else f"{parity.sqnr_db:.0f} dB",

@@ -18,11 +18,11 @@ from compressor.data.normalization import Normalization
 from compressor.data.samples import DataSet
 from compressor.errors import DataError
 from compressor.progress import Progress
-from compressor.records import Metric
+from compressor.records import Epoch, Metric
 from compressor.splitting import Projection, Splitting, SplittingConfig
 from compressor.training.batchnorm import reestimate
 from compressor.training.evaluation import model_accuracy
-from compressor.training.loop import Epoch, train
+from compressor.training.loop import train
 from compressor.training.recipe import Recipe
 
 # Enough samples for stable means and variances, few enough to take no time.

@@ -23,7 +23,7 @@ def test_the_report_is_what_was_printed(finished, document):
 
 def test_the_report_has_a_row_for_every_step(document):
     assert [row["stage"] for row in document["stages"]] == ROWS
-    assert all(row["accuracy"]["n"] == 48 for row in document["stages"])
+    assert all(row["metric"]["n"] == 48 for row in document["stages"])
 
 
 def test_the_target_is_met_and_stated(document):
