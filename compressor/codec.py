@@ -31,7 +31,7 @@ WORDS = {
 }
 
 
-def encode(value: Any) -> bytes:
+def encode(value: object) -> bytes:
     """Records or plain data as indented JSON; NaN and infinity, unknown to JSON, become null."""
     return msgspec.json.format(msgspec.json.encode(value), indent=2)
 

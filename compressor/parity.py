@@ -34,8 +34,8 @@ def check_parity(model: nn.Module, file: Path, example: Inputs, real_inputs: Ten
 
     def run(inputs: Inputs) -> Sequence[NDArray[Any]]:
         named = {name: tensor.numpy() for name, tensor in by_name(model, inputs).items() if name in wanted}
-        found: Sequence[NDArray[Any]] = session.run(None, named)
-        return found
+        results: Sequence[NDArray[Any]] = session.run(None, named)
+        return results
 
     return agreement(model, run, example, real_inputs, runner="ONNX Runtime")
 

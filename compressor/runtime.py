@@ -57,7 +57,7 @@ def choose(name: str) -> Provider:
     return PROVIDERS[name]
 
 
-def open_session(path: Path, *, provider: str = "cpu", threads: int = 0) -> Any:
+def open_session(path: Path, *, provider: str = "cpu", threads: int = 0) -> ort.InferenceSession:
     """Open ``path`` on ``provider`` with every graph optimisation, quiet and without spinning threads.
 
     0 ``threads`` leave their number to ONNX Runtime. Raises `CheckpointError` when ONNX Runtime cannot load the
@@ -87,7 +87,7 @@ def owns_nodes(session: Any, provider_id: str) -> bool:
     return any(part.ep_name == provider_id for part in session.get_provider_graph_assignment_info())
 
 
-def _options(provider: Provider, threads: int) -> Any:
+def _options(provider: Provider, threads: int) -> ort.SessionOptions:
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.intra_op_num_threads = threads

@@ -80,8 +80,8 @@ def _read(path: Path) -> str:
 
 
 def _field(info: str, name: str) -> str | None:
-    found = re.search(rf"^{name}\s*:\s*(.*)$", info, re.MULTILINE)
-    return found[1].strip() if found else None
+    line = re.search(rf"^{name}\s*:\s*(.*)$", info, re.MULTILINE)
+    return line[1].strip() if line else None
 
 
 def _physical_cpus(info: str) -> int | None:

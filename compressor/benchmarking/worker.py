@@ -10,10 +10,10 @@ import random
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 from msgspec import Raw
+from onnxruntime import InferenceSession
 
 from compressor.benchmarking.affinity import pin
 from compressor.benchmarking.inputs import random_inputs
@@ -104,7 +104,7 @@ def _opener(file: Subject, batch: int, settings: BenchmarkSettings) -> Callable[
     return open_call
 
 
-def _open(file: Subject, settings: BenchmarkSettings) -> Any:
+def _open(file: Subject, settings: BenchmarkSettings) -> InferenceSession:
     return open_session(Path(file.path), provider=settings.provider, threads=settings.threads)
 
 

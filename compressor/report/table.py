@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 from compressor.report.format import UNKNOWN, Tone, plain
 
@@ -55,14 +54,14 @@ def row(*cells: str | Cell) -> tuple[Cell, ...]:
     return tuple(cell if isinstance(cell, Cell) else Cell(cell) for cell in cells)
 
 
-def facts(title: str, values: Mapping[str, Any]) -> Table:
+def facts(title: str, values: Mapping[str, object]) -> Table:
     """A two-column table of names and plain values."""
     columns = (Column("Name", numeric=False), Column("Value", numeric=False, wraps=True))
     rows = tuple(row(name.replace("_", " "), _fact(value)) for name, value in values.items())
     return Table(title, columns, rows)
 
 
-def _fact(value: Any) -> str:
+def _fact(value: object) -> str:
     if value is None:
         return UNKNOWN
     if isinstance(value, bool):
