@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from compressor.equivalence import Inputs, each, outputs
-from compressor.errors import EquivalenceError, first_line
+from compressor.errors import CheckpointError, EquivalenceError, first_line
+from compressor.records import Parity
+from compressor.runtime import open_session
 
 BATCHES = (1, 2, 3)
 SEEDS = (0, 1, 2)
@@ -23,34 +23,19 @@ SEEDS = (0, 1, 2)
 PARITY_LIMIT = 1e-5
 
 
-@dataclass(frozen=True, kw_only=True)
-class Parity:
-    """How close an exported file's outputs are to PyTorch's."""
-
-    max_abs: float
-    norm_rel: float
-    sqnr_db: float
-    top1_agreement: float
-    inputs: str
-
-    def to_plain(self) -> dict[str, Any]:
-        """JSON-ready form."""
-        return dict(vars(self))
-
-
 def check_parity(model: nn.Module, file: Path, example: Inputs, real_inputs: Tensor | None) -> Parity:
     """`agreement` of ``model`` with an ONNX file in ONNX Runtime, whose inputs have their `input_names`."""
     try:
-        session = cpu_session(file, threads=1)
-    except Exception as error:  # ONNX Runtime raises its own kinds
-        raise EquivalenceError(f"ONNX Runtime cannot run the file ({first_line(error)})") from error
+        session = open_session(file, threads=1)
+    except CheckpointError as error:
+        raise EquivalenceError(f"ONNX Runtime cannot run the file ({first_line(error.__cause__ or error)})") from error
     # What the network does not use is no input of the file.
     wanted = {entry.name for entry in session.get_inputs()}
 
     def run(inputs: Inputs) -> Sequence[NDArray[Any]]:
         named = {name: tensor.numpy() for name, tensor in by_name(model, inputs).items() if name in wanted}
-        found: Sequence[NDArray[Any]] = session.run(None, named)
-        return found
+        results: Sequence[NDArray[Any]] = session.run(None, named)
+        return results
 
     return agreement(model, run, example, real_inputs, runner="ONNX Runtime")
 
@@ -131,11 +116,3 @@ def _figures(pairs: Sequence[tuple[Any, Any]], inputs: str, real: Tensor | None)
         top1_agreement=float(tops.mean()),
         inputs=inputs + (f", {len(real)} real samples" if real is not None else ""),
     )
-
-
-def cpu_session(file: Path, *, threads: int = 0) -> onnxruntime.InferenceSession:
-    """A quiet session on the CPU; 0 threads leave their number to ONNX Runtime, which raises its own errors."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])

@@ -13,8 +13,9 @@ ROOT = Path(compressor.__file__).parent
 # Lowest first; a module imports from lower floors and from its own package only.
 FLOORS = (
     {"__version__", "errors"},
-    {"files", "methods", "progress", "records", "registry"},
-    {"architectures", "data", "penalties", "equivalence", "stage_records"},
+    {"files", "methods", "progress", "records", "registry", "runtime"},
+    {"codec"},
+    {"architectures", "data", "penalties", "equivalence"},
     {"sources"},
     {"checkpoints"},
     {"groups"},

@@ -12,7 +12,7 @@ from compressor.cli.console import Console
 from compressor.cli.options import data_options, device_option, model_options
 
 if TYPE_CHECKING:
-    from compressor.stage_records import Evaluation
+    from compressor.records.stages import Evaluation
     from compressor.stages.evaluate import Part
 
 CHECKPOINT_OPTIONS = {"arch": "--arch", "arch_args": "--arch-arg", "trust_arch": "--trust-arch", "classes": "--classes"}

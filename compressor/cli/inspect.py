@@ -12,7 +12,7 @@ from compressor.cli.console import Console
 from compressor.cli.options import model_options
 
 if TYPE_CHECKING:
-    from compressor.stage_records import GroupReport, Inspection, Prediction
+    from compressor.records.stages import GroupReport, Inspection, Prediction
 
 NAMES = 3
 

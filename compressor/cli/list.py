@@ -108,7 +108,7 @@ def _methods() -> Rows:
 
 
 def _providers() -> Rows:
-    from compressor.benchmarking import PROVIDERS, available
+    from compressor.runtime import PROVIDERS, available
 
     here = set(available())
     return [

@@ -52,7 +52,7 @@ def run(console: Console, model: str, **options: Any) -> None:
     from compressor.methods import method
     from compressor.pipeline import Callbacks, RunPlan
     from compressor.pipeline import run as work
-    from compressor.report.terminal import stage_table
+    from compressor.report.run_tables import stage_table
     from compressor.splitting import SplittingConfig
     from compressor.stages.table import TITLES
 

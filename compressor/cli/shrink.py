@@ -12,7 +12,7 @@ from compressor.cli.console import Console
 from compressor.cli.options import data_options, model_options, out_option, overwrite_option
 
 if TYPE_CHECKING:
-    from compressor.stage_records import Shrinking
+    from compressor.records.stages import Shrinking
 
 
 @command("shrink")

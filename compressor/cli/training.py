@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from compressor.records import Target
-    from compressor.stage_records import FineTuning, Projection
+    from compressor.records.stages import FineTuning, Projection
     from compressor.training.recipe import Recipe
 
 

@@ -13,9 +13,9 @@ from compressor.alignment import Alignment
 from compressor.costs import CostModel, Kind, cost_model
 from compressor.equivalence import Inputs
 from compressor.groups import ChannelGroup
+from compressor.records.stages import Prediction
 from compressor.splitting.budget import Budget
 from compressor.splitting.selection import scores
-from compressor.stage_records import Prediction
 
 TARGETS = (0.75, 0.5, 0.25)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Generic, TypeVar
 
 from compressor.records import BenchmarkReport, Export, Record, StageRow
-from compressor.stage_records import Evaluation, FineTuning, Shrinking
+from compressor.records.stages import Evaluation, FineTuning, Shrinking
 
 Result = TypeVar("Result")
 

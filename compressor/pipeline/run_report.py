@@ -10,7 +10,7 @@ import msgspec
 from compressor.pipeline.finished import FinishedRun
 from compressor.pipeline.plan import RunPlan
 from compressor.records import Export, RunReport, TrainingEpoch
-from compressor.stage_records import FineTuning
+from compressor.records.stages import FineTuning
 
 
 def run_report(run: FinishedRun, settings: Mapping[str, Any], plan: RunPlan) -> RunReport:

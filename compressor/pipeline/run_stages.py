@@ -20,7 +20,7 @@ from compressor.pipeline.known_groups import KnownGroups
 from compressor.pipeline.plan import RunPlan
 from compressor.progress import Progress
 from compressor.records import BenchmarkReport, Export, Metric, StageRow
-from compressor.stage_records import Evaluation, FineTuning, Shrinking
+from compressor.records.stages import Evaluation, FineTuning, Shrinking
 from compressor.stages.evaluate import evaluate, evaluate_onnx
 from compressor.stages.export import export
 from compressor.stages.fine_tune import fine_tune

@@ -13,10 +13,10 @@ methods (`compressor.methods`) act before every step, each in its own way.
 from __future__ import annotations
 
 from compressor.alignment import Alignment
+from compressor.records import Sparsity
 from compressor.splitting.budget import Target
 from compressor.splitting.config import SplittingConfig
 from compressor.splitting.projection import Projection
-from compressor.splitting.rows import Sparsity
 from compressor.splitting.splitting import Splitting
 
 __all__ = ["Alignment", "Projection", "Sparsity", "Splitting", "SplittingConfig", "Target"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from compressor.records import Sparsity
 from compressor.splitting.budget import Target
-from compressor.splitting.rows import Sparsity
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from compressor.methods import Rows
 from compressor.penalties import GroupPenalty, Subgradient
+from compressor.records import Sparsity
 
 
 def as_rows(weight: Tensor, kind: Rows) -> Tensor:
@@ -62,14 +62,6 @@ class Lasso:
                 weight.grad.add_(found, alpha=scale * self._lam * factor)
 
 
-@dataclass(frozen=True)
-class Sparsity:
-    """Shares of zero weights, and of groups ("neurons") of zero weights."""
-
-    weights: float
-    groups: float
-
-
 @torch.no_grad()
 def sparsity(tensors: Sequence[Tensor], tolerance: float = 0.0, kind: Rows = "filters") -> Sparsity:
     """Share of weights with |w| <= ``tolerance`` and of groups whose mean |w| is: as Bui et al. measure it."""
@@ -78,4 +70,4 @@ def sparsity(tensors: Sequence[Tensor], tolerance: float = 0.0, kind: Rows = "fi
         rows = as_rows(tensor.detach(), kind).abs()
         zeros, weights = zeros + int((rows <= tolerance).sum()), weights + rows.numel()
         dead, groups = dead + int((rows.mean(1) <= tolerance).sum()), groups + len(rows)
-    return Sparsity(zeros / max(1, weights), dead / max(1, groups))
+    return Sparsity(weights=zeros / max(1, weights), groups=dead / max(1, groups))

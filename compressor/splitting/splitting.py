@@ -14,13 +14,14 @@ from compressor.alignment import Alignment
 from compressor.errors import UsageError
 from compressor.groups import ChannelGroup
 from compressor.penalties import GroupPenalty, group_penalty
+from compressor.records import Sparsity
 from compressor.splitting.budget import Target
 from compressor.splitting.config import SplittingConfig
 from compressor.splitting.parts import copies_of, lasso_of, schedule_of, weights_of
 from compressor.splitting.projection import Projection
 from compressor.splitting.rates import Rates, shares, summed
 from compressor.splitting.removable import Removable
-from compressor.splitting.rows import Sparsity, sparsity
+from compressor.splitting.rows import sparsity
 from compressor.splitting.schedule import PULL_EVERY
 from compressor.splitting.selection import Selection
 

@@ -10,7 +10,7 @@ from compressor.checkpoints import Network
 from compressor.data.normalization import Normalization
 from compressor.data.samples import DataSet, Samples
 from compressor.evaluating import onnx_accuracy
-from compressor.stage_records import Evaluation
+from compressor.records.stages import Evaluation
 from compressor.stages.fit import check_fit
 from compressor.training.evaluation import model_accuracy
 

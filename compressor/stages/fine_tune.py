@@ -17,15 +17,15 @@ from compressor.data.batches import batches
 from compressor.data.normalization import Normalization
 from compressor.data.samples import DataSet
 from compressor.groups import ChannelGroup
+from compressor.progress import Progress
 from compressor.records import Epoch, Target
+from compressor.records.stages import FineTuning, Projection
 from compressor.splitting import Projection as Projected
 from compressor.splitting import Splitting, SplittingConfig
-from compressor.stage_records import FineTuning, Projection
 from compressor.stages.fit import check_fit
 from compressor.training.batchnorm import reestimate
-from compressor.training.evaluation import accuracy_of, model_accuracy
-from compressor.training.loop import Epoch as LoopEpoch
-from compressor.training.loop import Progress, train
+from compressor.training.evaluation import model_accuracy
+from compressor.training.loop import train
 from compressor.training.recipe import Recipe
 
 # Enough samples for stable means and variances, few enough to take no time.
@@ -134,40 +134,19 @@ def _train(
     on_epoch: OnEpoch | None,
     progress: Progress | None,
 ) -> tuple[Epoch, ...]:
-    epochs: list[Epoch] = []
-
-    def note(epoch: LoopEpoch) -> None:
-        epochs.append(_epoch(epoch, len(data.val)))
-        if on_epoch is not None:
-            on_epoch(epochs[-1])
-
     with torch.random.fork_rng(devices=[]):
         # Dropout in the user's network draws from the global generator.
         torch.manual_seed(recipe.seed)
-        train(
+        return train(
             model,
             data,
             recipe,
             normalization=normalization,
             splitting=splitting,
             teacher=teacher,
-            on_epoch=note,
+            on_epoch=on_epoch,
             progress=progress,
         )
-    return tuple(epochs)
-
-
-def _epoch(epoch: LoopEpoch, n: int) -> Epoch:
-    share = epoch.val_accuracy
-    return Epoch(
-        epoch=epoch.epoch,
-        loss=epoch.loss,
-        validation=None if share is None else accuracy_of(round(share * n), n),
-        macs_kept=epoch.macs_kept,
-        beta=epoch.beta,
-        gap=epoch.gap,
-        lr_halved=epoch.lr_halved,
-    )
 
 
 def _projection(projected: Projected) -> Projection:

@@ -10,7 +10,7 @@ from compressor.costs import CostModel
 from compressor.groups import ChannelGroup, find_groups, is_zero
 from compressor.inspecting.advice import advice, is_output
 from compressor.inspecting.forecast import Forecast
-from compressor.stage_records import Change, FrozenModule, GroupReport, Inspection, UnevenWidth
+from compressor.records.stages import Change, FrozenModule, GroupReport, Inspection, UnevenWidth
 
 
 def inspect(network: Network, *, align: str | int = "auto", groups: Sequence[ChannelGroup] | None = None) -> Inspection:

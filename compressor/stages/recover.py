@@ -6,8 +6,8 @@ from torch import nn
 
 from compressor.checkpoints import Network
 from compressor.data.samples import DataSet
+from compressor.progress import Progress
 from compressor.stages.fine_tune import FineTuned, OnEpoch, fine_tune
-from compressor.training.loop import Progress
 from compressor.training.recipe import Recipe
 
 

@@ -12,8 +12,8 @@ from compressor.checkpoints import Network
 from compressor.costs import count_macs, count_parameters
 from compressor.data.samples import DataSet
 from compressor.groups import ChannelGroup
+from compressor.records.stages import Shrinking
 from compressor.shrinking import remove_zero_channels
-from compressor.stage_records import Shrinking
 from compressor.stages.layers import layer_changes
 from compressor.stages.samples import real_inputs
 

@@ -18,12 +18,12 @@ from compressor.records import Metric
 Predict = Callable[[Tensor], Tensor]
 
 
-def accuracy_of(right: int, n: int) -> Metric:
-    """The share of ``n`` samples whose class is right, with Wilson's 95 % score interval."""
-    z, p = 1.959964, right / n
+def accuracy_of(share: float, n: int) -> Metric:
+    """The ``share`` of ``n`` samples whose class is right, with Wilson's 95 % score interval."""
+    z, p = 1.959964, share
     middle = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    return Metric(value=p, n=n, ci95=(max(0.0, middle - half), min(1.0, middle + half)))
+    return Metric(value=share, n=n, ci95=(max(0.0, middle - half), min(1.0, middle + half)))
 
 
 def accuracy(
@@ -41,7 +41,7 @@ def accuracy(
                 "class scores (images x classes) are needed"
             )
         right += int((logits.argmax(1).cpu() == labels).sum())
-    return accuracy_of(right, len(samples))
+    return accuracy_of(right / len(samples), len(samples))
 
 
 def model_accuracy(model: nn.Module, samples: Samples, normalization: Normalization | None) -> Metric:

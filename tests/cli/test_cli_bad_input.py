@@ -49,7 +49,7 @@ FILES = {
     "evaluate empty.pt": (1, "empty.pt is empty"),
     "evaluate cut.pt": (1, "cut.pt is no complete PyTorch checkpoint"),
     "evaluate code.pt": (1, "code.pt is refused"),
-    "evaluate text.onnx": (1, "text.onnx is no ONNX model"),
+    "evaluate text.onnx": (1, "ONNX Runtime cannot load text.onnx"),
     "evaluate nope.onnx": (1, "nope.onnx is missing"),
     "evaluate lenet.pt": (2, "pass --arch (its tensors fit --arch lenet5)"),
     "evaluate odd.pt": (2, "pass --arch (for example --arch torchvision:resnet18)"),
@@ -162,7 +162,7 @@ WHOLE_RUN = {
     "--opset 3": (2, "--opset must lie in 17..23, got 3"),
     "--threads 999": (2, "threads must be at most"),
     "--provider cpuu": (2, "Did you mean 'cpu'?"),
-    "--max-seconds 0": (2, "max_seconds must be positive, got 0"),
+    "--max-seconds 0": (2, "max_seconds must be positive and finite, got 0"),
     "--out .": (2, ". exists and holds no run; choose another --out"),
     "--overwrite --out .": (2, ". exists and holds no run; choose another --out"),
 }

@@ -8,8 +8,8 @@ from torch import nn
 from compressor.checkpoints import Metadata, Network
 from compressor.costs import count_macs, count_parameters
 from compressor.groups import find_groups, zero
+from compressor.records.stages import FrozenModule, GroupReport, Inspection, Prediction, UnevenWidth
 from compressor.sources import Architecture
-from compressor.stage_records import FrozenModule, GroupReport, Inspection, Prediction, UnevenWidth
 from compressor.stages.inspect import inspect
 
 

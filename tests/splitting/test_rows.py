@@ -7,6 +7,7 @@ from torch import nn
 
 from compressor.architectures.lenet import lenet5
 from compressor.penalties import group_penalty
+from compressor.records import Sparsity
 from compressor.splitting import Splitting
 from compressor.splitting.rows import as_rows, from_rows, prox_of_rows, rows_axis, sparsity
 
@@ -97,7 +98,8 @@ def test_a_neuron_counts_by_the_mean_of_its_weights():
 
 
 def test_without_a_tolerance_only_exact_zeros_count():
-    assert vars(sparsity([torch.tensor([[0.0, 1e-30], [0.0, 1.0]])])) == {"weights": 0.5, "groups": 0.5}
+    found = sparsity([torch.tensor([[0.0, 1e-30], [0.0, 1.0]])])
+    assert found == Sparsity(weights=0.5, groups=0.5)
 
 
 def test_every_weight_counts_once_over_all_layers():
@@ -106,7 +108,7 @@ def test_every_weight_counts_once_over_all_layers():
 
 
 def test_no_weights_are_no_zeros():
-    assert vars(sparsity([])) == {"weights": 0.0, "groups": 0.0}
+    assert sparsity([]) == Sparsity(weights=0.0, groups=0.0)
 
 
 def test_input_channels_by_hand_are_those_of_a_convolution():

@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from msgspec.structs import asdict
 from torch import nn
 from torch.nn import functional as F
 
@@ -71,7 +72,7 @@ def same(one, other):
 def test_the_loss_falls_and_the_classes_are_learnt(optimizer):
     epochs = run(network(), epochs=8, optimizer=optimizer, lr=0.1 if optimizer == "sgd" else 0.02)
     assert epochs[-1].loss < 0.5 * epochs[0].loss
-    assert epochs[-1].val_accuracy > 0.9
+    assert epochs[-1].validation.value > 0.9
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
@@ -93,7 +94,7 @@ def test_epochs_are_numbered_and_plain():
     epochs = run(network(), epochs=2)
     assert [epoch.epoch for epoch in epochs] == [1, 2]
     assert (epochs[0].macs_kept, epochs[0].beta, epochs[0].gap, epochs[0].lr_halved) == (None, None, None, False)
-    assert epochs[0].to_plain()["loss"] == epochs[0].loss
+    assert asdict(epochs[0])["loss"] == epochs[0].loss
 
 
 def test_every_epoch_is_told_as_it_ends():
@@ -112,7 +113,7 @@ def test_progress_ends_at_one():
 def test_without_validation_samples_there_is_no_accuracy():
     data = quadrants()
     data = DataSet(**(vars(data) | {"val": data.val.take(torch.tensor([], dtype=torch.int64))}))
-    assert run(network(), data, epochs=1)[0].val_accuracy is None
+    assert run(network(), data, epochs=1)[0].validation is None
 
 
 def test_fewer_samples_than_a_batch_are_trained_on():
@@ -201,7 +202,7 @@ def test_a_diverged_epoch_is_undone():
 def test_after_a_diverged_epoch_the_training_goes_on():
     epochs = run(Explosive({3}), epochs=8)
     assert [epoch.lr_halved for epoch in epochs] == [True] + [False] * 7
-    assert epochs[-1].val_accuracy > 0.9
+    assert epochs[-1].validation.value > 0.9
 
 
 def test_the_very_next_step_has_half_the_learning_rate(monkeypatch):

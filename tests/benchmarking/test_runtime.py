@@ -2,10 +2,10 @@ from types import SimpleNamespace
 
 import onnxruntime
 import pytest
-from compressor.benchmarking.providers import PROVIDERS, available, choose, open_session
 
-from compressor.benchmarking import providers
+from compressor import runtime
 from compressor.errors import CheckpointError, CompressorError, UnknownName, UsageError
+from compressor.runtime import PROVIDERS, available, choose, open_session
 
 
 def test_the_processor_is_always_there():
@@ -31,7 +31,7 @@ def test_a_provider_that_is_not_installed_is_refused_before_any_session(monkeypa
 def test_a_session_on_another_provider_is_refused(monkeypatch, light):
     offered = ["CUDAExecutionProvider", "CPUExecutionProvider"]
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: offered)
-    monkeypatch.setitem(providers.PROVIDERS, "cuda", providers.Provider("CUDAExecutionProvider", "a GPU"))
+    monkeypatch.setitem(runtime.PROVIDERS, "cuda", runtime.Provider("CUDAExecutionProvider", "a GPU"))
     with (
         pytest.warns(UserWarning, match="not in available provider names"),
         pytest.raises(CompressorError, match=r"was to run on CUDA.* put it on CPU"),
@@ -55,11 +55,11 @@ class Assigned:
     ],
 )
 def test_a_provider_without_nodes_is_noticed_where_onnx_runtime_tells(session, expected):
-    assert providers.owns_nodes(session, "CoreMLExecutionProvider") is expected
+    assert runtime.owns_nodes(session, "CoreMLExecutionProvider") is expected
 
 
 def test_a_provider_that_takes_no_nodes_is_refused(monkeypatch, light):
-    monkeypatch.setattr(providers, "owns_nodes", lambda session, provider_id: False)
+    monkeypatch.setattr(runtime, "owns_nodes", lambda session, provider_id: False)
     with pytest.raises(CompressorError, match=r"was to run on CPU.*, but it took none of its nodes"):
         open_session(light, provider="cpu", threads=1)
 

@@ -1,7 +1,8 @@
-"""Execution providers: which there are, and a session that really runs on the one asked for.
+"""ONNX Runtime: which execution providers there are, and a session that really runs on the one asked for.
 
 ONNX Runtime falls back to the CPU with a warning at most, so both ends are checked: the provider is available
-before a session is made, and afterwards it is the session's first and has nodes to run.
+before a session is made, and afterwards it is the session's first and has nodes to run. Torch is never imported
+here, because models are timed in a process without it.
 """
 
 from __future__ import annotations
@@ -56,10 +57,11 @@ def choose(name: str) -> Provider:
     return PROVIDERS[name]
 
 
-def open_session(path: Path, *, provider: str, threads: int) -> Any:
+def open_session(path: Path, *, provider: str = "cpu", threads: int = 0) -> ort.InferenceSession:
     """Open ``path`` on ``provider`` with every graph optimisation, quiet and without spinning threads.
 
-    Raises `CheckpointError` when ONNX Runtime cannot load it, `CompressorError` when it runs elsewhere.
+    0 ``threads`` leave their number to ONNX Runtime. Raises `CheckpointError` when ONNX Runtime cannot load the
+    file, `CompressorError` when it runs elsewhere.
     """
     chosen = choose(provider)
     if chosen.preload and hasattr(ort, "preload_dlls"):
@@ -85,7 +87,7 @@ def owns_nodes(session: Any, provider_id: str) -> bool:
     return any(part.ep_name == provider_id for part in session.get_provider_graph_assignment_info())
 
 
-def _options(provider: Provider, threads: int) -> Any:
+def _options(provider: Provider, threads: int) -> ort.SessionOptions:
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.intra_op_num_threads = threads

@@ -1,12 +1,11 @@
-"""A table before it has a look: terminal, Markdown and HTML each draw the same sheet."""
+"""A table before it has a look: terminal, Markdown and HTML each draw the same table."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
-from compressor.report.wording import UNKNOWN, Tone, plain
+from compressor.report.format import UNKNOWN, Tone, plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +33,7 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
-class Sheet:
+class Table:
     """Columns and rows of equal length; ``caption`` says how to read them."""
 
     title: str
@@ -43,11 +42,11 @@ class Sheet:
     caption: str = ""
 
 
-def without_empty_columns(sheet: Sheet) -> Sheet:
-    """``sheet`` without the columns in which no row has text."""
-    kept = [i for i in range(len(sheet.columns)) if any(cells[i].text for cells in sheet.rows)]
-    rows = tuple(tuple(cells[i] for i in kept) for cells in sheet.rows)
-    return replace(sheet, columns=tuple(sheet.columns[i] for i in kept), rows=rows)
+def without_empty_columns(table: Table) -> Table:
+    """``table`` without the columns in which no row has text."""
+    kept = [i for i in range(len(table.columns)) if any(cells[i].text for cells in table.rows)]
+    rows = tuple(tuple(cells[i] for i in kept) for cells in table.rows)
+    return replace(table, columns=tuple(table.columns[i] for i in kept), rows=rows)
 
 
 def row(*cells: str | Cell) -> tuple[Cell, ...]:
@@ -55,14 +54,14 @@ def row(*cells: str | Cell) -> tuple[Cell, ...]:
     return tuple(cell if isinstance(cell, Cell) else Cell(cell) for cell in cells)
 
 
-def facts(title: str, values: Mapping[str, Any]) -> Sheet:
-    """A two-column sheet of names and plain values."""
+def facts(title: str, values: Mapping[str, object]) -> Table:
+    """A two-column table of names and plain values."""
     columns = (Column("Name", numeric=False), Column("Value", numeric=False, wraps=True))
     rows = tuple(row(name.replace("_", " "), _fact(value)) for name, value in values.items())
-    return Sheet(title, columns, rows)
+    return Table(title, columns, rows)
 
 
-def _fact(value: Any) -> str:
+def _fact(value: object) -> str:
     if value is None:
         return UNKNOWN
     if isinstance(value, bool):
