@@ -8,7 +8,7 @@ from torch import nn
 
 import compressor.shrinking
 from compressor.equivalence import output_difference
-from compressor.errors import EquivalenceError
+from compressor.errors import CompressorWarning, EquivalenceError
 from compressor.groups import find_groups, is_zero, remove, zero
 from compressor.groups.graph import propose
 from compressor.shrinking import remove_zero_channels, shrink
@@ -109,6 +109,19 @@ def test_nothing_zero_means_nothing_removed():
     net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 4, 3))
     removal = remove_zero_channels(net, IMAGE, align="1").removal
     assert (removal.channels_removed, removal.float64, removal.float32) == (0, 0.0, 0.0)
+
+
+def test_shrinking_a_network_without_zeros_says_so_and_returns_an_equal_copy():
+    net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 4, 3))
+    with pytest.warns(CompressorWarning, match="has no zero channel that can be removed, so an equal copy is returned"):
+        small = shrink(net, IMAGE)
+    assert small is not net
+    assert all(torch.equal(one, other) for one, other in zip(small.parameters(), net.parameters(), strict=True))
+
+
+def test_no_groups_are_no_reason_to_look_for_them(model, monkeypatch):
+    monkeypatch.setattr(compressor.shrinking, "find_groups", lambda *args: 1 / 0)
+    assert remove_zero_channels(model, IMAGE, groups=()).channels == {}
 
 
 def test_a_channel_that_is_only_nearly_zero_stays(model):

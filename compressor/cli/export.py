@@ -54,8 +54,9 @@ def export(console: Console, model: str, kind: Format, **options: Any) -> None:
         raise UsageError("--opset is for --format onnx; a torch.export program has none")
     check_opset(options["opset"])
     check_out(out, (f".{kind}",), overwrite=options["overwrite"])
-    network, data = load_known_samples(console, load_network(model, options), options)
+    network = load_network(model, options)
     network.try_input()
+    network, data = load_known_samples(console, network, options)
     if network.metadata.normalization is None:
         console.warn("the normalisation is not known, so it is not in the file; pass --normalize")
     with console.progress("export"):

@@ -110,13 +110,13 @@ def read_samples(
 
 
 def _refuse_place(ref: str) -> None:
-    """Raise `UsageError` with the right form when ``ref`` is a file or folder and not a data set."""
+    """Raise `UsageError` with the right form when ``ref`` is a folder, .zip or .npz and no data set."""
     from compressor.data import DATASETS
 
-    if ref.partition(":")[0] in DATASETS or not Path(ref).exists():
-        return
-    kind = "npz" if ref.endswith(".npz") else "folder"
-    raise UsageError(f"--data {ref} does not say what kind of data is there; write --data {kind}:{ref}")
+    place = Path(ref)
+    if ref.partition(":")[0] not in DATASETS and (place.is_dir() or place.suffix in {".zip", ".npz"}):
+        kind = "npz" if place.suffix == ".npz" else "folder"
+        raise UsageError(f"--data {ref} does not say what kind of data is there; write --data {kind}:{ref}")
 
 
 def _few(names: Sequence[str]) -> str:

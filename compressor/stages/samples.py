@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from compressor.checkpoints import Network
@@ -18,5 +19,6 @@ def real_inputs(network: Network, data: DataSet | None) -> Tensor | None:
     """
     if data is None:
         return None
-    images = data.test.images[:: max(1, len(data.test) // REAL_SAMPLES)][:REAL_SAMPLES]
-    return normalized(images, network.metadata.normalization)
+    count = min(REAL_SAMPLES, len(data.test))
+    places = torch.arange(count) * len(data.test) // count
+    return normalized(data.test.images[places], network.metadata.normalization)

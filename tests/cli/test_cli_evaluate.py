@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -69,3 +70,10 @@ def test_options_that_an_onnx_file_has_no_use_for_are_refused(finished, compress
     done = compress("evaluate", finished[0] / "small.onnx", *option)
     assert done.exit_code == 2
     assert words in done.error[0]
+
+
+def test_a_folder_of_images_is_told_apart_from_a_data_set(tiny, compress):
+    Path("photos").mkdir()
+    done = compress("evaluate", tiny.checkpoint, "--trust-arch", "--data", "photos")
+    assert done.exit_code == 2
+    assert "write --data folder:photos" in done.error[0]
