@@ -115,16 +115,19 @@ def _convert(plain: Any, kind: type[Kind], complaint: str) -> Kind:
 
 
 def _located(message: str, plain: Any) -> str:
-    """msgspec's ``Expected `int`, got `str` - at `$.a[0]``` as ``a[0] must be int, got 'x'``."""
+    """msgspec's ``Expected `int`, got `str` - at `$.a[0]``` as ``a[0] must be a whole number, got 'x'``."""
     what, _, path = message.replace("`", "").partition(" - at $")
-    place = path.lstrip(".") or "the document"
     if missing := re.fullmatch(r"Object missing required field (.*)", what):
         return f"{path}.{missing[1]} is missing".lstrip(".")
-    wanted = re.fullmatch(r"Expected (.*), got .*", what)
-    known = "is none of the values known" if what.startswith("Invalid enum value") else f"cannot be read ({what})"
-    fault = f"must be {re.sub(r'[a-z]+|[|]', lambda word: WORDS.get(word[0], word[0]), wanted[1])}" if wanted else known
     shown = ascii(_value_at(plain, path))
-    return f"{place} {fault}, got {shown[:SHOWN]}{'...' * (len(shown) > SHOWN)}"
+    value = f"{shown[:SHOWN]}{'...' * (len(shown) > SHOWN)}"
+    return f"{path.lstrip('.') or 'the document'} {_fault(what)}, got {value}"
+
+
+def _fault(what: str) -> str:
+    if wanted := re.fullmatch(r"Expected (.*), got .*", what):
+        return "must be " + re.sub(r"[a-z]+|[|]", lambda word: WORDS.get(word[0], word[0]), wanted[1])
+    return "is none of the values known" if what.startswith("Invalid enum value") else f"cannot be read ({what})"
 
 
 def _value_at(plain: Any, path: str) -> Any:

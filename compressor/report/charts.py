@@ -64,8 +64,8 @@ def channel_chart(run: RunReport) -> str | None:
     with canvas("channels", min(9.0, 0.9 + 0.19 * len(layers))) as (figure, svg):
         axes = figure.subplots()
         rows = range(len(layers))
-        axes.barh(rows, [layer.before for layer in layers], height=0.72, color=FAINT, label="before")
-        axes.barh(rows, [layer.after for layer in layers], height=0.72, color=ACCENT, label="after")
+        axes.barh(rows, [float(layer.before) for layer in layers], height=0.72, color=FAINT, label="before")
+        axes.barh(rows, [float(layer.after) for layer in layers], height=0.72, color=ACCENT, label="after")
         every = math.ceil(len(layers) / 44)
         axes.set_yticks(list(rows)[::every], [_short(layer.name) for layer in layers][::every])
         axes.set_ylim(len(layers) - 0.4, -0.6)

@@ -157,3 +157,9 @@ def test_the_charts_of_another_metric_carry_its_name() -> None:
     assert "Perplexity through the stages" in text
     assert "perplexity, nats" in text
     assert "Left and down is better." in Page(comparison_html([("a", run), ("b", run)])).text
+
+
+def test_counts_beyond_all_measure_still_have_a_page() -> None:
+    run = documents.run()
+    run = replace(run, layers=documents.with_first(run.layers, after=2**63))
+    assert Page(report_html(run)).tags.count("svg") == 4
