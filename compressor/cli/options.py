@@ -249,9 +249,7 @@ training_options = _stack(
     click.option("--seed", type=int, default=0, show_default=True, help="Of order, augmentation and random weights."),
 )
 
-teacher_option = click.option(
-    "--teacher", metavar="MODEL", help="Checkpoint whose soft labels make up half of the loss."
-)
+teacher_option = click.option("--teacher", metavar="MODEL", help="Checkpoint whose soft labels are half of the loss.")
 
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace what is at --out.")
 

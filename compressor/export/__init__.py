@@ -106,9 +106,9 @@ def _export(model: nn.Module, example: Inputs, draft: Path, exporter: str, opset
 def _finish(draft: Path, opset: int, metadata: Mapping[str, str]) -> None:
     """Check opset, graph and dynamic batch; strip stack traces, which are paths of this machine."""
     graph = onnx.load(draft, load_external_data=False)
-    found = {entry.domain: entry.version for entry in graph.opset_import}.get("")
-    if found != opset:
-        raise EquivalenceError(f"opset {opset} was asked for, the file has {found}")
+    written = {entry.domain: entry.version for entry in graph.opset_import}.get("")
+    if written != opset:
+        raise EquivalenceError(f"opset {opset} was asked for, the file has {written}")
     if not all(entry.type.tensor_type.shape.dim[0].dim_param for entry in graph.graph.input):
         raise EquivalenceError("the batch dimension is not dynamic")
     for node in graph.graph.node:

@@ -84,17 +84,17 @@ def older_report(path: Path, settings: Settings) -> RunReport | None:
     old = _read_settings(path)
     if _format(old) >= FORMAT:
         return None
-    report = path / "report.json"
-    if not (report.exists() and all(_record(path, stage.name).exists() for stage in STAGES)):
+    file = path / "report.json"
+    if not (file.exists() and all(_record(path, stage.name).exists() for stage in STAGES)):
         raise UsageError(
             f"{path} holds a run begun by an older version; choose another --out, or pass --overwrite to start it again"
         )
     # An option that the older version did not know cannot differ from what it did.
     _require_same(path, old, {key: value for key, value in json.loads(json.dumps(settings)).items() if key in old})
-    found = read_report(report)
-    if not isinstance(found, RunReport):
-        raise CompressorError(f"{report} is no report of a run; pass --overwrite to start the run again")
-    return found
+    report = read_report(file)
+    if not isinstance(report, RunReport):
+        raise CompressorError(f"{file} is no report of a run; pass --overwrite to start the run again")
+    return report
 
 
 def _require_same(path: Path, old: Settings, new: Settings) -> None:
