@@ -21,13 +21,12 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from compressor.architectures.attention import SlimAttention
+from compressor.channels import ChannelGroup
 from compressor.equivalence import Inputs, each, outputs
-from compressor.groups import ChannelGroup
-from compressor.groups.channels import matrices
-from compressor.groups.graph import PRODUCERS
+from compressor.hooks import hooked
+from compressor.layer_kinds import ATTENTION, PRODUCERS, TRANSPOSED, matrices
 
 Kind = Literal["macs", "params"]
-TRANSPOSED = nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,7 +174,7 @@ def output_positions(model: nn.Module, example_input: Inputs) -> dict[str, float
 
     Attention that reads other tokens than those that ask: the mean over the rows of its one weight.
     """
-    found: dict[str, float] = {}
+    positions: dict[str, float] = {}
     samples = len(tree_leaves(example_input)[0])
     like = next(model.parameters(), torch.zeros(()))
 
@@ -183,7 +182,7 @@ def output_positions(model: nn.Module, example_input: Inputs) -> dict[str, float
         return tensor.to(like) if tensor.is_floating_point() else tensor.to(like.device)
 
     def add(name: str, entries: float) -> None:
-        found[name] = found.get(name, 0.0) + entries / samples
+        positions[name] = positions.get(name, 0.0) + entries / samples
 
     def count(name: str) -> Any:
         def hook(module: nn.Module, args: tuple[Tensor, ...], output: Any) -> None:
@@ -194,19 +193,15 @@ def output_positions(model: nn.Module, example_input: Inputs) -> dict[str, float
 
         return hook
 
-    hooked = [(name, m) for name, m in model.named_modules() if isinstance(m, PRODUCERS)]
-    handles = [
+    with hooked(
         module.register_forward_hook(_attending(name, add), with_kwargs=True)
-        if isinstance(module, nn.MultiheadAttention | SlimAttention)
+        if isinstance(module, ATTENTION)
         else module.register_forward_hook(count(name))
-        for name, module in hooked
-    ]
-    try:
+        for name, module in model.named_modules()
+        if isinstance(module, PRODUCERS)
+    ):
         outputs(model, each(example_input, cast))
-    finally:
-        for handle in handles:
-            handle.remove()
-    return found
+    return positions
 
 
 def _attending(name: str, add: Callable[[str, float], None]) -> Any:

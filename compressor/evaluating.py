@@ -14,8 +14,8 @@ from torch import Tensor
 from compressor.checkpoints import DataChoice
 from compressor.data.normalization import Normalization
 from compressor.data.samples import Samples
+from compressor.equivalence.exported import cpu_session
 from compressor.errors import CheckpointError, first_line
-from compressor.parity import cpu_session
 from compressor.training.evaluation import Accuracy, accuracy
 
 ENTRIES = ("input_shape", "normalization", "classes", "data")

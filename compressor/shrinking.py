@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from compressor.alignment import Alignment
 from compressor.equivalence import FLOAT32_LIMIT, FLOAT64_LIMIT, Inputs, each, output_difference, relative_difference
 from compressor.errors import EquivalenceError
-from compressor.groups import ChannelGroup, find_groups, is_zero, outside, remove, unwrapped
-from compressor.groups.branches import bypassed, is_branch, norms_behind
-from compressor.groups.roads import training_outputs, training_switches
+from compressor.groups import ChannelGroup, find_groups, is_zero, outside, unwrapped
+from compressor.groups.training_only import training_outputs, training_switches
+from compressor.surgery import remove
+from compressor.surgery.constants import bypassed, is_branch, norms_behind
 
 RANDOM_SEEDS = (0, 1, 2)
 

@@ -17,9 +17,9 @@ from torch import nn
 from compressor.architectures.attention import SlimAttention
 from compressor.architectures.cifar_resnet import PaddedShortcut
 from compressor.architectures.constant import Constant
-from compressor.checkpoints.agreeing import agrees
 from compressor.checkpoints.fields import field, named, size, sizes
 from compressor.errors import CheckpointError
+from compressor.layer_kinds import agrees
 
 # The only attributes that an edit may set: plain sizes. A file must not reach any other attribute.
 SIZES = (

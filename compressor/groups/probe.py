@@ -12,18 +12,17 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from compressor.channels import ChannelGroup, vanishing_tensors, zero
 from compressor.equivalence import FLOAT64_LIMIT, Inputs, each, outputs, relative_difference
 from compressor.errors import first_line
-from compressor.groups.attentions import slim_equals
-from compressor.groups.channels import ChannelGroup, vanishing_tensors, zero
-from compressor.groups.constants import Constants, observed, unfoldable
-from compressor.groups.graph import Proposal, propose
-from compressor.groups.liveliness import enliven
-from compressor.groups.removal import without
-from compressor.groups.roads import training_outputs, training_switches
-from compressor.groups.running import running
-from compressor.groups.shortcuts import equal_shortcuts
+from compressor.groups.proposal import Proposal, propose
+from compressor.groups.randomize import randomize
 from compressor.groups.trace import Cut, Kind
+from compressor.groups.training_only import training_outputs, training_switches
+from compressor.hooks import running
+from compressor.surgery import without
+from compressor.surgery.constants import Constants, observed, unfoldable
+from compressor.surgery.replacements import equal_shortcuts, slim_equals
 
 # Cuts that are read alike.
 Unit = frozenset[int]
@@ -38,7 +37,7 @@ PROBE_SECONDS = 600.0
 PATIENCE = 3
 
 
-class _HopelessError(Exception):
+class _TooManyFailuresError(Exception):
     """Too many groups fail."""
 
 
@@ -79,7 +78,7 @@ class Probe:
         self._deadline = time.monotonic() + PROBE_SECONDS
         self._generator = torch.Generator().manual_seed(0)
         self._model = copy.deepcopy(model).cpu().double().eval()
-        enliven(self._model, self._generator)
+        randomize(self._model, self._generator)
         self._inputs = each(example, self._random)
         for name, shortcut in equal_shortcuts(self._model, self._inputs).items():
             self._model.set_submodule(name, shortcut)
@@ -138,7 +137,7 @@ class Probe:
         groups = _passing(proposal, unit)
         try:
             reasons = self.repeated(groups, PATIENCE)
-        except _HopelessError:
+        except _TooManyFailuresError:
             return 0
         return _rows([group for group in groups if group.name not in reasons])
 
@@ -166,7 +165,7 @@ class Probe:
             if len(groups) == 1:
                 failed.append(groups[0].name)
                 if patience is not None and len(failed) > patience:
-                    raise _HopelessError
+                    raise _TooManyFailuresError
                 return {groups[0].name: reason}
             middle = len(groups) // 2
             found = {**search(groups[:middle]), **search(groups[middle:])}
@@ -189,13 +188,13 @@ class Probe:
         chosen = [(group, drawn[group.name].tolist()) for group in groups]
         expected, constants = observed(zeroed, chosen, self._inputs)
         expected += training_outputs(zeroed, self._inputs, self._switches)
-        modules: list[str] = []
+        modules: list[tuple[str, nn.Module]] = []
         try:
             small = without(zeroed, chosen, constants, {})
             with running(small) as modules:
                 found = outputs(small, self._inputs) + training_outputs(small, self._inputs, self._switches)
-        except Exception as error:  # whatever foreign code raises on a shape it did not expect
-            place = f" in {modules[-1]}" if modules and modules[-1] else ""
+        except Exception as error:  # whatever the network's code raises on a shape it did not expect
+            place = f" in {modules[-1][0]}" if modules and modules[-1][0] else ""
             return f"removing channels breaks the network{place} ({type(error).__name__}: {first_line(error)})"
         difference = max(relative_difference(one, other) for one, other in zip(expected, found, strict=True))
         if difference <= FLOAT64_LIMIT:

@@ -15,9 +15,9 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from compressor.data.batches import Augmentation, batches
+from compressor.data.batches import batches
 from compressor.data.normalization import Normalization
-from compressor.data.samples import DataSet, Samples
+from compressor.data.samples import Augmentation, DataSet, Samples
 from compressor.errors import CompressorError
 from compressor.splitting import Splitting
 from compressor.training.evaluation import model_accuracy

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from compressor.architectures.cifar_resnet import PaddedShortcut
-from compressor.groups.shortcuts import equal_shortcuts
+from compressor.surgery.replacements import equal_shortcuts
 
 IMAGE = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 

@@ -1,8 +1,40 @@
-"""Whether a layer is of one piece: its weights have the shapes that its sizes say."""
+"""The kinds of layers: which make channels, by which weights, and what sizes they state."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
+
+from compressor.architectures.attention import SlimAttention
+
+TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+# Without the transposed ones.
+PLAIN_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+CONVOLUTIONS = (*PLAIN_CONVOLUTIONS, *TRANSPOSED)
+ATTENTION = (nn.MultiheadAttention, SlimAttention)
+# Layers that multiply what they read with weights, and so make channels out of others.
+PRODUCERS = (*CONVOLUTIONS, nn.Linear, nn.RNNBase, *ATTENTION)
+# All layers that make channels.
+MAKERS = (*PRODUCERS, nn.Embedding)
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+# By what attention makes queries, keys and values.
+PROJECTIONS = ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight")
+
+
+def matrices(module: nn.Module) -> dict[str, int]:
+    """The weights by which a layer makes channels, by name, each with the axis of those that it makes."""
+    if isinstance(module, nn.RNNBase):
+        return {name: 0 for names in module._all_weights for name in names if name.startswith("weight")}
+    if isinstance(module, ATTENTION):
+        return {name: 0 for name in PROJECTIONS if getattr(module, name, None) is not None}
+    if isinstance(module, nn.Embedding):
+        return {"weight": 1}
+    return {"weight": output_axis(module)}
+
+
+def output_axis(module: nn.Module) -> int:
+    """The axis of ``module.weight`` on which its output channels lie: 1 for transposed convolutions, else 0."""
+    # In groups the channels of axis 0 go together with those that they make.
+    return int(isinstance(module, TRANSPOSED) and module.groups == 1)
 
 
 def agrees(module: nn.Module) -> bool:
@@ -19,11 +51,11 @@ def agrees(module: nn.Module) -> bool:
             stated = (module.out_features, module.in_features)
         case nn.Embedding():
             stated = (module.num_embeddings, module.embedding_dim)
-        case nn.ConvTranspose1d() | nn.ConvTranspose2d() | nn.ConvTranspose3d():
+        case _ if isinstance(module, TRANSPOSED):
             stated = (module.in_channels, module.out_channels // module.groups, *module.kernel_size)
-        case nn.Conv1d() | nn.Conv2d() | nn.Conv3d():
+        case _ if isinstance(module, PLAIN_CONVOLUTIONS):
             stated = (module.out_channels, module.in_channels // module.groups, *module.kernel_size)
-        case nn.BatchNorm1d() | nn.BatchNorm2d() | nn.BatchNorm3d():
+        case _ if isinstance(module, NORMS):
             stated = (module.num_features,)
         case nn.GroupNorm():
             stated = (module.num_channels,)

@@ -9,10 +9,7 @@ import torch
 import torch_pruning
 from torch import Tensor, nn
 
-from compressor.groups.channels import output_axis
-
-TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, *TRANSPOSED)
+from compressor.layer_kinds import CONVOLUTIONS, TRANSPOSED, output_axis
 
 # By the name of a tensor and by axis: the places that go.
 Cuts = Mapping[str, Mapping[int, Set[int]]]
