@@ -49,7 +49,7 @@ class ChannelGroup:
 
     @property
     def vanishing(self) -> tuple[Member, ...]:
-        """The members whose entries must be zero for a channel to be removable."""
+        """The members whose entries must be zero for a channel to be removed."""
         return tuple(member for member in self.members if member.role in VANISHING)
 
 

@@ -97,12 +97,12 @@ def _macs(model: nn.Module, example_input: Inputs, groups: Sequence[ChannelGroup
 
 def _layers(model: nn.Module) -> dict[str, tuple[str, Tensor, int]]:
     """The name of its module, the weight and the axis of its outputs for every row of MACs, which has a name too."""
-    found = {}
+    layers = {}
     for name, module in model.named_modules():
         weights = matrices(module) if isinstance(module, PRODUCERS) else {}
         for weight, axis in weights.items():
-            found[f"{name}.{weight}" if len(weights) > 1 else name] = (name, getattr(module, weight), axis)
-    return found
+            layers[f"{name}.{weight}" if len(weights) > 1 else name] = (name, getattr(module, weight), axis)
+    return layers
 
 
 def _parameters(model: nn.Module, groups: Sequence[ChannelGroup]) -> CostModel:
@@ -119,8 +119,8 @@ def _parameters(model: nn.Module, groups: Sequence[ChannelGroup]) -> CostModel:
         for tensor, axis, count in parts:
             tables[axes[tensor].index(axis), places[tensor], column] += count
     rows = []
-    for tensor, found in axes.items():
-        one, other = [tensor.shape[axis] for axis in found] + [1] * (2 - len(found))
+    for tensor, its_axes in axes.items():
+        one, other = [tensor.shape[axis] for axis in its_axes] + [1] * (2 - len(its_axes))
         rows.append((float(one), float(other), tensor.numel() / (one * other)))
     rest = count_parameters(model) - sum(tensor.numel() for tensor in axes)
     return _cost_model([names[tensor] for tensor in axes], groups, rows, tables, float(rest))
@@ -128,14 +128,14 @@ def _parameters(model: nn.Module, groups: Sequence[ChannelGroup]) -> CostModel:
 
 def _touched(model: nn.Module, group: ChannelGroup) -> list[tuple[Tensor, int, int]]:
     """Every tensor that loses places with a channel of ``group``: on which axis, and how many."""
-    found = []
+    touched = []
     for member in group.members:
         module = model.get_submodule(member.module)
         for name, axis in member.tensors:
             tensor = getattr(module, name)
             if isinstance(tensor, Tensor):
-                found.append((tensor, axis, member.index.shape[1]))
-    return found
+                touched.append((tensor, axis, member.index.shape[1]))
+    return touched
 
 
 def _cost_model(

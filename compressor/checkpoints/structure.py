@@ -94,9 +94,9 @@ class Edit:
         if kind != "resize" and kind not in REPLACEMENTS:
             raise ValueError(f"unknown edit {kind!r}")
         attributes, tensors = named(plain, "sizes"), named(plain, "tensors")
-        foreign = sorted(set(attributes) - set(SIZES))
-        if foreign:
-            raise ValueError(f"an edit may not set {', '.join(foreign)}")
+        refused = sorted(set(attributes) - set(SIZES))
+        if refused:
+            raise ValueError(f"an edit may not set {', '.join(refused)}")
         return cls(
             field(plain, "module", str),
             {name: size(attributes, name) for name in attributes},
@@ -201,8 +201,8 @@ def _resize(module: nn.Module, name: str, shape: tuple[int, ...]) -> None:
 def _sizes(module: nn.Module) -> dict[str, int | tuple[int, ...]]:
     # A property only tells what another module states.
     stated = [name for name in SIZES if not isinstance(getattr(type(module), name, None), property)]
-    found = {name: getattr(module, name) for name in stated if hasattr(module, name)}
-    plain = {name: tuple(size) if isinstance(size, list | tuple) else size for name, size in found.items()}
+    values = {name: getattr(module, name) for name in stated if hasattr(module, name)}
+    plain = {name: tuple(size) if isinstance(size, list | tuple) else size for name, size in values.items()}
     return {name: size for name, size in plain.items() if isinstance(size, int | tuple)}
 
 

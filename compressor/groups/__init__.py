@@ -1,4 +1,4 @@
-"""Channel groups: everything that must vanish for one channel to be removable.
+"""Channel groups: everything that must vanish for one channel to be removed.
 
 This is the only definition: what is penalised, zeroed, counted and removed comes from here.
 """

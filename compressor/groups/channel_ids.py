@@ -1,4 +1,4 @@
-"""ChannelIds: numbers that say which entries of which tensors belong to the same channel."""
+"""Channel ids: numbers that say which entries of which tensors belong to the same channel."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ class ChannelIds:
 
     def block(self, ids: Tensor, reason: str) -> None:
         """These channels must not be removed; the first reason given is the one that is told."""
-        found = torch.unique(head(ids, *(dim for dim in range(ids.ndim) if ids.stride(dim) == 0))).numpy()
-        if (found > FIXED).any():
-            self._blocked.append((found[found > FIXED], reason))
+        concerned = torch.unique(head(ids, *(dim for dim in range(ids.ndim) if ids.stride(dim) == 0))).numpy()
+        if (concerned > FIXED).any():
+            self._blocked.append((concerned[concerned > FIXED], reason))
 
     def resolve(self) -> tuple[NDArray[np.int64], dict[int, str]]:
-        """The channel of every label, itself a label, and why channels must not be removed."""
+        """The channel of every id, itself an id, and why channels must not be removed."""
         parent = np.arange(self._count)
         one, other = np.concatenate([np.zeros((2, 0), dtype=np.int64), *self._pairs], axis=1)
         while (parent[one] != parent[other]).any():

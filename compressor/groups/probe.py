@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from compressor.channels import ChannelGroup, vanishing_tensors, zero
-from compressor.equivalence import FLOAT64_LIMIT, Inputs, each, outputs, relative_difference
+from compressor.equivalence import FLOAT64_LIMIT, Inputs, outputs, random_inputs, relative_difference
 from compressor.errors import first_line
 from compressor.groups.proposal import Proposal, propose
 from compressor.groups.randomize import randomize
@@ -79,7 +79,8 @@ class Probe:
         self._generator = torch.Generator().manual_seed(0)
         self._model = copy.deepcopy(model).cpu().double().eval()
         randomize(self._model, self._generator)
-        self._inputs = each(example, self._random)
+        # In batches of two.
+        self._inputs = random_inputs(example, self._generator, batch=2, dtype=torch.float64)
         for name, shortcut in equal_shortcuts(self._model, self._inputs).items():
             self._model.set_submodule(name, shortcut)
         slim_equals(self._model, self._inputs)
@@ -93,10 +94,10 @@ class Probe:
         cuts: dict[int, Cut] = {}
         # Nearly always one reading loses nothing, and that is quickly seen for all cuts together.
         for reading in (None, *READINGS):
-            found = plain if reading is None or not left else self._proposed(cuts | _read(left, reading))
-            for family in self._sound_units(found, left):
+            proposal = plain if reading is None or not left else self._proposed(cuts | _read(left, reading))
+            for family in self._sound_units(proposal, left):
                 most = _rows(_passing(plain, family))
-                if most and _rows(_passing(found, family)) >= most:
+                if most and _rows(_passing(proposal, family)) >= most:
                     left.remove(family)
                     cuts |= _read([family], reading) if reading is not None else {}
         cuts |= self._best_cuts(plain, {family: families[family] for family in left}, cuts)
@@ -111,9 +112,9 @@ class Probe:
             doubtful = [family for family in left if rows[family] < most[family] or not rows[family]]
             if not doubtful:
                 break
-            found = self._proposed({**settled, **cuts, **_read(doubtful, reading)})
+            proposal = self._proposed({**settled, **cuts, **_read(doubtful, reading)})
             for family in doubtful:
-                sound = self._sound_rows(found, left[family])
+                sound = self._sound_rows(proposal, left[family])
                 if sound > rows[family]:
                     rows[family] = sound
                     cuts |= _read([family], reading)
@@ -168,12 +169,12 @@ class Probe:
                     raise _TooManyFailuresError
                 return {groups[0].name: reason}
             middle = len(groups) // 2
-            found = {**search(groups[:middle]), **search(groups[middle:])}
-            sound = [group for group in groups if group.name not in found]
+            failures = {**search(groups[:middle]), **search(groups[middle:])}
+            sound = [group for group in groups if group.name not in failures]
             if len(sound) == len(groups) or (sound and self.failure(sound, drawn) is not None):
                 # Each half is sound alone but not together: none of them can be trusted.
                 return {group.name: f"together with other groups, {reason}" for group in groups}
-            return found
+            return failures
 
         return search(groups)
 
@@ -192,11 +193,11 @@ class Probe:
         try:
             small = without(zeroed, chosen, constants, {})
             with running(small) as modules:
-                found = outputs(small, self._inputs) + training_outputs(small, self._inputs, self._switches)
+                actual = outputs(small, self._inputs) + training_outputs(small, self._inputs, self._switches)
         except Exception as error:  # whatever the network's code raises on a shape it did not expect
             place = f" in {modules[-1][0]}" if modules and modules[-1][0] else ""
             return f"removing channels breaks the network{place} ({type(error).__name__}: {first_line(error)})"
-        difference = max(relative_difference(one, other) for one, other in zip(expected, found, strict=True))
+        difference = max(relative_difference(one, other) for one, other in zip(expected, actual, strict=True))
         if difference <= FLOAT64_LIMIT:
             return None
         changed = f"removing its zeroed channels changes the output by {difference:.1e} of its scale"
@@ -206,13 +207,6 @@ class Probe:
         """Random channels, but never all."""
         count = min(group.channels - 1, math.ceil(share * group.channels))
         return torch.randperm(group.channels, generator=self._generator)[:count].sort().values
-
-    def _random(self, example: Tensor) -> Tensor:
-        """Normal random numbers for a batch of two; what is not a number, say a word, stays as it is."""
-        rows = example[torch.arange(2) % len(example)].cpu()
-        if not example.is_floating_point():
-            return rows
-        return torch.randn(rows.shape, generator=self._generator, dtype=torch.float64)
 
 
 def _why(zeroed: nn.Module, constants: Constants) -> str:

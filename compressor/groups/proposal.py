@@ -58,7 +58,7 @@ def propose(
             places[root][key].append(place)
     alike: dict[tuple[object, ...], list[int]] = defaultdict(list)
     for root, where in places.items():
-        signature = tuple(sorted((key, len(found)) for key, found in where.items()))
+        signature = tuple(sorted((key, len(at)) for key, at in where.items()))
         alike[signature, reasons.get(root)].append(root)
     passed = {site: set(channel[torch.unique(ids).numpy()].tolist()) for site, ids in trace.sites.items()}
     multiplied = {root for ids in trace.products for root in channel[ids.numpy()].tolist()}
@@ -69,7 +69,7 @@ def propose(
         group = builder.group(channels, reason, multiplied=multiplied.issuperset(roots))  # type: ignore[arg-type]
         if group is not None:
             groups.append(group)
-            sites[group.name] = tuple(site for site, found in passed.items() if found & set(roots))
+            sites[group.name] = tuple(site for site, channels_there in passed.items() if channels_there & set(roots))
     return Proposal(tuple(sorted(groups, key=builder.order)), sites, trace.kinds)
 
 
@@ -115,11 +115,11 @@ class _Builder:
             index = torch.tensor([where[key] for where in channels])
             parts[_module(key), self._role(key) in {"consumer", "reader"}].append((key, index))
         members = []
-        for (module, _), found in parts.items():
-            while found:
-                index = found[0][1]
-                keys = [key for key, other in found if torch.equal(index, other)]
-                found = [(key, other) for key, other in found if key not in keys]
+        for (module, _), axes in parts.items():
+            while axes:
+                index = axes[0][1]
+                keys = [key for key, other in axes if torch.equal(index, other)]
+                axes = [(key, other) for key, other in axes if key not in keys]
                 members.append(self._member(module, keys, index))
         return sorted(members, key=lambda member: (self._order[member.module], member.role == "consumer"))
 

@@ -29,9 +29,9 @@ def call(factory: Callable[..., Any], name: str, args: dict[str, Any]) -> Any:
 
 def pick(module: Any, attribute: str, where: str) -> Callable[..., Any]:
     """``module.attribute`` as a factory; `UsageError` names the factories that are there."""
-    found = getattr(module, attribute, None)
-    if callable(found):
-        return found  # type: ignore[no-any-return]
+    factory = getattr(module, attribute, None)
+    if callable(factory):
+        return factory  # type: ignore[no-any-return]
     public = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
     own = [name for name in public if getattr(vars(module)[name], "__module__", "") == module.__name__]
     raise UsageError(f"{where} has no factory {attribute!r}; it has: {', '.join(sorted(own)) or 'none'}")

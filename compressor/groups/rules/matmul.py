@@ -88,8 +88,7 @@ def product(trace: Trace, one: Tensor, other: Tensor, out: Tensor) -> Tensor | N
     for tensor in (one, other):
         if trace.view(tensor) is not None:
             trace.block(tensor, f"{trace.place} multiplies with it as a whole")
-    found = between(trace, trace.get(one), trace.get(other), one, other)
-    trace.set(out, found)
+    trace.set(out, between(trace, trace.get(one), trace.get(other), one, other))
     return None
 
 
@@ -160,8 +159,8 @@ def attention(trace: Trace, call: Call) -> None:
         trace.ids.block(asked, f"{trace.place} scales products of queries and keys by how many channels they have")
     flipped = None if ids is None else ids.transpose(-1, -2)
     weights = between(trace, asked, flipped, query, key.transpose(-1, -2))
-    found = between(trace, weights, trace.get(value), scores, value)
-    trace.set(call.out[0] if isinstance(call.out, tuple) else call.out, found)
+    mixed = between(trace, weights, trace.get(value), scores, value)
+    trace.set(call.out[0] if isinstance(call.out, tuple) else call.out, mixed)
 
 
 def embedding(trace: Trace, call: Call) -> None:

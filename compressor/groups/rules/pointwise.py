@@ -59,7 +59,7 @@ def _fits(tensor: Tensor, out: Tensor) -> bool:
 
 
 def _unite_parameter(trace: Trace, call: Call, tensor: Tensor, main: Tensor) -> None:
-    """A bare parameter or buffer beside tracked entries: its own axis is joined with the channels'."""
+    """A bare parameter or buffer beside tracked entries: its own axis is united with the channels'."""
     view = trace.view(tensor)
     assert view is not None
     use = "follower" if call.name in PRODUCTS else "addend"

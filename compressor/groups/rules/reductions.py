@@ -31,8 +31,8 @@ def reduction(trace: Trace, call: Call) -> None:
     for out in tree_leaves(call.out):
         if isinstance(out, Tensor):
             whole = ids if out.shape == ids.shape else kept
-            found = whole if out.ndim == ids.ndim else kept.reshape(rest)
-            trace.set(out, found if varying(found) else None)
+            left = whole if out.ndim == ids.ndim else kept.reshape(rest)
+            trace.set(out, left if varying(left) else None)
 
 
 def _dims(call: Call, ndim: int) -> list[int]:

@@ -30,8 +30,8 @@ def moved(trace: Trace, call: Call) -> None:
     if ids is None:
         return
     # Not every operation knows integers; ids stay far below 2^53.
-    found = call.function(ids.double(), *call.args[1:], **call.kwargs)
-    for out, new in zip(tree_leaves(call.out), tree_leaves(found), strict=True):
+    moved_ids = call.function(ids.double(), *call.args[1:], **call.kwargs)
+    for out, new in zip(tree_leaves(call.out), tree_leaves(moved_ids), strict=True):
         trace.set(out, new.long())
 
 
@@ -52,16 +52,16 @@ def _moved_view(trace: Trace, call: Call, view: View) -> None:
     axes = [dim for dim, part in enumerate(view.dims) if part is not None and shape[dim] > 1]
     places = {dim: along(torch.arange(shape[dim]).double(), dim, len(shape)).expand(shape) for dim in axes}
     try:
-        found = {dim: tree_leaves(call.function(p, *call.args[1:], **call.kwargs)) for dim, p in places.items()}
+        moved_places = {dim: tree_leaves(call.function(p, *call.args[1:], **call.kwargs)) for dim, p in places.items()}
     except RuntimeError:
-        found = {}
+        moved_places = {}
     for number, out in enumerate(outs):
         parts: list[tuple[int, int, int] | None] = [None] * out.ndim
-        new, clear = view, bool(found)
-        for dim in axes if found else ():
-            moved_places = compact(found[dim][number])
-            where = varying(moved_places)
-            run = head(moved_places, *(d for d in range(out.ndim) if d not in where)).flatten().long()
+        new, clear = view, bool(moved_places)
+        for dim in axes if moved_places else ():
+            new_places = compact(moved_places[dim][number])
+            where = varying(new_places)
+            run = head(new_places, *(d for d in range(out.ndim) if d not in where)).flatten().long()
             if len(where) > 1 or not torch.equal(run, torch.arange(int(run[0]), int(run[0]) + len(run))):
                 clear = False
                 break
@@ -125,7 +125,7 @@ def _count(trace: Trace, attributes: Sequence[str], ids: Tensor) -> None:
 
 def _cuts(ids: Tensor, shape: Sequence[int]) -> list[list[int]]:
     """For each dimension with channels that is cut into pieces, the dimensions of ``shape`` that it becomes."""
-    found, start = [], 0
+    cuts, start = [], 0
     for dim in range(ids.ndim):
         size, before = ids.shape[dim], math.prod(ids.shape[:dim])
         while start < len(shape) and math.prod(shape[:start]) < before:
@@ -137,8 +137,8 @@ def _cuts(ids: Tensor, shape: Sequence[int]) -> list[list[int]]:
             end += 1
         pieces = [place for place in range(start, end) if shape[place] > 1]
         if math.prod(shape[start:end]) == size and len(pieces) > 1:
-            found.append(pieces)
-    return found
+            cuts.append(pieces)
+    return cuts
 
 
 def split(trace: Trace, call: Call) -> None:
@@ -180,8 +180,8 @@ def concatenated(trace: Trace, call: Call) -> None:
 
 def _part(trace: Trace, tensor: Tensor) -> Tensor | None:
     view = trace.view(tensor)
-    found = trace.get(tensor) if view is None else parameter_ids(trace, tensor, view)
-    return None if found is None else compact(found)
+    ids = trace.get(tensor) if view is None else parameter_ids(trace, tensor, view)
+    return None if ids is None else compact(ids)
 
 
 def padded(trace: Trace, call: Call) -> None:
