@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Collection, Container, Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structure
 
 import compressor
 
@@ -52,43 +53,6 @@ def imported(tree: ast.AST) -> Iterator[str]:
                 yield from {re.split(r"[.:]", text)[1]} & FLOOR.keys()
 
 
-def dotted(path: Path) -> str:
-    return ".".join(("compressor", *path.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__")
-
-
-def statements(tree: ast.AST) -> Iterator[ast.AST]:
-    """Everything that can run: what stands under `if TYPE_CHECKING` is left out."""
-    for node in ast.iter_child_nodes(tree):
-        if not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"):
-            yield node
-            yield from statements(node)
-
-
-def modules_imported(tree: ast.AST, known: Container[str]) -> Iterator[str]:
-    """The modules of the package that are imported, also inside functions."""
-    for node in statements(tree):
-        match node:
-            case ast.ImportFrom(module=str(module)):
-                whole = [f"{module}.{alias.name}" for alias in node.names]
-                yield from (name if name in known else module for name in whole if name in known or module in known)
-            case ast.Import():
-                yield from (alias.name for alias in node.names if alias.name in known)
-
-
-def cycle(imports: Mapping[str, Collection[str]]) -> list[str]:
-    """Modules that import each other in a ring, the first of them again at the end; empty when there are none."""
-    done: set[str] = set()
-
-    def search(module: str, path: list[str]) -> list[str]:
-        if module in path:
-            return [*path[path.index(module) :], module]
-        rings = [] if module in done else [search(target, [*path, module]) for target in sorted(imports[module])]
-        done.add(module)
-        return next((ring for ring in rings if ring), [])
-
-    return next((ring for module in imports if (ring := search(module, []))), [])
-
-
 def points_down(own: str, target: str) -> bool:
     return own == target or FLOOR.get(target, len(FLOORS)) < FLOOR[own]
 
@@ -106,10 +70,10 @@ def test_no_module_is_called_utils(path):
 
 
 def test_no_modules_import_each_other_in_a_ring():
-    trees = {dotted(path): ast.parse(path.read_text(encoding="utf-8")) for path in sorted(ROOT.rglob("*.py"))}
-    imports = {name: set(modules_imported(tree, trees)) for name, tree in trees.items()}
+    trees = structure.parsed(ROOT)
+    imports = {name: set(structure.imported(tree, trees)) for name, tree in trees.items()}
     assert sum(map(len, imports.values())) > len(imports), "hardly any import is seen"
-    assert not cycle(imports), " imports ".join(cycle(imports))
+    assert structure.rings(imports) == []
 
 
 @pytest.mark.parametrize(
@@ -123,14 +87,13 @@ def test_no_modules_import_each_other_in_a_ring():
         ("if TYPE_CHECKING:\n    from compressor.b import Thing", []),
     ],
 )
-def test_a_ring_is_found_however_it_is_imported(source, seen):
-    known = {"compressor", "compressor.b"}
-    assert list(modules_imported(ast.parse(source), known)) == seen
+def test_every_import_that_may_run_counts_for_rings(source, seen):
+    assert list(structure.imported(ast.parse(source), {"compressor", "compressor.b"})) == seen
 
 
 def test_a_ring_of_three_is_found_and_a_diamond_is_none():
-    assert cycle({"a": "b", "b": "c", "c": "a"}) == ["a", "b", "c", "a"]
-    assert cycle({"t": "ab", "a": "c", "b": "c", "c": ""}) == []
+    assert structure.rings({"a": "b", "b": "c", "c": "a", "top": "a"}) == [["a", "b", "c"]]
+    assert structure.rings({"top": "ab", "a": "c", "b": "c", "c": ""}) == []
 
 
 def test_table_holds_every_module_and_nothing_else():
