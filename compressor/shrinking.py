@@ -21,7 +21,7 @@ from compressor.equivalence import (
     relative_difference,
 )
 from compressor.errors import EquivalenceError
-from compressor.groups import ChannelGroup, find_groups, is_zero, outside, unwrapped
+from compressor.groups import ChannelGroup, find_groups, is_zero, unprefixed, unwrapped
 from compressor.groups.training_only import training_outputs, training_switches
 from compressor.surgery import remove
 from compressor.surgery.constants import bypassed, is_branch, norms_behind
@@ -94,7 +94,7 @@ def remove_zero_channels(
     alignment = Alignment.parse(align)
     prunable = [group for group in groups or find_groups(model, example_input) if group.prunable]
     model, prefix = unwrapped(model)
-    prunable = list(outside(prunable, prefix))
+    prunable = list(unprefixed(prunable, prefix))
     zeros = {group.name: _zeros(model, group, alignment) for group in prunable}
     drawn = [random_inputs(example_input, torch.Generator().manual_seed(seed)) for seed in RANDOM_SEEDS]
     samples = [*drawn, *([real_inputs] if real_inputs is not None else [])]

@@ -15,7 +15,7 @@ from compressor.channels import ChannelGroup, Member, is_zero, zero
 from compressor.equivalence import Inputs
 from compressor.groups.probe import probed
 
-__all__ = ["ChannelGroup", "Member", "find_groups", "is_zero", "outside", "unwrapped", "zero"]
+__all__ = ["ChannelGroup", "Member", "find_groups", "is_zero", "unprefixed", "unwrapped", "zero"]
 
 # Compiled and distributed models are wrappers: the network inside is what has channels.
 DISTRIBUTED = (nn.parallel.DistributedDataParallel, nn.DataParallel)
@@ -30,7 +30,7 @@ def find_groups(model: nn.Module, example_input: Inputs) -> tuple[ChannelGroup, 
     """
     network, prefix = unwrapped(model)
     with torch.inference_mode(False), torch.no_grad():
-        return inside(probed(network, example_input), prefix)
+        return _prefixed(probed(network, example_input), prefix)
 
 
 def unwrapped(model: nn.Module) -> tuple[nn.Module, str]:
@@ -45,13 +45,13 @@ def unwrapped(model: nn.Module) -> tuple[nn.Module, str]:
             return model, prefix
 
 
-def inside(groups: Sequence[ChannelGroup], prefix: str) -> tuple[ChannelGroup, ...]:
+def _prefixed(groups: Sequence[ChannelGroup], prefix: str) -> tuple[ChannelGroup, ...]:
     """Groups of a network as groups of its wrapper: their members' modules are called ``prefix`` + name."""
     return tuple(_renamed(group, lambda name: f"{prefix}{name}".rstrip(".")) for group in groups)
 
 
-def outside(groups: Sequence[ChannelGroup], prefix: str) -> tuple[ChannelGroup, ...]:
-    """The reverse of `inside`."""
+def unprefixed(groups: Sequence[ChannelGroup], prefix: str) -> tuple[ChannelGroup, ...]:
+    """Groups of a wrapper as those of the network inside, whose modules are called without ``prefix``."""
     return tuple(_renamed(group, lambda name: f"{name}.".removeprefix(prefix).rstrip(".")) for group in groups)
 
 

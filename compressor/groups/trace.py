@@ -93,6 +93,13 @@ class Trace:
         """The module that is running, in words."""
         return self.where or "the network's own forward"
 
+    @property
+    def fixed(self) -> str:
+        """Why channels that meet a width written into the running module cannot go."""
+        if self.stack and isinstance(self.stack[-1][1], nn.RNNBase):
+            return f"{self.place} starts from a state of fixed width"
+        return f"it meets a tensor of fixed width in {self.place}"
+
     def knows(self, tensor: Tensor) -> bool:
         """Whether it has channel ids, or is a parameter or buffer."""
         return tensor in self._ids or tensor in self._views
@@ -138,6 +145,15 @@ class Trace:
         self.uses.setdefault(key, set()).add(use)
         return self.entries[key][start:stop]
 
+    def vector(self, tensor: Any, use: str) -> Tensor | None:
+        """The ids of a parameter along its first axis, used that way; None of something else."""
+        view = self.view(tensor)
+        return None if view is None else self.axis(view, 0, use)
+
+    def union(self, one: Tensor, other: Tensor, reason: str | None = None) -> None:
+        """Ids at the same place are one channel, which must stay where it meets entries of fixed width."""
+        self.ids.union(one, other, self.fixed if reason is None else reason)
+
     def block(self, tensor: Any, reason: str) -> None:
         """No channel of ``tensor`` must be removed."""
         ids, view = self.get(tensor), self.view(tensor)
@@ -160,13 +176,6 @@ class Trace:
         self.kinds[self.step] = type(self._model.get_submodule(self.where)), self._cuts_in[self.where]
         self._cuts_in[self.where] += 1
         return self.cuts.get(self.step)
-
-
-def fixed(trace: Trace) -> str:
-    """Why channels that meet others of the code's own cannot go."""
-    if trace.stack and isinstance(trace.stack[-1][1], nn.RNNBase):
-        return f"{trace.place} starts from a state of fixed width"
-    return f"it meets a tensor of fixed width in {trace.place}"
 
 
 def narrowed(view: View, dim: int, start: int, stop: int) -> View:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from compressor.groups.channel_ids import along, head, varying
-from compressor.groups.trace import Call, Rule, Trace, View, fixed
+from compressor.groups.trace import Call, Rule, Trace, View
 
 
 def convolution(trace: Trace, call: Call) -> None:
@@ -23,7 +23,7 @@ def convolution(trace: Trace, call: Call) -> None:
     else:
         read = trace.axis(view, 1 - axis, "consumer") if ids is not None else None
         if ids is not None and read is not None:
-            trace.ids.union(ids, along(read, 1, ids.ndim), fixed(trace))
+            trace.union(ids, along(read, 1, ids.ndim))
         made = trace.axis(view, axis, "producer")
     if made is None:
         return
@@ -37,11 +37,11 @@ def _grouped(trace: Trace, call: Call, view: View, ids: Tensor | None, groups: i
     if rows is None:
         return None
     split = rows.reshape(groups, -1)
-    trace.ids.union(split, split[:, :1], "")
+    trace.union(split, split[:, :1], "")
     width = call.args[0].shape[1] // groups
     whole = split[:, 0]
     if ids is not None:
-        trace.ids.union(ids, along(whole.repeat_interleave(width), 1, ids.ndim), fixed(trace))
+        trace.union(ids, along(whole.repeat_interleave(width), 1, ids.ndim))
     else:
         trace.ids.block(rows, f"{trace.place} reads channels of fixed width in {groups} groups")
     return whole.repeat_interleave(call.out.shape[1] // groups)
@@ -55,10 +55,9 @@ def _computed(trace: Trace, tensor: Tensor, weight: Tensor) -> None:
 
 
 def _bias(trace: Trace, bias: Tensor | None, made: Tensor) -> None:
-    view = trace.view(bias)
-    own = trace.axis(view, 0, "producer") if view is not None else None
+    own = trace.vector(bias, "producer")
     if own is not None:
-        trace.ids.union(own, made, fixed(trace))
+        trace.union(own, made)
 
 
 def addmm(trace: Trace, call: Call) -> None:
@@ -75,7 +74,7 @@ def mm(trace: Trace, call: Call) -> None:
 
 def baddbmm(trace: Trace, call: Call) -> None:
     """Products with something added, for example a mask."""
-    trace.block(call.args[0], fixed(trace))
+    trace.block(call.args[0], trace.fixed)
     product(trace, call.args[1], call.args[2], call.out)
 
 
@@ -108,7 +107,7 @@ def _linear(trace: Trace, tensor: Tensor, view: View, out: Tensor, flipped: bool
         return None
     read = trace.axis(view, int(flipped), "consumer") if ids is not None else None
     if ids is not None and read is not None:
-        trace.ids.union(ids, along(read, summed, 2), fixed(trace))
+        trace.union(ids, along(read, summed, 2))
     made = trace.axis(view, int(not flipped), "producer")
     if made is not None:
         trace.set(out, along(made, summed, 2))
@@ -132,7 +131,7 @@ def between(trace: Trace, one: Tensor | None, other: Tensor | None, left: Tensor
     if kept_one is None or kept_other is None:
         return kept_one if kept_other is None else kept_other
     if varying(kept_one) == varying(kept_other):
-        trace.ids.union(kept_one, kept_other, fixed(trace))
+        trace.union(kept_one, kept_other)
     elif varying(kept_one):
         trace.ids.block(kept_one, f"{trace.place} keeps it beside the channels of another tensor")
     return kept_other if varying(kept_other) else kept_one
@@ -146,8 +145,8 @@ def _unite_summed(trace: Trace, one: Tensor | None, other: Tensor | None) -> Non
         return
     first = head(one, one.ndim - 2)
     trace.products.append(torch.unique(first))
-    trace.ids.union(one, first, "")
-    trace.ids.union(first.transpose(-1, -2), other, fixed(trace))
+    trace.union(one, first, "")
+    trace.union(first.transpose(-1, -2), other)
 
 
 def attention(trace: Trace, call: Call) -> None:

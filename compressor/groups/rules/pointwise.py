@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from compressor.groups.channel_ids import along, compact, head, varying
-from compressor.groups.trace import Call, Rule, Trace, View, fixed
+from compressor.groups.trace import Call, Rule, Trace, View
 
 # Elementwise operations that lack torch's own tag.
 ELEMENTWISE = frozenset({
@@ -44,11 +44,11 @@ def pointwise(trace: Trace, call: Call) -> None:
         if ids is not None and narrow:
             trace.ids.block(ids, f"it is broadcast over other channels in {trace.place}")
         elif ids is not None:
-            trace.ids.union(main, ids.expand(out.shape), fixed(trace))
+            trace.union(main, ids.expand(out.shape))
         elif trace.view(tensor) is not None:
             _unite_parameter(trace, call, tensor, main)
         elif not narrow and dims:
-            trace.ids.block(main, fixed(trace))
+            trace.ids.block(main, trace.fixed)
     for leaf in tree_leaves(call.out):
         if isinstance(leaf, Tensor) and leaf.shape == out.shape:
             trace.set(leaf, main)
@@ -68,13 +68,13 @@ def _unite_parameter(trace: Trace, call: Call, tensor: Tensor, main: Tensor) -> 
         if own >= 0 and tensor.shape[own] > 1:
             ids = trace.axis(view, own, use)
             if ids is None:
-                trace.ids.block(main, fixed(trace))
+                trace.ids.block(main, trace.fixed)
             else:
-                trace.ids.union(head_over(main, dim), along(ids, dim, main.ndim), fixed(trace))
+                trace.union(head_over(main, dim), along(ids, dim, main.ndim))
 
 
 def head_over(ids: Tensor, dim: int) -> Tensor:
-    """ChannelIds as they are along ``dim``, and along every other dimension in which they vary."""
+    """Ids as they are along ``dim``, and along every other dimension in which they vary."""
     return ids if varying(ids) != [dim] else head(ids, *(d for d in range(ids.ndim) if d != dim))
 
 
@@ -98,7 +98,7 @@ def _between_parameters(trace: Trace, call: Call, out: Tensor, operands: Sequenc
 def _unite_vectors(trace: Trace, one: View, other: View, dim: int) -> None:
     pair = trace.axis(one, dim, "follower"), trace.axis(other, dim, "follower")
     if pair[0] is not None and pair[1] is not None:
-        trace.ids.union(pair[0], pair[1], fixed(trace))
+        trace.union(pair[0], pair[1])
 
 
 def glu(trace: Trace, call: Call) -> None:
@@ -106,7 +106,7 @@ def glu(trace: Trace, call: Call) -> None:
     ids = trace.get(call.args[0])
     if ids is not None:
         one, other = ids.chunk(2, call.value(1, "dim", -1))
-        trace.ids.union(one, other, fixed(trace))
+        trace.union(one, other)
         trace.set(call.out, one)
 
 

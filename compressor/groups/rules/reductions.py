@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from compressor.groups.channel_ids import along, head, varying
-from compressor.groups.trace import Call, Rule, Trace, fixed
+from compressor.groups.trace import Call, Rule, Trace
 
 # A sum loses nothing with entries that are zero; everything else along the channels does.
 SUMS = frozenset({"sum", "linalg_vector_norm"})
@@ -52,10 +52,9 @@ def batch_norm(trace: Trace, call: Call) -> None:
         return
     for place, use in ((1, "norm"), (2, "norm"), (3, "statistic"), (4, "statistic")):
         tensor = call.args[place]
-        view, own = trace.view(tensor), trace.get(tensor)
-        vector = trace.axis(view, 0, use) if view is not None else own
+        vector = trace.vector(tensor, use) if trace.view(tensor) is not None else trace.get(tensor)
         if vector is not None:
-            trace.ids.union(ids, along(vector, 1, ids.ndim), fixed(trace))
+            trace.union(ids, along(vector, 1, ids.ndim))
     trace.set(call.out[0], ids)
 
 
@@ -67,12 +66,11 @@ def group_norm(trace: Trace, call: Call) -> None:
     if groups == 1:
         trace.ids.block(ids, f"{trace.place} normalises across all channels")
     split = ids.reshape(ids.shape[0], groups, ids.shape[1] // groups, -1)
-    trace.ids.union(split, head(split, 2, 3), fixed(trace))
+    trace.union(split, head(split, 2, 3))
     for tensor in call.args[1:3]:
-        view = trace.view(tensor)
-        vector = trace.axis(view, 0, "norm") if view is not None else None
+        vector = trace.vector(tensor, "norm")
         if vector is not None:
-            trace.ids.union(ids, along(vector, 1, ids.ndim), fixed(trace))
+            trace.union(ids, along(vector, 1, ids.ndim))
     trace.set(call.out[0], ids)
 
 

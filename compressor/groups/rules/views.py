@@ -106,7 +106,7 @@ def reshaped(trace: Trace, call: Call) -> None:
             continue
         kept = pieces[-1] if cut == "inner" else pieces[-2]
         first = head(new, *(dim for dim in pieces if dim != kept))
-        trace.ids.union(new, first, "")
+        trace.union(new, first, "")
         new = first.expand(new.shape)
         _count(trace, COUNTS[cut], head(first, *(dim for dim in range(first.ndim) if dim != kept)).flatten())
     trace.set(call.out, new)
@@ -120,7 +120,7 @@ def _count(trace: Trace, attributes: Sequence[str], ids: Tensor) -> None:
             key = (f"{name}.{attribute}", 0)
             known = trace.entries.setdefault(key, ids)
             trace.uses.setdefault(key, set()).add("count")
-            trace.ids.union(known, ids, "")
+            trace.union(known, ids, "")
 
 
 def _cuts(ids: Tensor, shape: Sequence[int]) -> list[list[int]]:
@@ -153,7 +153,7 @@ def split(trace: Trace, call: Call) -> None:
         first = pieces[0][1]
         for out, own in pieces:
             if own is not None and first is not None:
-                trace.ids.union(first, own, "")
+                trace.union(first, own, "")
                 trace.set(out, first)
 
 
@@ -173,7 +173,7 @@ def concatenated(trace: Trace, call: Call) -> None:
         return
     first = full[0].narrow(dim, 0, 1)
     for part in full[1:]:
-        trace.ids.union(first, part.narrow(dim, 0, 1), f"it stands beside a tensor of fixed width in {trace.place}")
+        trace.union(first, part.narrow(dim, 0, 1), f"it stands beside a tensor of fixed width in {trace.place}")
     best = max((compact(part.narrow(dim, 0, 1)) for part in full), key=lambda part: int((part > 0).any()))
     trace.set(call.out, best)
 
