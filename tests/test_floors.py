@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -94,6 +96,11 @@ def test_every_import_that_may_run_counts_for_rings(source, seen):
 def test_a_ring_of_three_is_found_and_a_diamond_is_none():
     assert structure.rings({"a": "b", "b": "c", "c": "a", "top": "a"}) == [["a", "b", "c"]]
     assert structure.rings({"top": "ab", "a": "c", "b": "c", "c": ""}) == []
+
+
+def test_groups_and_surgery_need_no_runtime_for_exported_files(environment):
+    code = "import sys, compressor.groups, compressor.surgery; sys.exit('onnxruntime' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False, env=environment).returncode == 0
 
 
 def test_table_holds_every_module_and_nothing_else():
