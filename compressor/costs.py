@@ -24,7 +24,7 @@ from compressor.architectures.attention import SlimAttention
 from compressor.channels import ChannelGroup
 from compressor.equivalence import Inputs, each, outputs
 from compressor.hooks import hooked
-from compressor.layer_kinds import ATTENTION, PRODUCERS, TRANSPOSED, matrices
+from compressor.layer_kinds import ATTENTION, PRODUCERS, TRANSPOSED, channel_axis, matrices
 
 Kind = Literal["macs", "params"]
 
@@ -188,8 +188,7 @@ def output_positions(model: nn.Module, example_input: Inputs) -> dict[str, float
         def hook(module: nn.Module, args: tuple[Tensor, ...], output: Any) -> None:
             # A transposed convolution applies its kernel at every input place.
             seen = args[0] if isinstance(module, TRANSPOSED) else tree_leaves(output)[0]
-            width = seen.shape[-1] if isinstance(module, nn.Linear | nn.RNNBase) else seen.shape[1]
-            add(name, seen.numel() / width)
+            add(name, seen.numel() / seen.shape[channel_axis(module)])
 
         return hook
 

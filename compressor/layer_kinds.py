@@ -37,6 +37,11 @@ def output_axis(module: nn.Module) -> int:
     return int(isinstance(module, TRANSPOSED) and module.groups == 1)
 
 
+def channel_axis(module: nn.Module) -> int:
+    """The axis of what a layer reads and makes on which channels lie: the last of linear and recurrent ones, else 1."""
+    return -1 if isinstance(module, nn.Linear | nn.RNNBase) else 1
+
+
 def agrees(module: nn.Module) -> bool:
     """Whether the sizes that a layer states are those of its weights; of unknown kinds nothing is known."""
     if isinstance(module, nn.RNNBase):

@@ -19,7 +19,7 @@ from compressor.architectures.cifar_resnet import PaddedShortcut
 from compressor.architectures.constant import Constant
 from compressor.checkpoints.fields import field, named, size, sizes
 from compressor.errors import CheckpointError
-from compressor.layer_kinds import agrees
+from compressor.layer_kinds import PLAIN_CONVOLUTIONS, agrees
 
 # The only attributes that an edit may set: plain sizes. A file must not reach any other attribute.
 SIZES = (
@@ -183,7 +183,7 @@ def _fits(edit: Edit, module: nn.Module) -> bool:
 
 def _missing(module: nn.Module) -> set[str]:
     """The bias that a layer lacks: removal may need one for what a removed channel sent."""
-    layers = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+    layers = (nn.Linear, *PLAIN_CONVOLUTIONS)
     return {"bias"} if isinstance(module, layers) and module.bias is None else set()
 
 

@@ -17,7 +17,7 @@ from compressor.architectures.constant import Constant
 from compressor.channels import ChannelGroup, Member
 from compressor.equivalence import Inputs, outputs
 from compressor.hooks import hooked
-from compressor.layer_kinds import PLAIN_CONVOLUTIONS
+from compressor.layer_kinds import PLAIN_CONVOLUTIONS, channel_axis
 
 Chosen = Sequence[tuple[ChannelGroup, Sequence[int]]]
 # By layer: the places of its input at which zero channels arrive, and what arrives there (places,), None when that is
@@ -91,8 +91,7 @@ def unfoldable(module: nn.Module) -> str | None:
 
 def _watch(places: list[int], seen: list[Tensor | None]) -> Any:
     def hook(module: nn.Module, args: tuple[Any, ...]) -> None:
-        axis = -1 if isinstance(module, nn.Linear | nn.RNNBase) else 1
-        arrived = args[0].movedim(axis, 0)[places].flatten(1)
+        arrived = args[0].movedim(channel_axis(module), 0)[places].flatten(1)
         same = bool((arrived == arrived[:, :1]).all())
         seen.append(arrived[:, 0].clone() if same else None)
 
