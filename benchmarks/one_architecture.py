@@ -31,7 +31,7 @@ from compressor.equivalence import Inputs, call, output_difference
 from compressor.errors import CompressorError, first_line
 from compressor.export import export_onnx
 from compressor.groups import ChannelGroup, find_groups, zero
-from compressor.groups.liveliness import enliven
+from compressor.groups.randomize import randomize
 from compressor.inspecting.advice import is_output
 from compressor.inspecting.forecast import Forecast
 from compressor.shrinking import remove_zero_channels
@@ -130,7 +130,7 @@ def steps(ref: str, side: int | None, onnx: bool) -> Iterator[tuple[str, Callabl
 @torch.no_grad()
 def lively(model: nn.Module, inputs: Inputs) -> None:
     """Random scales and biases, and the statistics that go with them: zeros and ones hide faults."""
-    enliven(model, torch.Generator().manual_seed(0))
+    randomize(model, torch.Generator().manual_seed(0))
     norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     for norm in norms:
         norm.train()

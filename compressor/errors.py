@@ -67,5 +67,5 @@ class CompressorWarning(UserWarning):
 
 
 def first_line(error: BaseException) -> str:
-    """What a foreign exception says, as one line of bearable length; its kind when it says nothing."""
+    """What an exception of another library says, as one line of bearable length; its kind when it says nothing."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

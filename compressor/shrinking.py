@@ -1,4 +1,4 @@
-"""Zeroed channels become removed channels, and the outputs are proven equal."""
+"""Zero channels become removed channels, if the outputs stay equal on sampled inputs."""
 
 from __future__ import annotations
 
@@ -11,12 +11,21 @@ import torch
 from torch import Tensor, nn
 
 from compressor.alignment import Alignment
-from compressor.equivalence import FLOAT32_LIMIT, FLOAT64_LIMIT, Inputs, each, output_difference, relative_difference
+from compressor.equivalence import (
+    FLOAT32_LIMIT,
+    FLOAT64_LIMIT,
+    Inputs,
+    each,
+    output_difference,
+    random_inputs,
+    relative_difference,
+)
 from compressor.errors import CompressorWarning, EquivalenceError
-from compressor.groups import ChannelGroup, find_groups, is_zero, outside, remove, unwrapped
-from compressor.groups.branches import bypassed, is_branch, norms_behind
-from compressor.groups.roads import training_outputs, training_switches
+from compressor.groups import ChannelGroup, find_groups, is_zero, unprefixed, unwrapped
+from compressor.groups.training_only import training_outputs, training_switches
 from compressor.records import Removal
+from compressor.surgery import remove
+from compressor.surgery.constants import bypassed, is_branch, norms_behind
 
 RANDOM_SEEDS = (0, 1, 2)
 
@@ -65,18 +74,19 @@ def remove_zero_channels(
     A wholly zero group keeps one step; inside a residual branch it goes with the branch.
     """
     alignment = Alignment.parse(align)
-    candidates = find_groups(model, example_input) if groups is None else groups
-    found = [group for group in candidates if group.prunable]
+    groups = find_groups(model, example_input) if groups is None else groups
+    prunable = [group for group in groups if group.prunable]
     model, prefix = unwrapped(model)
-    found = list(outside(found, prefix))
-    removable = {group.name: _removable(model, group, alignment) for group in found}
-    samples = [*_random_inputs(example_input), *([real_inputs] if real_inputs is not None else [])]
-    # In float64, so that the proof knows no rounding; what is written has the precision of ``model``.
+    prunable = list(unprefixed(prunable, prefix))
+    zeros = {group.name: _zeros(model, group, alignment) for group in prunable}
+    drawn = [random_inputs(example_input, torch.Generator().manual_seed(seed)) for seed in RANDOM_SEEDS]
+    samples = [*drawn, *([real_inputs] if real_inputs is not None else [])]
+    # In float64, so that rounding hides nothing; what is written has the precision of ``model``.
     exact = copy.deepcopy(model).cpu().double()
     inputs64 = [_as(inputs, torch.float64) for inputs in samples]
-    small64 = remove(exact, found, removable, inputs64[0])
-    dead = [group for group in found if bool(is_zero(model, group).all()) and is_branch(model, group)]
-    small64, gone = _without_branches(exact, small64, dead, norms_behind(found), inputs64)
+    small64 = remove(exact, prunable, zeros, inputs64[0])
+    dead = [group for group in prunable if bool(is_zero(model, group).all()) and is_branch(model, group)]
+    small64, gone = _without_branches(exact, small64, dead, norms_behind(prunable), inputs64)
     small = _like(small64, model)
     float64 = max(_furthest(exact, small64, inputs64), _training_difference(exact, small64, inputs64[0]))
     float32 = _difference(model, small, samples)
@@ -85,7 +95,7 @@ def remove_zero_channels(
             f"removing channels would change the outputs by {float64:.1e} of their scale in float64 "
             f"(allowed {FLOAT64_LIMIT:g}) and {float32:.1e} in float32 (allowed {FLOAT32_LIMIT:g}); nothing was written"
         )
-    channels = {g.name: (g.channels, 0 if g.name in gone else g.channels - len(removable[g.name])) for g in found}
+    channels = {g.name: (g.channels, 0 if g.name in gone else g.channels - len(zeros[g.name])) for g in prunable}
     removal = Removal(
         float64=float64,
         float32=float32,
@@ -111,35 +121,19 @@ def _without_branches(
     for group in dead:
         candidate = bypassed(small, group, norms, inputs[0])
         try:
-            proven = candidate is not None and _furthest(exact, candidate, inputs) <= FLOAT64_LIMIT
-        except Exception:  # whatever foreign code raises where it needs more than a constant
-            proven = False
-        if candidate is not None and proven:
+            equal = candidate is not None and _furthest(exact, candidate, inputs) <= FLOAT64_LIMIT
+        except Exception:  # whatever the network's code raises where it needs more than a constant
+            equal = False
+        if candidate is not None and equal:
             small, gone = candidate, [*gone, group.name]
     return small, gone
 
 
-def _removable(model: nn.Module, group: ChannelGroup, alignment: Alignment) -> list[int]:
+def _zeros(model: nn.Module, group: ChannelGroup, alignment: Alignment) -> list[int]:
     """The zero channels of a group but for those that fill up its last step."""
     zeros: list[int] = is_zero(model, group).nonzero().flatten().tolist()
     kept = alignment.up(group.channels - len(zeros), group.channels)
     return zeros[kept - (group.channels - len(zeros)) :]
-
-
-def _random_inputs(example: Inputs) -> list[Inputs]:
-    """Normal random numbers in place of the example's; what is not a number, say a word, stays as it is."""
-
-    def drawn(seed: int) -> Inputs:
-        generator = torch.Generator().manual_seed(seed)
-
-        def draw(tensor: Tensor) -> Tensor:
-            if not tensor.is_floating_point():
-                return tensor.cpu()
-            return torch.randn(max(2, len(tensor)), *tensor.shape[1:], generator=generator)
-
-        return each(example, draw)
-
-    return [drawn(seed) for seed in RANDOM_SEEDS]
 
 
 def _as(inputs: Inputs, dtype: torch.dtype) -> Inputs:

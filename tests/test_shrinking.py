@@ -9,9 +9,10 @@ from torch import nn
 import compressor.shrinking
 from compressor.equivalence import output_difference
 from compressor.errors import CompressorWarning, EquivalenceError
-from compressor.groups import find_groups, is_zero, remove, zero
-from compressor.groups.graph import propose
+from compressor.groups import find_groups, is_zero, zero
+from compressor.groups.proposal import propose
 from compressor.shrinking import remove_zero_channels, shrink
+from compressor.surgery import remove
 
 IMAGE = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 

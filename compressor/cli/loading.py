@@ -89,7 +89,7 @@ def read_samples(
 ) -> DataSet:
     """The data that the options name, else those that the network knows, split as they were for its training."""
     from compressor.data import load_data
-    from compressor.data.classes import in_order_of
+    from compressor.data.samples import in_order_of
 
     ref = options["data"] or (known.ref if known is not None else None)
     if ref is None:

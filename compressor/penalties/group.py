@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.linalg import vector_norm
 from torch.nn.functional import normalize
 
-from compressor.penalties import SeparablePenalty
+from compressor.penalties.kinds import SeparablePenalty
 from compressor.penalties.l1 import L1
 
 

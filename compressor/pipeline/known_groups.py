@@ -16,10 +16,10 @@ import safetensors.torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from compressor.channels import ChannelGroup, Member, Role
 from compressor.checkpoints import Network
 from compressor.files import write_bytes
-from compressor.groups import ChannelGroup, Member, find_groups
-from compressor.groups.channels import Role
+from compressor.groups import find_groups
 from compressor.pipeline.fingerprints import architecture_fingerprint, fingerprint
 from compressor.records import Record
 

@@ -8,8 +8,7 @@ from functools import partial
 from torch import Tensor, nn
 
 from compressor.errors import UnknownName, UsageError
-from compressor.groups.channels import matrices
-from compressor.groups.graph import PRODUCERS
+from compressor.layer_kinds import PRODUCERS, matrices
 from compressor.penalties import GroupPenalty, group_penalty, penalty
 from compressor.penalties.group import GroupLasso
 from compressor.penalties.scaled import Scaled

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from compressor.alignment import Alignment
 from compressor.costs import CostModel, Kind, cost_model
 from compressor.groups import ChannelGroup, find_groups, is_zero, zero
-from compressor.groups.channels import matrices
+from compressor.layer_kinds import matrices
 from compressor.splitting.config import SplittingConfig, matches
 from compressor.splitting.rows import as_rows, rows_axis
 

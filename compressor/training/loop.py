@@ -14,9 +14,9 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from compressor.data.batches import Augmentation, batches
+from compressor.data.batches import batches
 from compressor.data.normalization import Normalization
-from compressor.data.samples import DataSet, Samples
+from compressor.data.samples import Augmentation, DataSet, Samples
 from compressor.errors import CompressorError
 from compressor.progress import Progress, silent
 from compressor.records import Epoch

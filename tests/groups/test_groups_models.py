@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
+import compressor.groups.dispatch
 import compressor.groups.probe
-import compressor.groups.trace
 from compressor.equivalence import output_difference
 from compressor.errors import UsageError
 from compressor.groups import find_groups, is_zero, zero
@@ -132,7 +132,7 @@ def test_inputs_may_be_several_or_have_names(inputs):
 
 
 def test_tracing_that_takes_too_long_says_where_it_is(monkeypatch):
-    monkeypatch.setattr(compressor.groups.trace, "TRACE_SECONDS", -1.0)
+    monkeypatch.setattr(compressor.groups.dispatch, "TRACE_SECONDS", -1.0)
     with pytest.raises(UsageError, match=re.escape("more than -1 s (it has come to 0, operation 1)")):
         find_groups(network(), IMAGE)
 

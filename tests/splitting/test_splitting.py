@@ -10,10 +10,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from compressor.architectures.lenet import lenet5
+from compressor.channels import vanishing_tensors
 from compressor.costs import count_macs, count_parameters
 from compressor.errors import TargetNotMet, UnknownName, UsageError
 from compressor.groups import is_zero
-from compressor.groups.channels import vanishing_tensors
 from compressor.penalties import PENALTIES, penalty
 from compressor.shrinking import shrink
 from compressor.splitting import Alignment, Splitting

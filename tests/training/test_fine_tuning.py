@@ -8,8 +8,7 @@ from torch import nn
 
 from compressor.checkpoints import DataChoice, Metadata, Network
 from compressor.costs import count_macs, count_parameters
-from compressor.data.batches import Augmentation
-from compressor.data.samples import DataSet, Samples
+from compressor.data.samples import Augmentation, DataSet, Samples
 from compressor.errors import CompressorError, DataError, TargetNotMet, UnknownName, UsageError
 from compressor.shrinking import shrink
 from compressor.sources import Architecture

@@ -9,8 +9,7 @@ from torch import nn
 
 from compressor.checkpoints import Metadata, Network, load, save
 from compressor.costs import count_macs
-from compressor.data.batches import Augmentation
-from compressor.data.samples import DataSet, Samples
+from compressor.data.samples import Augmentation, DataSet, Samples
 from compressor.errors import UsageError
 from compressor.shrinking import remove_zero_channels
 from compressor.sources import Architecture

@@ -8,8 +8,7 @@ from msgspec.structs import asdict
 from torch import nn
 from torch.nn import functional as F
 
-from compressor.data.batches import Augmentation
-from compressor.data.samples import DataSet, Samples
+from compressor.data.samples import Augmentation, DataSet, Samples
 from compressor.errors import CompressorError
 from compressor.groups import find_groups, is_zero, zero
 from compressor.splitting import Splitting

@@ -15,9 +15,10 @@ from zoo_tools import quick_parity, seeded, with_zeros
 
 from compressor import checkpoints
 from compressor.equivalence import call, each, output_difference, relative_difference
-from compressor.groups import find_groups, is_zero, remove
+from compressor.groups import find_groups, is_zero
 from compressor.shrinking import remove_zero_channels
 from compressor.splitting import Splitting
+from compressor.surgery import remove
 
 every = pytest.mark.parametrize("pattern", PATTERNS, ids=lambda pattern: pattern.name)
 removable = pytest.mark.parametrize("pattern", [p for p in PATTERNS if p.groups], ids=lambda pattern: pattern.name)

@@ -1,4 +1,4 @@
-"""Parts that run in training only, auxiliary classifiers for example: a second road through the network."""
+"""Training-only parts of a network, auxiliary classifiers for example."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from compressor.equivalence import Inputs, call, eval_mode, outputs
+from compressor.hooks import hooked
 
 
 @torch.no_grad()
 def training_switches(model: nn.Module, inputs: Inputs) -> tuple[str, ...]:
     """The modules that run parts of the network in train mode that are left out in eval mode.
 
-    None where that road fails, for want of targets say, or is random.
+    Empty where the network fails in training, for want of targets say, or is random there.
     """
     with _called(model) as in_eval:
         outputs(model, inputs)
@@ -29,7 +30,7 @@ def training_switches(model: nn.Module, inputs: Inputs) -> tuple[str, ...]:
         with _called(model) as in_training:
             first = training_outputs(model, inputs, switches)
         again = training_outputs(model, inputs, switches) if in_training - in_eval else []
-    except Exception:  # whatever foreign code raises without its targets
+    except Exception:  # whatever the network's code raises without its targets
         return ()
     same = len(first) == len(again) and all(torch.equal(one, other) for one, other in zip(first, again, strict=True))
     return tuple(switches) if same else ()
@@ -39,7 +40,7 @@ def training_switches(model: nn.Module, inputs: Inputs) -> tuple[str, ...]:
 def training_outputs(model: nn.Module, inputs: Inputs, switches: Sequence[str]) -> list[Tensor]:
     """All output tensors with only ``switches`` in train mode, so that norms and dropout stay as they are.
 
-    None without switches.
+    An empty list without switches.
     """
     if not switches:
         return []
@@ -62,9 +63,5 @@ def _called(model: nn.Module) -> Iterator[set[str]]:
     def note(name: str) -> Any:
         return lambda module, args: names.add(name)
 
-    hooks = [module.register_forward_pre_hook(note(name)) for name, module in model.named_modules()]
-    try:
+    with hooked(module.register_forward_pre_hook(note(name)) for name, module in model.named_modules()):
         yield names
-    finally:
-        for hook in hooks:
-            hook.remove()

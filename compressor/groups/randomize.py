@@ -5,20 +5,20 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from compressor.groups.graph import NORMS, PRODUCERS
+from compressor.layer_kinds import NORMS, PRODUCERS
 
-# What is smaller than this all over sends next to nothing: a branch behind it would prove nothing.
-FAINT = 1e-3
+# What is smaller than this all over sends next to nothing: of a branch behind it the outputs would tell nothing.
+NEGLIGIBLE = 1e-3
 
 
 @torch.no_grad()
-def enliven(model: nn.Module, generator: torch.Generator) -> None:
-    """Random numbers in every statistic and every parameter that is a vector, and in those that are faint."""
+def randomize(model: nn.Module, generator: torch.Generator) -> None:
+    """Random numbers in every statistic and every parameter that is a vector, and in those that are negligible."""
     for module in model.modules():
         for name, parameter in module.named_parameters(recurse=False):
             if _is_scale(module, name, parameter):
                 _near_one(parameter, generator)
-            elif parameter.is_floating_point() and parameter.numel() and float(parameter.abs().max()) < FAINT:
+            elif parameter.is_floating_point() and parameter.numel() and float(parameter.abs().max()) < NEGLIGIBLE:
                 fan_in = parameter[0].numel() if isinstance(module, PRODUCERS) else 1
                 values = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
                 parameter.copy_(values / fan_in**0.5)

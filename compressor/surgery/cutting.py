@@ -9,10 +9,7 @@ import torch
 import torch_pruning
 from torch import Tensor, nn
 
-from compressor.groups.channels import output_axis
-
-TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, *TRANSPOSED)
+from compressor.layer_kinds import CONVOLUTIONS, PLAIN_CONVOLUTIONS, TRANSPOSED, output_axis
 
 # By the name of a tensor and by axis: the places that go.
 Cuts = Mapping[str, Mapping[int, Set[int]]]
@@ -41,11 +38,15 @@ def _pruners(module: nn.Module) -> tuple[Pruner, Pruner] | None:
             return known.prune_batchnorm_out_channels, known.prune_batchnorm_in_channels
         case nn.PReLU():
             return known.prune_prelu_out_channels, known.prune_prelu_in_channels
-        case nn.Conv1d() | nn.Conv2d() | nn.Conv3d() if 1 < module.groups == module.in_channels == module.out_channels:
+        case _ if isinstance(module, PLAIN_CONVOLUTIONS) and _is_depthwise(module):
             return known.prune_depthwise_conv_out_channels, known.prune_depthwise_conv_in_channels
         case _ if isinstance(module, CONVOLUTIONS) and module.groups == 1:
             return known.prune_conv_out_channels, known.prune_conv_in_channels
     return None
+
+
+def _is_depthwise(module: Any) -> bool:
+    return bool(1 < module.groups == module.in_channels == module.out_channels)
 
 
 def _cut_tensors(module: nn.Module, cuts: Cuts) -> None:

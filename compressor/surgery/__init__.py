@@ -1,4 +1,4 @@
-"""Physical removal: every tensor loses the places of the removed channels, every module its sizes."""
+"""Surgery on networks: every tensor loses the places of the removed channels, every module its sizes."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from compressor.architectures.cifar_resnet import PaddedShortcut
+from compressor.channels import ChannelGroup
 from compressor.equivalence import Inputs
-from compressor.groups.attentions import slim_touched
-from compressor.groups.channels import ChannelGroup
-from compressor.groups.constants import Chosen, Constants, fold, observed
-from compressor.groups.cutting import cut
-from compressor.groups.shortcuts import equal_shortcuts
+from compressor.surgery.constants import Chosen, Constants, fold, observed
+from compressor.surgery.cutting import cut
+from compressor.surgery.replacements import equal_shortcuts, slim_touched
 
 
 def remove(
@@ -35,7 +34,7 @@ def remove(
 def without(
     model: nn.Module, chosen: Chosen, constants: Constants, shortcuts: Mapping[str, PaddedShortcut]
 ) -> nn.Module:
-    """`remove`, when it is known what the chosen channels send and which shortcuts equal foreign ones."""
+    """`remove`, when it is known what the chosen channels send and which shortcuts are equal to others."""
     shared = [*model.parameters(), *model.buffers()]
     small = copy.deepcopy(model, {id(tensor): tensor for tensor in shared})
     slim_touched(small, {member.module for group, _ in chosen for member in group.members})
@@ -78,7 +77,7 @@ def _cut(model: nn.Module, gone: Mapping[Tensor, Mapping[int, set[int]]]) -> Non
 
 
 def _shortcut(model: nn.Module, name: str, shortcuts: Mapping[str, PaddedShortcut]) -> PaddedShortcut:
-    """The shortcut of that name; a foreign one is replaced by its equal."""
+    """The shortcut of that name; one that is not ours is replaced by its equal."""
     module = model.get_submodule(name)
     if not isinstance(module, PaddedShortcut):
         module = shortcuts[name]

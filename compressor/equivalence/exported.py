@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from compressor.equivalence import Inputs, each, outputs
+from compressor.equivalence import Inputs, outputs, random_inputs
 from compressor.errors import CheckpointError, EquivalenceError, first_line
 from compressor.records import Parity
 from compressor.runtime import open_session
@@ -24,7 +24,7 @@ PARITY_LIMIT = 1e-5
 
 
 def check_parity(model: nn.Module, file: Path, example: Inputs, real_inputs: Tensor | None) -> Parity:
-    """`agreement` of ``model`` with an ONNX file in ONNX Runtime, whose inputs have their `input_names`."""
+    """`agreement` of ``model`` with an ONNX file in ONNX Runtime, whose inputs are called as in `by_name`."""
     try:
         session = open_session(file, threads=1)
     except CheckpointError as error:
@@ -63,10 +63,11 @@ def agreement(
 ) -> Parity:
     """Compare every output that ``run`` gives with PyTorch's on random inputs of several batch sizes, and on real ones.
 
-    Random inputs are as large as ``example`` but for the batch: normal random numbers, and where these are no
-    numbers, say words, samples of the example. `EquivalenceError` when an output differs.
+    Random inputs are `random_inputs` like ``example``. `EquivalenceError` when an output differs.
     """
-    samples: list[Inputs] = [_random(example, batch, seed) for seed in SEEDS for batch in BATCHES]
+    samples: list[Inputs] = [
+        random_inputs(example, torch.Generator().manual_seed(seed), batch=batch) for seed in SEEDS for batch in BATCHES
+    ]
     if real_inputs is not None:
         samples.append(real_inputs.cpu().float())
     try:
@@ -84,17 +85,6 @@ def agreement(
             f"outputs differ from PyTorch's by {parity.norm_rel:.1e} of their scale (allowed {PARITY_LIMIT:g})"
         )
     return parity
-
-
-def _random(example: Inputs, batch: int, seed: int) -> Inputs:
-    generator = torch.Generator().manual_seed(seed)
-
-    def draw(tensor: Tensor) -> Tensor:
-        if tensor.is_floating_point():
-            return torch.randn(batch, *tensor.shape[1:], generator=generator)
-        return tensor.cpu()[torch.randint(len(tensor), (batch,), generator=generator)]
-
-    return each(example, draw)
 
 
 def _figures(pairs: Sequence[tuple[Any, Any]], inputs: str, real: Tensor | None) -> Parity:

@@ -1,10 +1,11 @@
-"""When are two networks the same? The one definition that every proof uses."""
+"""When are two networks the same? Their outputs are compared on sampled inputs, here for all that need it."""
 
 from __future__ import annotations
 
 import contextlib
 import math
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from typing import Any
 
 import torch
@@ -60,6 +61,28 @@ def each(inputs: Inputs, change: Callable[[Tensor], Tensor]) -> Inputs:
     if isinstance(inputs, Mapping):
         return {name: change(tensor) for name, tensor in inputs.items()}
     return tuple(change(tensor) for tensor in inputs)
+
+
+def random_inputs(
+    example: Inputs, generator: torch.Generator, *, batch: int | None = None, dtype: torch.dtype = torch.float32
+) -> Inputs:
+    """Normal random numbers, (batch, ...) for each tensor (n, ...) of the ``example``, on the CPU.
+
+    What is not a number, say a word, comes from the example's samples in random order, the same for all tensors, each
+    once before any comes twice. Without ``batch`` there are as many as in the example, and at least two.
+    """
+
+    @cache
+    def order(count: int) -> Tensor:
+        return torch.randperm(count, generator=generator)
+
+    def draw(tensor: Tensor) -> Tensor:
+        rows = batch or max(2, len(tensor))
+        if tensor.is_floating_point():
+            return torch.randn(rows, *tensor.shape[1:], generator=generator, dtype=dtype)
+        return tensor.cpu()[order(len(tensor))[torch.arange(rows) % len(tensor)]]
+
+    return each(example, draw)
 
 
 @contextlib.contextmanager

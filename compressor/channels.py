@@ -9,16 +9,12 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from compressor.architectures.attention import SlimAttention
-
 # A producer is a convolution, linear or recurrent layer or an embedding that makes the channels, a consumer a layer
 # that reads them, as a recurrent one does its own. What is added to them (norm, addend) must vanish with them; what
 # scales them (follower) or merely reads them need not. Padding is the zero channels at the sides of a
 # `PaddedShortcut`, a count an attribute that says how many channels there are.
 Role = Literal["producer", "norm", "addend", "follower", "reader", "consumer", "padding", "count"]
 VANISHING = ("producer", "norm", "addend")
-# By what attention makes queries, keys and values.
-PROJECTIONS = ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight")
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +49,7 @@ class ChannelGroup:
 
     @property
     def vanishing(self) -> tuple[Member, ...]:
-        """The members whose entries must be zero for a channel to be removable."""
+        """The members whose entries must be zero for a channel to be removed."""
         return tuple(member for member in self.members if member.role in VANISHING)
 
 
@@ -65,24 +61,6 @@ def vanishing_tensors(model: nn.Module, group: ChannelGroup) -> Iterator[tuple[n
             parameter = getattr(module, name)
             if isinstance(parameter, nn.Parameter):
                 yield parameter, member, axis
-
-
-def matrices(module: nn.Module) -> dict[str, int]:
-    """The weights by which a layer makes channels, by name, each with the axis of those that it makes."""
-    if isinstance(module, nn.RNNBase):
-        return {name: 0 for names in module._all_weights for name in names if name.startswith("weight")}
-    if isinstance(module, nn.MultiheadAttention | SlimAttention):
-        return {name: 0 for name in PROJECTIONS if getattr(module, name, None) is not None}
-    if isinstance(module, nn.Embedding):
-        return {"weight": 1}
-    return {"weight": output_axis(module)}
-
-
-def output_axis(module: nn.Module) -> int:
-    """The axis of ``module.weight`` on which its output channels lie: 1 for transposed convolutions, else 0."""
-    transposed = isinstance(module, nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d)
-    # In groups the channels of axis 0 go together with those that they make.
-    return int(transposed and module.groups == 1)
 
 
 @torch.no_grad()

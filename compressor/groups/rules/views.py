@@ -1,4 +1,4 @@
-"""Operations that only move entries: the same operation moves their labels."""
+"""Operations that only move entries: the same operation moves their ids."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from compressor.architectures.cifar_resnet import PaddedShortcut
-from compressor.groups.labels import FIXED, along, compact, head, varying
+from compressor.groups.channel_ids import FIXED, along, compact, head, varying
 from compressor.groups.trace import Call, Cut, Rule, Trace, View, narrowed
 
 # What attention modules call the number of their heads and the width of each.
@@ -21,17 +21,17 @@ COUNTS: Mapping[Cut, tuple[str, ...]] = {
 
 
 def moved(trace: Trace, call: Call) -> None:
-    """Run the operation on the labels; of a parameter, follow its dimensions."""
+    """Run the operation on the ids; of a parameter, follow its dimensions."""
     view = trace.view(call.args[0])
     if view is not None:
         _moved_view(trace, call, view)
         return
-    labels = trace.get(call.args[0])
-    if labels is None:
+    ids = trace.get(call.args[0])
+    if ids is None:
         return
-    # Not every operation knows integers; labels stay far below 2^53.
-    found = call.function(labels.double(), *call.args[1:], **call.kwargs)
-    for out, new in zip(tree_leaves(call.out), tree_leaves(found), strict=True):
+    # Not every operation knows integers; ids stay far below 2^53.
+    moved_ids = call.function(ids.double(), *call.args[1:], **call.kwargs)
+    for out, new in zip(tree_leaves(call.out), tree_leaves(moved_ids), strict=True):
         trace.set(out, new.long())
 
 
@@ -52,16 +52,16 @@ def _moved_view(trace: Trace, call: Call, view: View) -> None:
     axes = [dim for dim, part in enumerate(view.dims) if part is not None and shape[dim] > 1]
     places = {dim: along(torch.arange(shape[dim]).double(), dim, len(shape)).expand(shape) for dim in axes}
     try:
-        found = {dim: tree_leaves(call.function(p, *call.args[1:], **call.kwargs)) for dim, p in places.items()}
+        moved_places = {dim: tree_leaves(call.function(p, *call.args[1:], **call.kwargs)) for dim, p in places.items()}
     except RuntimeError:
-        found = {}
+        moved_places = {}
     for number, out in enumerate(outs):
         parts: list[tuple[int, int, int] | None] = [None] * out.ndim
-        new, clear = view, bool(found)
-        for dim in axes if found else ():
-            moved_places = compact(found[dim][number])
-            where = varying(moved_places)
-            run = head(moved_places, *(d for d in range(out.ndim) if d not in where)).flatten().long()
+        new, clear = view, bool(moved_places)
+        for dim in axes if moved_places else ():
+            new_places = compact(moved_places[dim][number])
+            where = varying(new_places)
+            run = head(new_places, *(d for d in range(out.ndim) if d not in where)).flatten().long()
             if len(where) > 1 or not torch.equal(run, torch.arange(int(run[0]), int(run[0]) + len(run))):
                 clear = False
                 break
@@ -76,88 +76,88 @@ def _moved_view(trace: Trace, call: Call, view: View) -> None:
 
 def _guessed(trace: Trace, call: Call, view: View, out: Tensor, number: int) -> None:
     """Channels of a parameter lie on its only long axis, of images on the second, else on the last."""
-    labels = parameter_labels(trace, call.args[0], view)
-    if labels is None:
+    ids = parameter_ids(trace, call.args[0], view)
+    if ids is None:
         return
-    new = tree_leaves(call.function(labels.double(), *call.args[1:], **call.kwargs))[number]
+    new = tree_leaves(call.function(ids.double(), *call.args[1:], **call.kwargs))[number]
     trace.set(out, new.long())
 
 
-def parameter_labels(trace: Trace, tensor: Tensor, view: View) -> Tensor | None:
-    """The labels of a bare parameter as if it were a tensor of the forward pass."""
+def parameter_ids(trace: Trace, tensor: Tensor, view: View) -> Tensor | None:
+    """The ids of a bare parameter as if it were a tensor of the forward pass."""
     long = [dim for dim, part in enumerate(view.dims) if part is not None and tensor.shape[dim] > 1]
     if not long:
         return None
     dim = 1 if tensor.ndim == 4 and 1 in long else long[-1]
-    labels = trace.axis(view, dim, "addend")
-    return None if labels is None else along(labels, dim, tensor.ndim).expand(tensor.shape)
+    ids = trace.axis(view, dim, "addend")
+    return None if ids is None else along(ids, dim, tensor.ndim).expand(tensor.shape)
 
 
 def reshaped(trace: Trace, call: Call) -> None:
     """A view: channels may be cut into pieces, and what the pieces mean is tried out."""
-    labels = trace.get(call.args[0])
-    if labels is None:
+    ids = trace.get(call.args[0])
+    if ids is None:
         moved(trace, call)
         return
-    new = compact(labels.reshape(call.out.shape))
-    for pieces in _cuts(labels, call.out.shape):
-        cut = trace.cut(labels)
+    new = compact(ids.reshape(call.out.shape))
+    for pieces in _cuts(ids, call.out.shape):
+        cut = trace.cut(ids)
         if cut is None:
             continue
         kept = pieces[-1] if cut == "inner" else pieces[-2]
         first = head(new, *(dim for dim in pieces if dim != kept))
-        trace.labels.join(new, first, "")
+        trace.union(new, first, "")
         new = first.expand(new.shape)
         _count(trace, COUNTS[cut], head(first, *(dim for dim in range(first.ndim) if dim != kept)).flatten())
     trace.set(call.out, new)
 
 
-def _count(trace: Trace, attributes: Sequence[str], labels: Tensor) -> None:
+def _count(trace: Trace, attributes: Sequence[str], ids: Tensor) -> None:
     """A module that holds the number of pieces, say of heads, as an attribute is told when there are fewer."""
     name, module = trace.stack[-1] if trace.stack else ("", None)
     for attribute in attributes:
-        if getattr(module, attribute, None) == len(labels) and len(torch.unique(labels)) == len(labels):
+        if getattr(module, attribute, None) == len(ids) and len(torch.unique(ids)) == len(ids):
             key = (f"{name}.{attribute}", 0)
-            known = trace.entries.setdefault(key, labels)
+            known = trace.entries.setdefault(key, ids)
             trace.uses.setdefault(key, set()).add("count")
-            trace.labels.join(known, labels, "")
+            trace.union(known, ids, "")
 
 
-def _cuts(labels: Tensor, shape: Sequence[int]) -> list[list[int]]:
+def _cuts(ids: Tensor, shape: Sequence[int]) -> list[list[int]]:
     """For each dimension with channels that is cut into pieces, the dimensions of ``shape`` that it becomes."""
-    found, start = [], 0
-    for dim in range(labels.ndim):
-        size, before = labels.shape[dim], math.prod(labels.shape[:dim])
+    cuts, start = [], 0
+    for dim in range(ids.ndim):
+        size, before = ids.shape[dim], math.prod(ids.shape[:dim])
         while start < len(shape) and math.prod(shape[:start]) < before:
             start += 1
-        if math.prod(shape[:start]) != before or dim not in varying(labels):
+        if math.prod(shape[:start]) != before or dim not in varying(ids):
             continue
         end = start
         while end < len(shape) and math.prod(shape[start:end]) < size:
             end += 1
         pieces = [place for place in range(start, end) if shape[place] > 1]
         if math.prod(shape[start:end]) == size and len(pieces) > 1:
-            found.append(pieces)
-    return found
+            cuts.append(pieces)
+    return cuts
 
 
 def split(trace: Trace, call: Call) -> None:
     """Pieces of one dimension; equal ones may come from ``chunk``, which follows the width."""
     moved(trace, call)
-    labels = trace.get(call.args[0])
+    ids = trace.get(call.args[0])
     dim = call.value(2, "dim", 0)
     pieces = [(out, trace.get(out)) for out in call.out]
-    if labels is None or dim % labels.ndim not in varying(labels):
+    if ids is None or dim % ids.ndim not in varying(ids):
         return
-    if len({out.shape for out in call.out}) == 1 and trace.cut(labels) is not None:
+    if len({out.shape for out in call.out}) == 1 and trace.cut(ids) is not None:
         first = pieces[0][1]
         for out, own in pieces:
             if own is not None and first is not None:
-                trace.labels.join(first, own, "")
+                trace.union(first, own, "")
                 trace.set(out, first)
 
 
-def joined(trace: Trace, call: Call) -> None:
+def concatenated(trace: Trace, call: Call) -> None:
     """Concatenation and stacking: along the channels they stand side by side, else they must be the same."""
     tensors = call.args[0]
     dim = call.value(1, "dim", 0) % call.out.ndim
@@ -173,59 +173,59 @@ def joined(trace: Trace, call: Call) -> None:
         return
     first = full[0].narrow(dim, 0, 1)
     for part in full[1:]:
-        trace.labels.join(first, part.narrow(dim, 0, 1), f"it stands beside a tensor of fixed width in {trace.place}")
+        trace.union(first, part.narrow(dim, 0, 1), f"it stands beside a tensor of fixed width in {trace.place}")
     best = max((compact(part.narrow(dim, 0, 1)) for part in full), key=lambda part: int((part > 0).any()))
     trace.set(call.out, best)
 
 
 def _part(trace: Trace, tensor: Tensor) -> Tensor | None:
     view = trace.view(tensor)
-    found = trace.get(tensor) if view is None else parameter_labels(trace, tensor, view)
-    return None if found is None else compact(found)
+    ids = trace.get(tensor) if view is None else parameter_ids(trace, tensor, view)
+    return None if ids is None else compact(ids)
 
 
 def padded(trace: Trace, call: Call) -> None:
     """Zero channels at the sides: they follow the width when the module says how many they are."""
-    labels, pads = trace.get(call.args[0]), call.args[1]
-    if labels is None:
+    ids, pads = trace.get(call.args[0]), call.args[1]
+    if ids is None:
         return
     value = call.value(2, "value", 0)
     for number, (before, after) in enumerate(zip(pads[::2], pads[1::2], strict=True)):
-        dim = labels.ndim - 1 - number
-        if dim not in varying(labels):
-            size = labels.shape[dim] + before + after
-            labels = head(labels, dim).expand([size if d == dim else n for d, n in enumerate(labels.shape)])
+        dim = ids.ndim - 1 - number
+        if dim not in varying(ids):
+            size = ids.shape[dim] + before + after
+            ids = head(ids, dim).expand([size if d == dim else n for d, n in enumerate(ids.shape)])
         elif before < 0 or after < 0:
-            labels = labels.narrow(dim, max(0, -before), labels.shape[dim] + min(0, before) + min(0, after))
+            ids = ids.narrow(dim, max(0, -before), ids.shape[dim] + min(0, before) + min(0, after))
         elif before or after:
             zeros = _zeros(trace, before + after, value)
-            sides = [along(side, dim, labels.ndim) for side in torch.split(zeros, [before, after])]
+            sides = [along(side, dim, ids.ndim) for side in torch.split(zeros, [before, after])]
             sides = [
-                side.expand([side.shape[dim] if d == dim else n for d, n in enumerate(labels.shape)]) for side in sides
+                side.expand([side.shape[dim] if d == dim else n for d, n in enumerate(ids.shape)]) for side in sides
             ]
-            labels = torch.cat([sides[0], labels, sides[1]], dim)
-    trace.set(call.out, labels)
+            ids = torch.cat([sides[0], ids, sides[1]], dim)
+    trace.set(call.out, ids)
 
 
 def _zeros(trace: Trace, count: int, value: float) -> Tensor:
-    """Labels of padded channels."""
+    """ChannelIds of padded channels."""
     name, module = trace.stack[-1] if trace.stack else ("", None)
     if isinstance(module, PaddedShortcut) and count == module.before + module.after:
         key = (f"{name}.padding", 0)
-        fresh = trace.entries.setdefault(key, trace.labels.fresh(count))
+        fresh = trace.entries.setdefault(key, trace.ids.fresh(count))
         trace.uses.setdefault(key, set()).add("padding")
         return fresh
-    labels = trace.labels.fresh(count)
+    ids = trace.ids.fresh(count)
     what = "zero channels" if value == 0 else f"channels of {value:g}"
-    trace.labels.block(labels, f"the number of {what} that it pads is written into {trace.place}")
-    return labels
+    trace.ids.block(ids, f"the number of {what} that it pads is written into {trace.place}")
+    return ids
 
 
-MOVEMENTS: dict[str, Rule] = {
+VIEWS: dict[str, Rule] = {
     **dict.fromkeys(("clone", "_to_copy", "detach", "alias", "lift_fresh", "contiguous", "_conj", "positive"), same),
     **dict.fromkeys(("view", "_unsafe_view", "reshape", "_reshape_alias"), reshaped),
     **dict.fromkeys(("split", "unsafe_split"), split),
-    **dict.fromkeys(("cat", "stack"), joined),
+    **dict.fromkeys(("cat", "stack"), concatenated),
     **dict.fromkeys(
         (
             "t", "transpose", "permute", "unsqueeze", "squeeze", "expand", "select", "slice", "split_with_sizes",

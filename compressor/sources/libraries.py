@@ -1,4 +1,4 @@
-"""Networks of torchvision, which is optional."""
+"""Networks of torchvision and timm, which are optional."""
 
 from __future__ import annotations
 
@@ -10,7 +10,20 @@ from compressor.errors import UnknownName, UsageError
 from compressor.sources.factory import call
 
 
-def build(name: str, args: dict[str, Any]) -> Any:
+def build_timm(name: str, args: dict[str, Any]) -> Any:
+    """A timm model with random weights."""
+    try:
+        import timm
+    except (ImportError, RuntimeError) as error:
+        raise UsageError(
+            f"timm:{name} needs timm, which cannot be imported ({error}); pip install 'compressor[timm]'"
+        ) from error
+    if not timm.is_model(name):
+        raise UnknownName("timm model", name, timm.list_models())
+    return call(partial(timm.create_model, name, pretrained=False), f"timm:{name}", args)
+
+
+def build_torchvision(name: str, args: dict[str, Any]) -> Any:
     """A torchvision model with random weights; classifiers take 224x224 RGB images unless said otherwise."""
     try:
         from torchvision import models

@@ -1,4 +1,4 @@
-"""Channel groups out of a trace: labels that are the same channel, channels that lie in the same modules."""
+"""Channel groups out of a trace: ids that are the same channel, channels that lie in the same modules."""
 
 from __future__ import annotations
 
@@ -9,26 +9,13 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from compressor.architectures.attention import SlimAttention
+from compressor.channels import VANISHING, ChannelGroup, Member, Role
 from compressor.equivalence import Inputs
-from compressor.groups.attentions import why_kept
-from compressor.groups.channels import VANISHING, ChannelGroup, Member, Role, matrices
+from compressor.groups.dispatch import traced
 from compressor.groups.trace import OUTPUTS, Cut, Kind, Trace
+from compressor.layer_kinds import MAKERS, matrices
+from compressor.surgery.replacements import why_kept
 
-PRODUCERS = (
-    nn.Conv1d,
-    nn.Conv2d,
-    nn.Conv3d,
-    nn.ConvTranspose1d,
-    nn.ConvTranspose2d,
-    nn.ConvTranspose3d,
-    nn.Linear,
-    nn.RNNBase,
-    nn.MultiheadAttention,
-    SlimAttention,
-)
-MAKERS = (*PRODUCERS, nn.Embedding)
-NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 # What a tensor is used for, the use that decides its role first.
 USES: tuple[tuple[str, Role], ...] = (
     ("producer", "producer"),
@@ -63,19 +50,18 @@ def propose(
 
     With ``switches`` the parts that only training runs are followed too.
     """
-    trace = Trace(model, cuts or {})
-    trace.run(inputs, switches)
-    channel, reasons = trace.labels.resolve()
+    trace = traced(model, inputs, switches, cuts or {})
+    channel, reasons = trace.ids.resolve()
     places: dict[int, dict[Key, list[int]]] = defaultdict(lambda: defaultdict(list))
-    for key, labels in trace.entries.items():
-        for place, root in enumerate(channel[labels.numpy()].tolist()):
+    for key, ids in trace.entries.items():
+        for place, root in enumerate(channel[ids.numpy()].tolist()):
             places[root][key].append(place)
     alike: dict[tuple[object, ...], list[int]] = defaultdict(list)
     for root, where in places.items():
-        signature = tuple(sorted((key, len(found)) for key, found in where.items()))
+        signature = tuple(sorted((key, len(at)) for key, at in where.items()))
         alike[signature, reasons.get(root)].append(root)
-    passed = {site: set(channel[torch.unique(labels).numpy()].tolist()) for site, labels in trace.sites.items()}
-    multiplied = {root for labels in trace.products for root in channel[labels.numpy()].tolist()}
+    passed = {site: set(channel[torch.unique(ids).numpy()].tolist()) for site, ids in trace.sites.items()}
+    multiplied = {root for ids in trace.products for root in channel[ids.numpy()].tolist()}
     builder = _Builder(model, trace)
     groups, sites = [], {}
     for (_, reason), roots in alike.items():
@@ -83,7 +69,7 @@ def propose(
         group = builder.group(channels, reason, multiplied=multiplied.issuperset(roots))  # type: ignore[arg-type]
         if group is not None:
             groups.append(group)
-            sites[group.name] = tuple(site for site, found in passed.items() if found & set(roots))
+            sites[group.name] = tuple(site for site, channels_there in passed.items() if channels_there & set(roots))
     return Proposal(tuple(sorted(groups, key=builder.order)), sites, trace.kinds)
 
 
@@ -129,11 +115,11 @@ class _Builder:
             index = torch.tensor([where[key] for where in channels])
             parts[_module(key), self._role(key) in {"consumer", "reader"}].append((key, index))
         members = []
-        for (module, _), found in parts.items():
-            while found:
-                index = found[0][1]
-                keys = [key for key, other in found if torch.equal(index, other)]
-                found = [(key, other) for key, other in found if key not in keys]
+        for (module, _), axes in parts.items():
+            while axes:
+                index = axes[0][1]
+                keys = [key for key, other in axes if torch.equal(index, other)]
+                axes = [(key, other) for key, other in axes if key not in keys]
                 members.append(self._member(module, keys, index))
         return sorted(members, key=lambda member: (self._order[member.module], member.role == "consumer"))
 

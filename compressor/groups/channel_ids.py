@@ -1,4 +1,4 @@
-"""Labels: numbers that say which entries of which tensors belong to the same channel."""
+"""Channel ids: numbers that say which entries of which tensors belong to the same channel."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from torch import Tensor
 FIXED = 0
 
 
-class Labels:
-    """Hands out labels, notes which of them are the same channel, and which must not be removed."""
+class ChannelIds:
+    """Hands out ids, notes which of them are the same channel, and which must not be removed."""
 
     def __init__(self) -> None:
         self._count = 1
@@ -20,11 +20,11 @@ class Labels:
         self._blocked: list[tuple[NDArray[np.int64], str]] = []
 
     def fresh(self, count: int) -> Tensor:
-        """``count`` labels that nothing else has: (count,)."""
+        """``count`` ids that nothing else has: (count,)."""
         self._count += count
         return torch.arange(self._count - count, self._count)
 
-    def join(self, one: Tensor, other: Tensor, reason: str) -> None:
+    def union(self, one: Tensor, other: Tensor, reason: str) -> None:
         """Entries at the same place are the same channel; against a fixed one it is blocked for ``reason``."""
         one, other = torch.broadcast_tensors(one, other)  # type: ignore[no-untyped-call]
         for dim in range(one.ndim):
@@ -38,14 +38,14 @@ class Labels:
         known = low > FIXED
         self._pairs.append(torch.stack([low[known], high[known]]).numpy())
 
-    def block(self, labels: Tensor, reason: str) -> None:
+    def block(self, ids: Tensor, reason: str) -> None:
         """These channels must not be removed; the first reason given is the one that is told."""
-        found = torch.unique(head(labels, *(dim for dim in range(labels.ndim) if labels.stride(dim) == 0))).numpy()
-        if (found > FIXED).any():
-            self._blocked.append((found[found > FIXED], reason))
+        concerned = torch.unique(head(ids, *(dim for dim in range(ids.ndim) if ids.stride(dim) == 0))).numpy()
+        if (concerned > FIXED).any():
+            self._blocked.append((concerned[concerned > FIXED], reason))
 
     def resolve(self) -> tuple[NDArray[np.int64], dict[int, str]]:
-        """The channel of every label, itself a label, and why channels must not be removed."""
+        """The channel of every id, itself an id, and why channels must not be removed."""
         parent = np.arange(self._count)
         one, other = np.concatenate([np.zeros((2, 0), dtype=np.int64), *self._pairs], axis=1)
         while (parent[one] != parent[other]).any():
@@ -55,36 +55,36 @@ class Labels:
             while (parent[parent] != parent).any():
                 parent = parent[parent]
         reasons: dict[int, str] = {}
-        for labels, reason in self._blocked:
-            for channel in np.unique(parent[labels]).tolist():
+        for ids, reason in self._blocked:
+            for channel in np.unique(parent[ids]).tolist():
                 reasons.setdefault(channel, reason)
         return parent, reasons
 
 
-def compact(labels: Tensor) -> Tensor:
-    """The same labels with stride 0 along every dimension in which they do not vary."""
-    for dim in range(labels.ndim):
-        if labels.shape[dim] > 1 and labels.stride(dim) != 0:
-            first = labels.narrow(dim, 0, 1)
-            if bool((labels == first).all()):
-                labels = first.expand(labels.shape)
-    return labels
+def compact(ids: Tensor) -> Tensor:
+    """The same ids with stride 0 along every dimension in which they do not vary."""
+    for dim in range(ids.ndim):
+        if ids.shape[dim] > 1 and ids.stride(dim) != 0:
+            first = ids.narrow(dim, 0, 1)
+            if bool((ids == first).all()):
+                ids = first.expand(ids.shape)
+    return ids
 
 
-def varying(labels: Tensor) -> list[int]:
-    """The dimensions along which compact labels vary."""
-    return [dim for dim in range(labels.ndim) if labels.shape[dim] > 1 and labels.stride(dim) != 0]
+def varying(ids: Tensor) -> list[int]:
+    """The dimensions along which compact ids vary."""
+    return [dim for dim in range(ids.ndim) if ids.shape[dim] > 1 and ids.stride(dim) != 0]
 
 
-def along(labels: Tensor, dim: int, ndim: int) -> Tensor:
-    """A vector of labels as an array of ``ndim`` dimensions that varies along ``dim``."""
+def along(ids: Tensor, dim: int, ndim: int) -> Tensor:
+    """A vector of ids as an array of ``ndim`` dimensions that varies along ``dim``."""
     shape = [1] * ndim
     shape[dim] = -1
-    return labels.reshape(shape)
+    return ids.reshape(shape)
 
 
-def head(labels: Tensor, *dims: int) -> Tensor:
-    """The labels at the first place along ``dims``, which stay as dimensions of size 1."""
+def head(ids: Tensor, *dims: int) -> Tensor:
+    """The ids at the first place along ``dims``, which stay as dimensions of size 1."""
     for dim in dims:
-        labels = labels.narrow(dim, 0, 1)
-    return labels
+        ids = ids.narrow(dim, 0, 1)
+    return ids
