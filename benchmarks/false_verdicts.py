@@ -27,7 +27,7 @@ from onnx import TensorProto, helper, numpy_helper
 from compressor.benchmarking import benchmark
 from compressor.benchmarking.graph import read_graph
 from compressor.benchmarking.inputs import random_inputs
-from compressor.benchmarking.providers import open_session
+from compressor.runtime import open_session
 
 WIDTH, DEPTH, SIDE = 32, 6, 32
 RUNS, WARM_RUNS = 100, 5

@@ -31,9 +31,9 @@ from compressor.equivalence import Inputs, call, output_difference
 from compressor.errors import CompressorError, first_line
 from compressor.export import export_onnx
 from compressor.groups import ChannelGroup, find_groups, zero
-from compressor.groups.liveliness import enliven
+from compressor.groups.randomize import randomize
+from compressor.inspecting.advice import is_output
 from compressor.inspecting.forecast import Forecast
-from compressor.inspecting.unlocking import is_output
 from compressor.shrinking import remove_zero_channels
 
 BATCH = 2
@@ -101,13 +101,13 @@ def steps(ref: str, side: int | None, onnx: bool) -> Iterator[tuple[str, Callabl
             if group.prunable:
                 zero(network.model, group, torch.randperm(group.channels, generator=generator)[: group.channels // 2])
         example = network.example_input(BATCH)
-        removal = remove_zero_channels(network.model, example, groups=groups, align=1)
-        made["small"] = network.with_model(removal.model)
+        shrunk = remove_zero_channels(network.model, example, groups=groups, align=1)
+        made["small"] = network.with_model(shrunk.model)
         return {
-            "float64": removal.float64,
-            "float32": removal.float32,
-            "macs_left": count_macs(removal.model, example),
-            "parameters_left": count_parameters(removal.model),
+            "float64": shrunk.removal.float64,
+            "float32": shrunk.removal.float32,
+            "macs_left": count_macs(shrunk.model, example),
+            "parameters_left": count_parameters(shrunk.model),
         }
 
     def reload() -> dict[str, Any]:
@@ -130,7 +130,7 @@ def steps(ref: str, side: int | None, onnx: bool) -> Iterator[tuple[str, Callabl
 @torch.no_grad()
 def lively(model: nn.Module, inputs: Inputs) -> None:
     """Random scales and biases, and the statistics that go with them: zeros and ones hide faults."""
-    enliven(model, torch.Generator().manual_seed(0))
+    randomize(model, torch.Generator().manual_seed(0))
     norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     for norm in norms:
         norm.train()

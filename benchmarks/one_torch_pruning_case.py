@@ -30,7 +30,8 @@ from compressor import checkpoints
 from compressor.costs import count_macs, count_parameters
 from compressor.equivalence import FLOAT64_LIMIT, Inputs, each, outputs, relative_difference
 from compressor.errors import first_line
-from compressor.groups import find_groups, remove, zero
+from compressor.groups import find_groups, zero
+from compressor.surgery import remove
 
 RATIO = 0.5
 NORMS = tuple(

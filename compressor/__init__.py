@@ -13,17 +13,45 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from compressor.benchmarking import benchmark
     from compressor.checkpoints import load, save
+    from compressor.data import load_data
     from compressor.export import export_onnx
     from compressor.shrinking import shrink
-    from compressor.splitting import Splitting
+    from compressor.splitting import Splitting, SplittingConfig
+    from compressor.stages.evaluate import evaluate
+    from compressor.stages.fine_tune import fine_tune
+    from compressor.stages.inspect import inspect
+    from compressor.stages.recover import recover
+    from compressor.training.recipe import Recipe
 
-__all__ = ["Splitting", "__version__", "benchmark", "export_onnx", "load", "save", "shrink"]
+__all__ = [
+    "Recipe",
+    "Splitting",
+    "SplittingConfig",
+    "__version__",
+    "benchmark",
+    "evaluate",
+    "export_onnx",
+    "fine_tune",
+    "inspect",
+    "load",
+    "load_data",
+    "recover",
+    "save",
+    "shrink",
+]
 
 _HOME = {
+    "Recipe": "compressor.training.recipe",
     "Splitting": "compressor.splitting",
+    "SplittingConfig": "compressor.splitting",
     "benchmark": "compressor.benchmarking",
+    "evaluate": "compressor.stages.evaluate",
     "export_onnx": "compressor.export",
+    "fine_tune": "compressor.stages.fine_tune",
+    "inspect": "compressor.stages.inspect",
     "load": "compressor.checkpoints",
+    "load_data": "compressor.data",
+    "recover": "compressor.stages.recover",
     "save": "compressor.checkpoints",
     "shrink": "compressor.shrinking",
 }

@@ -21,13 +21,12 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from compressor.architectures.attention import SlimAttention
+from compressor.channels import ChannelGroup
 from compressor.equivalence import Inputs, each, outputs
-from compressor.groups import ChannelGroup
-from compressor.groups.channels import matrices
-from compressor.groups.graph import PRODUCERS
+from compressor.hooks import hooked
+from compressor.layer_kinds import ATTENTION, PRODUCERS, TRANSPOSED, channel_axis, matrices
 
 Kind = Literal["macs", "params"]
-TRANSPOSED = nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,12 +97,12 @@ def _macs(model: nn.Module, example_input: Inputs, groups: Sequence[ChannelGroup
 
 def _layers(model: nn.Module) -> dict[str, tuple[str, Tensor, int]]:
     """The name of its module, the weight and the axis of its outputs for every row of MACs, which has a name too."""
-    found = {}
+    layers = {}
     for name, module in model.named_modules():
         weights = matrices(module) if isinstance(module, PRODUCERS) else {}
         for weight, axis in weights.items():
-            found[f"{name}.{weight}" if len(weights) > 1 else name] = (name, getattr(module, weight), axis)
-    return found
+            layers[f"{name}.{weight}" if len(weights) > 1 else name] = (name, getattr(module, weight), axis)
+    return layers
 
 
 def _parameters(model: nn.Module, groups: Sequence[ChannelGroup]) -> CostModel:
@@ -120,8 +119,8 @@ def _parameters(model: nn.Module, groups: Sequence[ChannelGroup]) -> CostModel:
         for tensor, axis, count in parts:
             tables[axes[tensor].index(axis), places[tensor], column] += count
     rows = []
-    for tensor, found in axes.items():
-        one, other = [tensor.shape[axis] for axis in found] + [1] * (2 - len(found))
+    for tensor, its_axes in axes.items():
+        one, other = [tensor.shape[axis] for axis in its_axes] + [1] * (2 - len(its_axes))
         rows.append((float(one), float(other), tensor.numel() / (one * other)))
     rest = count_parameters(model) - sum(tensor.numel() for tensor in axes)
     return _cost_model([names[tensor] for tensor in axes], groups, rows, tables, float(rest))
@@ -129,14 +128,14 @@ def _parameters(model: nn.Module, groups: Sequence[ChannelGroup]) -> CostModel:
 
 def _touched(model: nn.Module, group: ChannelGroup) -> list[tuple[Tensor, int, int]]:
     """Every tensor that loses places with a channel of ``group``: on which axis, and how many."""
-    found = []
+    touched = []
     for member in group.members:
         module = model.get_submodule(member.module)
         for name, axis in member.tensors:
             tensor = getattr(module, name)
             if isinstance(tensor, Tensor):
-                found.append((tensor, axis, member.index.shape[1]))
-    return found
+                touched.append((tensor, axis, member.index.shape[1]))
+    return touched
 
 
 def _cost_model(
@@ -175,7 +174,7 @@ def output_positions(model: nn.Module, example_input: Inputs) -> dict[str, float
 
     Attention that reads other tokens than those that ask: the mean over the rows of its one weight.
     """
-    found: dict[str, float] = {}
+    positions: dict[str, float] = {}
     samples = len(tree_leaves(example_input)[0])
     like = next(model.parameters(), torch.zeros(()))
 
@@ -183,30 +182,25 @@ def output_positions(model: nn.Module, example_input: Inputs) -> dict[str, float
         return tensor.to(like) if tensor.is_floating_point() else tensor.to(like.device)
 
     def add(name: str, entries: float) -> None:
-        found[name] = found.get(name, 0.0) + entries / samples
+        positions[name] = positions.get(name, 0.0) + entries / samples
 
     def count(name: str) -> Any:
         def hook(module: nn.Module, args: tuple[Tensor, ...], output: Any) -> None:
             # A transposed convolution applies its kernel at every input place.
             seen = args[0] if isinstance(module, TRANSPOSED) else tree_leaves(output)[0]
-            width = seen.shape[-1] if isinstance(module, nn.Linear | nn.RNNBase) else seen.shape[1]
-            add(name, seen.numel() / width)
+            add(name, seen.numel() / seen.shape[channel_axis(module)])
 
         return hook
 
-    hooked = [(name, m) for name, m in model.named_modules() if isinstance(m, PRODUCERS)]
-    handles = [
+    with hooked(
         module.register_forward_hook(_attending(name, add), with_kwargs=True)
-        if isinstance(module, nn.MultiheadAttention | SlimAttention)
+        if isinstance(module, ATTENTION)
         else module.register_forward_hook(count(name))
-        for name, module in hooked
-    ]
-    try:
+        for name, module in model.named_modules()
+        if isinstance(module, PRODUCERS)
+    ):
         outputs(model, each(example_input, cast))
-    finally:
-        for handle in handles:
-            handle.remove()
-    return found
+    return positions
 
 
 def _attending(name: str, add: Callable[[str, float], None]) -> Any:

@@ -8,6 +8,8 @@ CompressorError         the run failed: exit code 1
 └── UsageError          a wrong value or combination: exit code 2
     └── UnknownName     a name that no registry holds
 
+CompressorWarning       what the Python API warns of, with Python's warnings
+
 Anything else that escapes is a bug of ours and keeps its traceback.
 """
 
@@ -65,5 +67,5 @@ class UnknownName(UsageError):
 
 
 def first_line(error: BaseException) -> str:
-    """What a foreign exception says, as one line of bearable length; its kind when it says nothing."""
+    """What an exception of another library says, as one line of bearable length; its kind when it says nothing."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

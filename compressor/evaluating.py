@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import onnxruntime
 import torch
 from torch import Tensor
 
@@ -15,8 +14,9 @@ from compressor.checkpoints import DataChoice
 from compressor.data.normalization import Normalization
 from compressor.data.samples import Samples
 from compressor.errors import CheckpointError, first_line
-from compressor.parity import cpu_session
-from compressor.training.evaluation import Accuracy, accuracy
+from compressor.records import Metric
+from compressor.runtime import open_session
+from compressor.training.evaluation import accuracy
 
 ENTRIES = ("input_shape", "normalization", "classes", "data")
 
@@ -35,7 +35,7 @@ def onnx_facts(path: Path) -> OnnxFacts:
     """Read the metadata of an ONNX file; the input shape falls back to the graph's own."""
     if not path.is_file():
         raise CheckpointError(f"{path} is {'a folder' if path.is_dir() else 'missing'}; an .onnx file is needed")
-    session = _session(path)
+    session = open_session(path)
     known = session.get_modelmeta().custom_metadata_map
     try:
         entries: dict[str, Any] = {
@@ -53,9 +53,9 @@ def onnx_facts(path: Path) -> OnnxFacts:
         raise CheckpointError(f"{path} has damaged metadata: {error}") from error
 
 
-def onnx_accuracy(path: Path, samples: Samples, normalization: Normalization | None) -> Accuracy:
+def onnx_accuracy(path: Path, samples: Samples, normalization: Normalization | None) -> Metric:
     """Accuracy of an ONNX classifier through ONNX Runtime on the CPU."""
-    session = _session(path)
+    session = open_session(path)
     name = session.get_inputs()[0].name
 
     def predict(images: Tensor) -> Tensor:
@@ -66,11 +66,3 @@ def onnx_accuracy(path: Path, samples: Samples, normalization: Normalization | N
             raise CheckpointError(f"{path} does not accept these images: {reason}") from error
 
     return accuracy(predict, samples, normalization)
-
-
-def _session(path: Path) -> onnxruntime.InferenceSession:
-    try:
-        return cpu_session(path)
-    except Exception as error:  # ONNX Runtime raises its own kinds
-        reason = first_line(error)
-        raise CheckpointError(f"{path} is no ONNX model that ONNX Runtime can load: {reason}") from error

@@ -1,60 +1,42 @@
-"""Zeroed channels become removed channels, and the outputs are proven equal."""
+"""Zero channels become removed channels, if the outputs stay equal on sampled inputs."""
 
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from compressor.alignment import Alignment
-from compressor.equivalence import FLOAT32_LIMIT, FLOAT64_LIMIT, Inputs, each, output_difference, relative_difference
-from compressor.errors import EquivalenceError
-from compressor.groups import ChannelGroup, find_groups, is_zero, outside, remove, unwrapped
-from compressor.groups.branches import bypassed, is_branch, norms_behind
-from compressor.groups.roads import training_outputs, training_switches
+from compressor.equivalence import (
+    FLOAT32_LIMIT,
+    FLOAT64_LIMIT,
+    Inputs,
+    each,
+    output_difference,
+    random_inputs,
+    relative_difference,
+)
+from compressor.errors import CompressorWarning, EquivalenceError
+from compressor.groups import ChannelGroup, find_groups, is_zero, unprefixed, unwrapped
+from compressor.groups.training_only import training_outputs, training_switches
+from compressor.records import Removal
+from compressor.surgery import remove
+from compressor.surgery.constants import bypassed, is_branch, norms_behind
 
 RANDOM_SEEDS = (0, 1, 2)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Removal:
-    """A shrunk network, what was removed, and how far its outputs are from the original's.
-
-    Differences are the largest absolute one relative to the output scale, over random and real inputs.
-    """
+class Shrunk:
+    """A shrunk network, what was removed, and the channels before and after by group."""
 
     model: nn.Module
+    removal: Removal
     channels: Mapping[str, tuple[int, int]]
-    """Channels before and after, by group."""
-    float64: float
-    float32: float
-    inputs: str
-
-    @property
-    def removed(self) -> int:
-        """Number of channels removed."""
-        return sum(before - after for before, after in self.channels.values())
-
-    @property
-    def total(self) -> int:
-        """Number of channels in all prunable groups before."""
-        return sum(before for before, _ in self.channels.values())
-
-    def to_plain(self) -> dict[str, Any]:
-        """JSON-ready form, without the model."""
-        return {
-            "float64": self.float64,
-            "float32": self.float32,
-            "float64_limit": FLOAT64_LIMIT,
-            "float32_limit": FLOAT32_LIMIT,
-            "inputs": self.inputs,
-            "channels_removed": self.removed,
-            "channels_total": self.total,
-        }
 
 
 def shrink(
@@ -64,8 +46,17 @@ def shrink(
 
     ``example_input`` is (batch >= 2, *input_shape); ``real_inputs`` are compared too when given. Widths stay
     aligned as in `Splitting`: a few zero channels are kept where they fill up a step; ``align=1`` removes all.
+    Warns with `CompressorWarning` when no zero channel can go: the copy is then as large as ``model``.
     """
-    return remove_zero_channels(model, example_input, real_inputs=real_inputs, align=align).model
+    shrunk = remove_zero_channels(model, example_input, real_inputs=real_inputs, align=align)
+    if not shrunk.removal.channels_removed:
+        warnings.warn(
+            "the network has no zero channel that can be removed, so an equal copy is returned; "
+            "Splitting.project() makes such channels when the training has a target",
+            CompressorWarning,
+            stacklevel=2,
+        )
+    return shrunk.model
 
 
 @torch.inference_mode(False)
@@ -77,23 +68,25 @@ def remove_zero_channels(
     real_inputs: Tensor | None = None,
     align: str | int = "auto",
     groups: Sequence[ChannelGroup] | None = None,
-) -> Removal:
-    """Like `shrink`, with the figures; ``groups`` saves finding them again.
+) -> Shrunk:
+    """Like `shrink`, with the figures and without its warning; ``groups`` saves finding them again.
 
     A wholly zero group keeps one step; inside a residual branch it goes with the branch.
     """
     alignment = Alignment.parse(align)
-    found = [group for group in groups or find_groups(model, example_input) if group.prunable]
+    groups = find_groups(model, example_input) if groups is None else groups
+    prunable = [group for group in groups if group.prunable]
     model, prefix = unwrapped(model)
-    found = list(outside(found, prefix))
-    removable = {group.name: _removable(model, group, alignment) for group in found}
-    samples = [*_random_inputs(example_input), *([real_inputs] if real_inputs is not None else [])]
-    # In float64, so that the proof knows no rounding; what is written has the precision of ``model``.
+    prunable = list(unprefixed(prunable, prefix))
+    zeros = {group.name: _zeros(model, group, alignment) for group in prunable}
+    drawn = [random_inputs(example_input, torch.Generator().manual_seed(seed)) for seed in RANDOM_SEEDS]
+    samples = [*drawn, *([real_inputs] if real_inputs is not None else [])]
+    # In float64, so that rounding hides nothing; what is written has the precision of ``model``.
     exact = copy.deepcopy(model).cpu().double()
     inputs64 = [_as(inputs, torch.float64) for inputs in samples]
-    small64 = remove(exact, found, removable, inputs64[0])
-    dead = [group for group in found if bool(is_zero(model, group).all()) and is_branch(model, group)]
-    small64, gone = _without_branches(exact, small64, dead, norms_behind(found), inputs64)
+    small64 = remove(exact, prunable, zeros, inputs64[0])
+    dead = [group for group in prunable if bool(is_zero(model, group).all()) and is_branch(model, group)]
+    small64, gone = _without_branches(exact, small64, dead, norms_behind(prunable), inputs64)
     small = _like(small64, model)
     float64 = max(_furthest(exact, small64, inputs64), _training_difference(exact, small64, inputs64[0]))
     float32 = _difference(model, small, samples)
@@ -102,14 +95,18 @@ def remove_zero_channels(
             f"removing channels would change the outputs by {float64:.1e} of their scale in float64 "
             f"(allowed {FLOAT64_LIMIT:g}) and {float32:.1e} in float32 (allowed {FLOAT32_LIMIT:g}); nothing was written"
         )
-    return Removal(
-        model=small,
-        channels={g.name: (g.channels, 0 if g.name in gone else g.channels - len(removable[g.name])) for g in found},
+    channels = {g.name: (g.channels, 0 if g.name in gone else g.channels - len(zeros[g.name])) for g in prunable}
+    removal = Removal(
         float64=float64,
         float32=float32,
+        float64_limit=FLOAT64_LIMIT,
+        float32_limit=FLOAT32_LIMIT,
         inputs=f"{len(RANDOM_SEEDS)} random batches"
         + (f" and {len(real_inputs)} real samples" if real_inputs is not None else ""),
+        channels_removed=sum(before - after for before, after in channels.values()),
+        channels_total=sum(before for before, _ in channels.values()),
     )
+    return Shrunk(model=small, removal=removal, channels=channels)
 
 
 def _without_branches(
@@ -124,35 +121,19 @@ def _without_branches(
     for group in dead:
         candidate = bypassed(small, group, norms, inputs[0])
         try:
-            proven = candidate is not None and _furthest(exact, candidate, inputs) <= FLOAT64_LIMIT
-        except Exception:  # whatever foreign code raises where it needs more than a constant
-            proven = False
-        if candidate is not None and proven:
+            equal = candidate is not None and _furthest(exact, candidate, inputs) <= FLOAT64_LIMIT
+        except Exception:  # whatever the network's code raises where it needs more than a constant
+            equal = False
+        if candidate is not None and equal:
             small, gone = candidate, [*gone, group.name]
     return small, gone
 
 
-def _removable(model: nn.Module, group: ChannelGroup, alignment: Alignment) -> list[int]:
+def _zeros(model: nn.Module, group: ChannelGroup, alignment: Alignment) -> list[int]:
     """The zero channels of a group but for those that fill up its last step."""
     zeros: list[int] = is_zero(model, group).nonzero().flatten().tolist()
     kept = alignment.up(group.channels - len(zeros), group.channels)
     return zeros[kept - (group.channels - len(zeros)) :]
-
-
-def _random_inputs(example: Inputs) -> list[Inputs]:
-    """Normal random numbers in place of the example's; what is not a number, say a word, stays as it is."""
-
-    def drawn(seed: int) -> Inputs:
-        generator = torch.Generator().manual_seed(seed)
-
-        def draw(tensor: Tensor) -> Tensor:
-            if not tensor.is_floating_point():
-                return tensor.cpu()
-            return torch.randn(max(2, len(tensor)), *tensor.shape[1:], generator=generator)
-
-        return each(example, draw)
-
-    return [drawn(seed) for seed in RANDOM_SEEDS]
 
 
 def _as(inputs: Inputs, dtype: torch.dtype) -> Inputs:

@@ -15,8 +15,8 @@ from compressor.costs import count_macs
 from compressor.equivalence import output_difference
 from compressor.export import export_onnx
 from compressor.groups import find_groups, zero
-from compressor.pipeline.layers import layer_changes
 from compressor.shrinking import remove_zero_channels
+from compressor.stages.layers import layer_changes
 
 IMAGE = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 BRANCH = "layer2.1"
@@ -39,60 +39,60 @@ def dense():
 
 
 @pytest.fixture(scope="module")
-def removal(dense):
+def shrunk(dense):
     return remove_zero_channels(dense, IMAGE)
 
 
-def test_a_dead_branch_goes_whole_and_its_constant_stays(removal):
-    branch = removal.model.get_submodule(BRANCH)
+def test_a_dead_branch_goes_whole_and_its_constant_stays(shrunk):
+    branch = shrunk.model.get_submodule(BRANCH)
     assert [type(branch.get_submodule(name)) for name in ("conv1", "bn1", "conv2", "bn2")] == [
         nn.Identity, nn.Identity, Constant, nn.Identity
     ]  # fmt: skip
     assert branch.conv2.value.abs().sum() > 0
-    assert removal.channels[f"{BRANCH}.conv1"] == (32, 0)
+    assert shrunk.channels[f"{BRANCH}.conv1"] == (32, 0)
 
 
-def test_the_outputs_are_those_of_the_dead_network(removal):
-    assert removal.float64 <= 1e-9
-    assert removal.float32 <= 1e-5
+def test_the_outputs_are_those_of_the_dead_network(shrunk):
+    assert shrunk.removal.float64 <= 1e-9
+    assert shrunk.removal.float32 <= 1e-5
 
 
-def test_the_macs_of_both_its_layers_are_saved(dense, removal):
-    assert count_macs(dense, IMAGE) - count_macs(removal.model, IMAGE) == 2 * 32 * 32 * 9 * 16 * 16
+def test_the_macs_of_both_its_layers_are_saved(dense, shrunk):
+    assert count_macs(dense, IMAGE) - count_macs(shrunk.model, IMAGE) == 2 * 32 * 32 * 9 * 16 * 16
 
 
-def test_the_layers_that_went_are_told_as_zero_wide(dense, removal):
-    found = {layer["name"]: layer for layer in layer_changes(dense, removal.model, IMAGE)}
-    assert (found[f"{BRANCH}.conv1"]["before"], found[f"{BRANCH}.conv1"]["after"]) == (32, 0)
-    assert found[f"{BRANCH}.conv2"]["macs_after"] == 0
+def test_the_layers_that_went_are_told_as_zero_wide(dense, shrunk):
+    found = {layer.name: layer for layer in layer_changes(dense, shrunk.model, IMAGE)}
+    assert (found[f"{BRANCH}.conv1"].before, found[f"{BRANCH}.conv1"].after) == (32, 0)
+    assert found[f"{BRANCH}.conv2"].macs_after == 0
 
 
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
-def test_the_checkpoint_records_it(removal, tmp_path, suffix):
+def test_the_checkpoint_records_it(shrunk, tmp_path, suffix):
     file = tmp_path / f"small{suffix}"
-    checkpoints.save(removal.model, file, arch="resnet20")
-    assert output_difference(removal.model, checkpoints.load(file).model, IMAGE) == 0.0
+    checkpoints.save(shrunk.model, file, arch="resnet20")
+    assert output_difference(shrunk.model, checkpoints.load(file).model, IMAGE) == 0.0
 
 
-def test_onnx_has_fewer_nodes(dense, removal, tmp_path):
+def test_onnx_has_fewer_nodes(dense, shrunk, tmp_path):
     nodes = []
-    for name, model in (("dense", dense), ("small", removal.model)):
+    for name, model in (("dense", dense), ("small", shrunk.model)):
         export_onnx(model, IMAGE, tmp_path / f"{name}.onnx")
         nodes.append(sum(node.op_type == "Conv" for node in onnx.load(tmp_path / f"{name}.onnx").graph.node))
     assert nodes == [19, 17]
 
 
-def test_the_channels_of_the_stream_can_still_be_removed(removal):
-    stream = next(group for group in find_groups(removal.model, IMAGE) if group.name == "conv1")
+def test_the_channels_of_the_stream_can_still_be_removed(shrunk):
+    stream = next(group for group in find_groups(shrunk.model, IMAGE) if group.name == "conv1")
     assert stream.prunable
-    zero(removal.model, stream, torch.arange(8))
-    smaller = remove_zero_channels(removal.model, IMAGE, align=1)
+    zero(shrunk.model, stream, torch.arange(8))
+    smaller = remove_zero_channels(shrunk.model, IMAGE, align=1)
     assert smaller.channels["conv1"] == (16, 8)
 
 
-def test_the_network_without_the_branch_can_be_trained(removal):
-    removal.model.train()(IMAGE).sum().backward()
-    assert removal.model.get_submodule(BRANCH).conv2.value.grad is not None
+def test_the_network_without_the_branch_can_be_trained(shrunk):
+    shrunk.model.train()(IMAGE).sum().backward()
+    assert shrunk.model.get_submodule(BRANCH).conv2.value.grad is not None
 
 
 class Concatenated(nn.Module):
@@ -110,6 +110,6 @@ def test_a_dead_branch_that_is_not_added_keeps_a_channel():
     model = Concatenated()
     group = next(group for group in find_groups(model, IMAGE) if group.name == "inner")
     zero(model, group, torch.arange(6))
-    removal = remove_zero_channels(model, IMAGE, align=1)
-    assert removal.channels["inner"] == (6, 1)
-    assert isinstance(removal.model.inner, nn.Conv2d)
+    shrunk = remove_zero_channels(model, IMAGE, align=1)
+    assert shrunk.channels["inner"] == (6, 1)
+    assert isinstance(shrunk.model.inner, nn.Conv2d)

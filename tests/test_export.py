@@ -16,9 +16,9 @@ from torch import nn
 import compressor.export
 from compressor.checkpoints import DataChoice, Metadata
 from compressor.data.normalization import Normalization
+from compressor.equivalence.exported import check_parity
 from compressor.errors import EquivalenceError, UsageError
 from compressor.export import check_opset, describe, export_onnx
-from compressor.parity import check_parity
 from compressor.sources import Architecture
 
 EXAMPLE = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -69,7 +69,7 @@ def never_finite(linear, x):
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
-    """The file, and the value of torch.onnx.export's dynamo argument at every call."""
+    """The record, the file, and the value of torch.onnx.export's dynamo argument at every call."""
     dynamo, real = [], torch.onnx.export
 
     def spy(*args, **options):
@@ -79,13 +79,14 @@ def exported(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.onnx, "export", spy)
         path = tmp_path_factory.mktemp("export") / "sub" / "model.onnx"
-        found = export_onnx(network(), EXAMPLE, path, metadata=METADATA, real_inputs=EXAMPLE)
-    return found, dynamo
+        record = export_onnx(network(), EXAMPLE, path, metadata=METADATA, real_inputs=EXAMPLE)
+    return record, path, dynamo
 
 
 @pytest.fixture(scope="module")
 def fallen_back(tmp_path_factory):
-    return export_onnx(network(), EXAMPLE, tmp_path_factory.mktemp("old") / "model.onnx", opset=17)
+    path = tmp_path_factory.mktemp("old") / "model.onnx"
+    return export_onnx(network(), EXAMPLE, path, opset=17), path
 
 
 def opset_of(path):
@@ -93,42 +94,41 @@ def opset_of(path):
 
 
 def test_the_dynamo_exporter_is_really_the_one_that_ran(exported):
-    found, dynamo = exported
-    assert (found.exporter, found.fallback, dynamo) == ("dynamo", None, [True])
+    record, _, dynamo = exported
+    assert (record.exporter, record.fallback, dynamo) == ("dynamo", None, [True])
 
 
 def test_the_default_opset_is_18(exported):
-    assert exported[0].opset == opset_of(exported[0].path) == 18
+    assert exported[0].opset == opset_of(exported[1]) == 18
 
 
 def test_opset_17_comes_from_the_other_exporter_and_says_why(fallen_back):
-    assert (fallen_back.exporter, fallen_back.opset, opset_of(fallen_back.path)) == ("torchscript", 17, 17)
-    assert fallen_back.fallback == "dynamo: opset 17 was asked for, the file has 18"
+    record, path = fallen_back
+    assert (record.exporter, record.opset, opset_of(path)) == ("torchscript", 17, 17)
+    assert record.fallback == "dynamo: opset 17 was asked for, the file has 18"
 
 
 @pytest.mark.parametrize("batch", [1, 2, 7])
 @pytest.mark.parametrize("which", ["exported", "fallen_back"])
 def test_the_batch_is_really_dynamic(request, which, batch):
-    found = request.getfixturevalue(which)
-    path = (found[0] if isinstance(found, tuple) else found).path
+    path = request.getfixturevalue(which)[1]
     images = torch.randn(batch, 3, 8, 8, generator=torch.Generator().manual_seed(batch))
     (scores,) = onnxruntime.InferenceSession(path).run(None, {"input": images.numpy()})
     np.testing.assert_allclose(scores, network()(images).detach().numpy(), rtol=1e-4, atol=1e-5)
 
 
 def test_the_metadata_can_be_read_back(exported):
-    found = onnxruntime.InferenceSession(exported[0].path).get_modelmeta().custom_metadata_map
+    found = onnxruntime.InferenceSession(exported[1]).get_modelmeta().custom_metadata_map
     assert found == {**METADATA, "compressor.exporter": "dynamo"}
 
 
 def test_the_checker_passes(exported):
-    onnx.checker.check_model(str(exported[0].path), full_check=True)
+    onnx.checker.check_model(str(exported[1]), full_check=True)
 
 
 @pytest.mark.parametrize("which", ["exported", "fallen_back"])
 def test_the_file_holds_no_path_of_this_machine(request, which):
-    found = request.getfixturevalue(which)
-    content = (found[0] if isinstance(found, tuple) else found).path.read_bytes()
+    content = request.getfixturevalue(which)[1].read_bytes()
     places = (__file__, str(Path.home()), str(Path(torch.__file__).parent), tempfile.gettempdir(), ".py", "Traceback")
     assert not [place for place in places if place.encode() in content]
 
@@ -141,14 +141,12 @@ def test_the_parity_figures_say_what_was_compared(exported):
     assert parity.sqnr_db > 80
 
 
-def test_the_figures_are_plain_json(exported):
-    plain = exported[0].to_plain()
-    assert json.loads(json.dumps(plain)) == plain
-    assert plain["exporter"] == "dynamo"
+def test_the_record_is_named_after_the_file(exported):
+    assert exported[0].variant == "model"
 
 
 def test_nothing_but_the_file_is_written(exported):
-    assert [path.name for path in exported[0].path.parent.iterdir()] == ["model.onnx"]
+    assert [path.name for path in exported[1].parent.iterdir()] == ["model.onnx"]
 
 
 @pytest.fixture(scope="module", params=[hard_coded_batch, branching, never_finite], ids=lambda run: run.__name__)
@@ -202,9 +200,9 @@ def test_a_dictionary_of_outputs_is_exported(tmp_path):
 
 def test_large_weights_go_into_a_second_file(tmp_path, monkeypatch):
     monkeypatch.setattr(compressor.export, "EXTERNAL_ABOVE", 100)
-    found = export_onnx(nn.Sequential(nn.Flatten(), nn.Linear(192, 400)), EXAMPLE, tmp_path / "model.onnx")
+    export_onnx(nn.Sequential(nn.Flatten(), nn.Linear(192, 400)), EXAMPLE, tmp_path / "model.onnx")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.onnx", "model.onnx.data"]
-    onnxruntime.InferenceSession(found.path).run(None, {"input": EXAMPLE.numpy()})
+    onnxruntime.InferenceSession(tmp_path / "model.onnx").run(None, {"input": EXAMPLE.numpy()})
 
 
 @pytest.mark.parametrize("opset", [16, 24, 0, -1])
@@ -241,27 +239,27 @@ def test_parity_of_other_weights_is_refused(exported):
     with torch.no_grad():
         other[6].bias += 1e-3
     with pytest.raises(EquivalenceError, match=r"outputs differ from PyTorch's by .* of their scale \(allowed 1e-05\)"):
-        check_parity(other, exported[0].path, EXAMPLE, None)
+        check_parity(other, exported[1], EXAMPLE, None)
 
 
 def test_a_nan_that_only_real_inputs_bring_is_refused(exported):
     bad = torch.full((1, 3, 8, 8), float("nan"))
     with pytest.raises(EquivalenceError, match="outputs differ from PyTorch's by inf"):
-        check_parity(network(), exported[0].path, EXAMPLE, bad)
+        check_parity(network(), exported[1], EXAMPLE, bad)
 
 
 def test_another_output_shape_is_refused(exported):
     other = network()
     other[6] = nn.Linear(8, 5)
     with pytest.raises(EquivalenceError, match="an output has another shape than PyTorch's at some batch size"):
-        check_parity(other, exported[0].path, EXAMPLE, None)
+        check_parity(other, exported[1], EXAMPLE, None)
 
 
 def test_another_number_of_outputs_is_refused(exported):
     model = network()
     both = Net(lambda linear, x: (model(x), model(x)))
     with pytest.raises(EquivalenceError, match="the file has another number of outputs than PyTorch's"):
-        check_parity(both, exported[0].path, EXAMPLE, None)
+        check_parity(both, exported[1], EXAMPLE, None)
 
 
 def test_a_file_that_cannot_run_is_refused(tmp_path):

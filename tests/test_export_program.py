@@ -38,30 +38,31 @@ class Net(nn.Module):
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
     path = tmp_path_factory.mktemp("program") / "sub" / "model.pt2"
-    return export_program(network(), EXAMPLE, path, metadata={"compressor.input_shape": "[3, 8, 8]"})
+    return export_program(network(), EXAMPLE, path, metadata={"compressor.input_shape": "[3, 8, 8]"}), path
 
 
 @pytest.mark.parametrize("batch", [1, 2, 7])
 def test_the_program_gives_the_networks_outputs_at_any_batch(exported, batch):
     images = torch.randn(batch, 3, 8, 8, generator=torch.Generator().manual_seed(batch))
-    found = torch.export.load(exported.path).module()(images)
+    found = torch.export.load(exported[1]).module()(images)
     torch.testing.assert_close(found, network().eval()(images))
 
 
 def test_the_proof_is_in_the_result(exported):
-    plain = exported.to_plain()
-    assert plain["parity"]["norm_rel"] <= 1e-5
-    assert json.loads(json.dumps(plain)) == plain
+    record, _ = exported
+    assert record.parity.norm_rel <= 1e-5
+    assert (record.variant, record.exporter, record.opset) == ("model", "torch.export", None)
+    assert record.torch == torch.__version__
 
 
 def test_the_metadata_can_be_read_back(exported):
     extra = {METADATA: ""}
-    torch.export.load(exported.path, extra_files=extra)
+    torch.export.load(exported[1], extra_files=extra)
     assert json.loads(extra[METADATA]) == {"compressor.input_shape": "[3, 8, 8]"}
 
 
 def test_no_path_of_this_machine_is_in_the_file(exported):
-    with zipfile.ZipFile(exported.path) as archive:
+    with zipfile.ZipFile(exported[1]) as archive:
         text = b"".join(archive.read(name) for name in archive.namelist())
     assert b".py" not in text
 

@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structure
 
 import compressor
 
@@ -13,15 +16,17 @@ ROOT = Path(compressor.__file__).parent
 # Lowest first; a module imports from lower floors and from its own package only.
 FLOORS = (
     {"__version__", "errors"},
-    {"files", "methods", "records", "registry"},
-    {"architectures", "data", "penalties", "equivalence"},
-    {"sources"},
-    {"checkpoints"},
+    {"files", "methods", "progress", "records", "registry", "runtime"},
+    {"codec"},
+    {"architectures", "data", "penalties", "equivalence", "hooks"},
+    {"channels", "layer_kinds", "sources"},
+    {"checkpoints", "surgery"},
     {"groups"},
-    {"alignment", "costs", "parity"},
+    {"alignment", "costs"},
     {"benchmarking", "export", "shrinking", "splitting"},
     {"inspecting", "training"},
     {"evaluating"},
+    {"stages"},
     {"report"},
     {"pipeline"},
     {"cli"},
@@ -66,6 +71,38 @@ def test_imports_point_down(path):
 @every_module
 def test_no_module_is_called_utils(path):
     assert not {"utils", "util", "helpers", "common", "misc"} & {*path.relative_to(ROOT).with_suffix("").parts}
+
+
+def test_no_modules_import_each_other_in_a_ring():
+    trees = structure.parsed(ROOT)
+    imports = {name: set(structure.imported(tree, trees)) for name, tree in trees.items()}
+    assert sum(map(len, imports.values())) > len(imports), "hardly any import is seen"
+    assert structure.rings(imports) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "seen"),
+    [
+        ("from compressor.b import thing", ["compressor.b"]),
+        ("from compressor import b", ["compressor.b"]),
+        ("import compressor.b", ["compressor.b"]),
+        ("def late():\n    from compressor.b import thing", ["compressor.b"]),
+        ("from compressor import __version__", ["compressor"]),
+        ("if TYPE_CHECKING:\n    from compressor.b import Thing", []),
+    ],
+)
+def test_every_import_that_may_run_counts_for_rings(source, seen):
+    assert list(structure.imported(ast.parse(source), {"compressor", "compressor.b"})) == seen
+
+
+def test_a_ring_of_three_is_found_and_a_diamond_is_none():
+    assert structure.rings({"a": "b", "b": "c", "c": "a", "top": "a"}) == [["a", "b", "c"]]
+    assert structure.rings({"top": "ab", "a": "c", "b": "c", "c": ""}) == []
+
+
+def test_groups_and_surgery_need_no_runtime_for_exported_files(environment):
+    code = "import sys, compressor.groups, compressor.surgery; sys.exit('onnxruntime' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False, env=environment).returncode == 0
 
 
 def test_table_holds_every_module_and_nothing_else():

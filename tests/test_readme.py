@@ -16,6 +16,7 @@ DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`(compress [^`\n]+)`")
 RUN = re.compile(r"<!-- run -->\s*```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+PRINTS = re.compile(r"^```\n(?:(?!^```).)*?<!-- prints -->\s*```text\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
 def commands(text):
@@ -38,8 +39,10 @@ def told():
 
 def snippets():
     for document in DOCUMENTS:
-        for number, code in enumerate(RUN.findall(document.read_text(encoding="utf-8")), 1):
-            yield pytest.param(code, id=f"{document.name}-{number}")
+        text = document.read_text(encoding="utf-8")
+        for number, block in enumerate(RUN.finditer(text), 1):
+            printed = PRINTS.match(text, block.end() - len("```"))
+            yield pytest.param(block[1], printed and printed[1], id=f"{document.name}-{number}")
 
 
 def test_the_readme_is_written():
@@ -63,11 +66,16 @@ def test_a_command_that_does_not_exist_would_be_found():
         test_every_command_in_the_documents_can_be_typed(words)
 
 
-@pytest.mark.parametrize("code", list(snippets()))
-def test_every_marked_example_runs(code, environment, tmp_path):
+@pytest.mark.parametrize(("code", "printed"), list(snippets()))
+def test_every_marked_example_runs_and_prints_what_is_said(code, printed, environment, tmp_path):
     script = tmp_path / "example.py"
     script.write_text(code)
     done = subprocess.run(
         [sys.executable, script], check=False, capture_output=True, text=True, cwd=tmp_path, env=environment
     )
     assert done.returncode == 0, done.stderr
+    assert printed is None or done.stdout == printed
+
+
+def test_what_an_example_prints_is_seen():
+    assert [printed for *_, printed in (case.values for case in snippets()) if printed]

@@ -8,10 +8,11 @@ from torch import nn
 
 import compressor.shrinking
 from compressor.equivalence import output_difference
-from compressor.errors import EquivalenceError
-from compressor.groups import find_groups, is_zero, remove, zero
-from compressor.groups.graph import propose
+from compressor.errors import CompressorWarning, EquivalenceError
+from compressor.groups import find_groups, is_zero, zero
+from compressor.groups.proposal import propose
 from compressor.shrinking import remove_zero_channels, shrink
+from compressor.surgery import remove
 
 IMAGE = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 
@@ -52,11 +53,10 @@ def test_the_small_network_is_physically_smaller(model):
 
 
 def test_the_figures_say_what_went(model):
-    removal = remove_zero_channels(model, IMAGE, align="1")
-    assert removal.channels == {"0": (8, 6), "3": (6, 5)}
-    assert (removal.removed, removal.total) == (3, 14)
-    assert removal.inputs == "3 random batches"
-    assert removal.to_plain()["channels_removed"] == 3
+    shrunk = remove_zero_channels(model, IMAGE, align="1")
+    assert shrunk.channels == {"0": (8, 6), "3": (6, 5)}
+    assert (shrunk.removal.channels_removed, shrunk.removal.channels_total) == (3, 14)
+    assert shrunk.removal.inputs == "3 random batches"
 
 
 def test_a_zero_network_is_shrunk_whatever_its_mode(model):
@@ -101,15 +101,28 @@ def test_the_small_network_can_be_trained_on(model):
 
 def test_a_group_that_is_entirely_zero_keeps_one_channel(model):
     zero(model, prunable(model)[0], torch.arange(8))
-    removal = remove_zero_channels(model, IMAGE, align="1")
-    assert removal.channels["0"] == (8, 1)
-    assert removal.float64 <= 1e-9
+    shrunk = remove_zero_channels(model, IMAGE, align="1")
+    assert shrunk.channels["0"] == (8, 1)
+    assert shrunk.removal.float64 <= 1e-9
 
 
 def test_nothing_zero_means_nothing_removed():
     net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 4, 3))
-    removal = remove_zero_channels(net, IMAGE, align="1")
-    assert (removal.removed, removal.float64, removal.float32) == (0, 0.0, 0.0)
+    removal = remove_zero_channels(net, IMAGE, align="1").removal
+    assert (removal.channels_removed, removal.float64, removal.float32) == (0, 0.0, 0.0)
+
+
+def test_shrinking_a_network_without_zeros_says_so_and_returns_an_equal_copy():
+    net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 4, 3))
+    with pytest.warns(CompressorWarning, match="has no zero channel that can be removed, so an equal copy is returned"):
+        small = shrink(net, IMAGE)
+    assert small is not net
+    assert all(torch.equal(one, other) for one, other in zip(small.parameters(), net.parameters(), strict=True))
+
+
+def test_no_groups_are_no_reason_to_look_for_them(model, monkeypatch):
+    monkeypatch.setattr(compressor.shrinking, "find_groups", lambda *args: 1 / 0)
+    assert remove_zero_channels(model, IMAGE, groups=()).channels == {}
 
 
 def test_a_channel_that_is_only_nearly_zero_stays(model):
@@ -119,7 +132,7 @@ def test_a_channel_that_is_only_nearly_zero_stays(model):
 
 
 def test_shrinking_twice_removes_nothing_more(model):
-    assert remove_zero_channels(shrink(model, IMAGE, align="1"), IMAGE, align="1").removed == 0
+    assert remove_zero_channels(shrink(model, IMAGE, align="1"), IMAGE, align="1").removal.channels_removed == 0
 
 
 def test_excluded_groups_are_left_alone():
@@ -151,7 +164,7 @@ def test_a_fault_that_only_real_inputs_show_is_found(monkeypatch):
     vector = torch.zeros(2, 3)
     monkeypatch.setattr(compressor.shrinking, "remove", lambda m, g, c, x: remove(m, g, {"0": [3]}, x))
     groups = [group for group in propose(net, vector).groups if group.prunable]
-    assert remove_zero_channels(net, vector, align="1", groups=groups).float64 == 0.0
+    assert remove_zero_channels(net, vector, align="1", groups=groups).removal.float64 == 0.0
     with pytest.raises(EquivalenceError, match="would change the outputs"):
         remove_zero_channels(net, vector, align="1", groups=groups, real_inputs=torch.full((1, 3), 1000.0))
 
@@ -165,9 +178,8 @@ def test_what_a_zero_channel_still_sends_goes_into_the_next_bias():
 
 
 def test_real_inputs_are_named_in_the_figures(model):
-    assert (
-        remove_zero_channels(model, IMAGE, align="1", real_inputs=IMAGE).inputs == "3 random batches and 2 real samples"
-    )
+    removal = remove_zero_channels(model, IMAGE, align="1", real_inputs=IMAGE).removal
+    assert removal.inputs == "3 random batches and 2 real samples"
 
 
 def test_outputs_that_are_not_finite_prove_nothing(model):

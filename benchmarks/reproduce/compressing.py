@@ -20,8 +20,8 @@ from compressor.data.batches import batches
 from compressor.data.samples import DataSet
 from compressor.shrinking import remove_zero_channels
 from compressor.splitting import SplittingConfig
+from compressor.stages.fine_tune import fine_tune
 from compressor.training.batchnorm import reestimate
-from compressor.training.fine_tuning import fine_tune
 from compressor.training.loop import train
 from compressor.training.recipe import Recipe
 
@@ -125,7 +125,7 @@ def train_dense(job: Dense) -> dict[str, Any]:
     start = fresh(job.case.arch, arch_args=job.case.arch_args, seed=job.seed)
     tuned = fine_tune(start, job.read(start), _seeded(recipe, job.seed, recipe.epochs), SplittingConfig())
     save(tuned.network, job.path, overwrite=True)
-    return {"accuracy": tuned.final.value, "seconds": time.monotonic() - began}
+    return {"accuracy": tuned.record.final.value, "seconds": time.monotonic() - began}
 
 
 def compress(job: Job) -> dict[str, Any]:
@@ -143,13 +143,13 @@ def compress(job: Job) -> dict[str, Any]:
             wrong["trained"] = wrong_images(model, data)
         projection = splitting.project()
     wrong["projected"] = wrong_images(model, data)
-    removal = remove_zero_channels(model, dense.example_input())
-    wrong["removed"] = wrong_images(removal.model, data)
-    new_statistics(removal.model, data, job.seed)
-    wrong["statistics"] = wrong_images(removal.model, data)
+    shrunk = remove_zero_channels(model, dense.example_input())
+    wrong["removed"] = wrong_images(shrunk.model, data)
+    new_statistics(shrunk.model, data, job.seed)
+    wrong["statistics"] = wrong_images(shrunk.model, data)
     # One-shot saved the epochs of sparse training: they go into its recovery.
     recovery = _seeded(recipe, job.seed, 2 * epochs if method.one_shot else epochs)
-    recovered = fine_tune(dense.with_model(removal.model), data, recovery, SplittingConfig(), teacher=dense.model)
+    recovered = fine_tune(dense.with_model(shrunk.model), data, recovery, SplittingConfig(), teacher=dense.model)
     wrong["recovered"] = wrong_images(recovered.network.model, data)
     return {
         "method": job.method,
@@ -160,8 +160,8 @@ def compress(job: Job) -> dict[str, Any]:
         "gap": projection.gap,
         "MACs": projection.reached,
         "kept": dict(projection.kept),
-        "removal float64": removal.float64,
-        "removal float32": removal.float32,
+        "removal float64": shrunk.removal.float64,
+        "removal float32": shrunk.removal.float32,
         "seconds": time.monotonic() - began,
     }
 

@@ -19,7 +19,7 @@ from compressor import Splitting
 from compressor.checkpoints import Network
 from compressor.equivalence import output_difference
 from compressor.groups import ChannelGroup, find_groups, is_zero
-from compressor.groups.channels import output_axis
+from compressor.layer_kinds import output_axis
 from compressor.splitting import selection
 from compressor.splitting.saliency import saliency
 

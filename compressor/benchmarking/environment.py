@@ -11,7 +11,7 @@ from pathlib import Path
 import onnx
 import onnxruntime
 
-from compressor.benchmarking.document import Environment
+from compressor.records import Environment
 
 CPUINFO = Path("/proc/cpuinfo")
 GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
@@ -32,7 +32,7 @@ def describe(load_before: tuple[float, ...]) -> Environment:
         flags=tuple(sorted(flag for flag in flags if _TELLING.search(flag))),
         logical_cpus=os.cpu_count() or 1,
         physical_cpus=_physical_cpus(info),
-        affinity=tuple(affinity()),
+        affinity=tuple(allowed_cpus()),
         governor=_read(GOVERNOR).strip() or None,
         virtualised="hypervisor" in flags if platform.machine() in ("x86_64", "AMD64") and flags else None,
         load_before=load_before,
@@ -47,7 +47,7 @@ def describe(load_before: tuple[float, ...]) -> Environment:
     )
 
 
-def affinity() -> list[int]:
+def allowed_cpus() -> list[int]:
     """The processors that this process may run on."""
     if hasattr(os, "sched_getaffinity"):
         return sorted(os.sched_getaffinity(0))
@@ -59,9 +59,9 @@ def load_average() -> tuple[float, ...]:
     return os.getloadavg() if hasattr(os, "getloadavg") else ()
 
 
-def doubts(environment: Environment, threads: int) -> Iterator[str]:
+def timing_warnings(environment: Environment, threads: int) -> Iterator[str]:
     """Warnings about circumstances that disturb timings."""
-    cpus = environment.logical_cpus  # not the affinity: the load is that of the whole machine
+    cpus = environment.logical_cpus or 1  # not the affinity: the load is that of the whole machine
     load = environment.load_before[:1]
     if load and load[0] > cpus / 2:
         count = "1 processor" if cpus == 1 else f"{cpus} processors"
@@ -80,8 +80,8 @@ def _read(path: Path) -> str:
 
 
 def _field(info: str, name: str) -> str | None:
-    found = re.search(rf"^{name}\s*:\s*(.*)$", info, re.MULTILINE)
-    return found[1].strip() if found else None
+    line = re.search(rf"^{name}\s*:\s*(.*)$", info, re.MULTILINE)
+    return line[1].strip() if line else None
 
 
 def _physical_cpus(info: str) -> int | None:

@@ -5,17 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-from onnx import TensorProto, external_data_helper, inliner, numpy_helper, shape_inference
+from onnx import (
+    GraphProto,
+    ModelProto,
+    TensorProto,
+    ValueInfoProto,
+    external_data_helper,
+    inliner,
+    numpy_helper,
+    shape_inference,
+)
 
-from compressor.benchmarking.document import UnalignedLayer
 from compressor.benchmarking.inputs import Input
 from compressor.benchmarking.macs import CONVOLUTIONS, count_macs, uncounted
 from compressor.errors import CheckpointError, UsageError
+from compressor.records import UnalignedLayer
 
 ALIGNMENT = 4  # ONNX Runtime's blocked layout needs input channels in fours
 
@@ -59,7 +67,7 @@ def read_graph(path: Path) -> Graph:
     )
 
 
-def _load(path: Path) -> Any:
+def _load(path: Path) -> ModelProto:
     if not path.is_file():
         raise UsageError(f"{path} does not exist or is no file")
     try:
@@ -73,7 +81,7 @@ def _load(path: Path) -> Any:
     return inliner.inline_local_functions(model)
 
 
-def _tensors(model: Any) -> Iterator[Any]:
+def _tensors(model: ModelProto) -> Iterator[TensorProto]:
     """All tensors stored in the file: initializers, constants and values of sparse initializers."""
     graph = model.graph
     yield from graph.initializer
@@ -81,11 +89,11 @@ def _tensors(model: Any) -> Iterator[Any]:
     yield from (tensor.values for tensor in graph.sparse_initializer)
 
 
-def _is_weight(tensor: Any) -> bool:
+def _is_weight(tensor: TensorProto) -> bool:
     return bool(tensor.dims) and tensor.data_type in _WEIGHT_TYPES
 
 
-def _count(tensor: Any, path: Path) -> tuple[int, int]:
+def _count(tensor: TensorProto, path: Path) -> tuple[int, int]:
     """Entries and nonzero entries of a weight; none of anything else."""
     if not _is_weight(tensor):
         return 0, 0
@@ -101,18 +109,18 @@ def _count(tensor: Any, path: Path) -> tuple[int, int]:
     return values.size, int(np.count_nonzero(values))
 
 
-def _external(model: Any, path: Path) -> tuple[Path, ...]:
+def _external(model: ModelProto, path: Path) -> tuple[Path, ...]:
     tensors = filter(external_data_helper.uses_external_data, _tensors(model))
     locations = {entry.value for tensor in tensors for entry in tensor.external_data if entry.key == "location"}
     return tuple(path.parent / location for location in sorted(locations))
 
 
-def _inputs(model: Any, path: Path) -> tuple[Input, ...]:
+def _inputs(model: ModelProto, path: Path) -> tuple[Input, ...]:
     given = {tensor.name for tensor in model.graph.initializer}
     return tuple(_input(entry, path) for entry in model.graph.input if entry.name not in given)
 
 
-def _input(entry: Any, path: Path) -> Input:
+def _input(entry: ValueInfoProto, path: Path) -> Input:
     if not entry.type.tensor_type.HasField("shape"):
         raise UsageError(f"{path}: input {entry.name!r} has no shape; export it with one")
     shape = [d.dim_value if d.HasField("dim_value") else None for d in entry.type.tensor_type.shape.dim]
@@ -127,7 +135,7 @@ def _input(entry: Any, path: Path) -> Input:
     return Input(entry.name, dtype.name, tuple(shape))
 
 
-def _shapes(model: Any, inputs: tuple[Input, ...]) -> dict[str, tuple[int, ...]]:
+def _shapes(model: ModelProto, inputs: tuple[Input, ...]) -> dict[str, tuple[int, ...]]:
     """Shapes of all tensors whose sizes are known once the batch is 1."""
     dynamic = {entry.name for entry in inputs if entry.shape and entry.shape[0] is None}
     batch_names = {
@@ -147,17 +155,17 @@ def _shapes(model: Any, inputs: tuple[Input, ...]) -> dict[str, tuple[int, ...]]
     return known
 
 
-def _unaligned(graph: Any, shapes: dict[str, tuple[int, ...]]) -> Iterator[UnalignedLayer]:
+def _unaligned(graph: GraphProto, shapes: dict[str, tuple[int, ...]]) -> Iterator[UnalignedLayer]:
     """Convolutions whose output reaches another convolution with channels that are no multiple of four."""
     reaching: set[str] = set()  # tensors from which a convolution further on is fed
-    found = []
+    layers = []
     for node in reversed(graph.node):
         feeds_another = not reaching.isdisjoint(node.output)
         if node.op_type in CONVOLUTIONS:
             shape = shapes.get(node.output[0], ())
             if feeds_another and len(shape) > 1 and shape[1] % ALIGNMENT:
-                found.append(UnalignedLayer(name=node.name or node.output[0], channels=shape[1]))
+                layers.append(UnalignedLayer(name=node.name or node.output[0], channels=shape[1]))
             reaching.update(node.input)
         elif feeds_another:
             reaching.update(node.input)
-    yield from reversed(found)
+    yield from reversed(layers)

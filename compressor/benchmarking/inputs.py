@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from compressor.errors import UsageError
 
@@ -30,7 +31,7 @@ def check_batch(file: str, inputs: Sequence[Input], batch: int) -> None:
             )
 
 
-def random_inputs(inputs: Sequence[Input], *, batch: int, seed: int) -> dict[str, Any]:
+def random_inputs(inputs: Sequence[Input], *, batch: int, seed: int) -> dict[str, NDArray[Any]]:
     """Draw N(0, 1) for floating-point inputs, 0 to 9 for integers and coin flips for booleans."""
     generator = np.random.default_rng(seed)
     return {
@@ -39,7 +40,7 @@ def random_inputs(inputs: Sequence[Input], *, batch: int, seed: int) -> dict[str
     }
 
 
-def _draw(generator: np.random.Generator, dtype: np.dtype[Any], shape: Sequence[int]) -> Any:
+def _draw(generator: np.random.Generator, dtype: np.dtype[Any], shape: Sequence[int]) -> NDArray[Any]:
     if dtype.kind == "f":
         return generator.standard_normal(shape).astype(dtype)
     return generator.integers(0, 2 if dtype.kind == "b" else 10, size=shape).astype(dtype)

@@ -1,54 +1,59 @@
-"""The parent's side of a run: read the files, ask workers to run them, gather what they found."""
+"""The parent's side of a benchmark: read the files, ask workers to run them, gather what came out."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from compressor.benchmarking.document import Memory, Settings, Variant
 from compressor.benchmarking.graph import Graph, read_graph
 from compressor.benchmarking.inputs import check_batch
-from compressor.benchmarking.process import ask
-from compressor.benchmarking.results import Batch, Timed, compare, latency_of, load_of, timed_of
+from compressor.benchmarking.process import LatencyAnswer, LatencyTask, MemoryAnswer, MemoryTask, Subject, request
+from compressor.benchmarking.results import BatchResult, batch_result, latency_of, load_time
 from compressor.benchmarking.sizes import fingerprint, measure_size
-
-Progress = Callable[[float, str], None]
+from compressor.progress import Progress, silent
+from compressor.records import BenchmarkSettings, Memory, Variant
 
 MEMORY_SHARE = 0.1  # of the progress bar
 
 
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """The files as variants, the verdicts of every batch size, and what is doubtful."""
+
+    variants: tuple[Variant, ...]
+    batches: tuple[BatchResult, ...]
+    warnings: tuple[str, ...]
+
+
 def measure(
-    paths: Sequence[Path], labels: Sequence[str], settings: Settings, say: Progress
-) -> tuple[tuple[Variant, ...], list[Batch], list[str]]:
-    """Read, weigh and time the files; gives variants, judged batches and warnings."""
-    graphs = _read(paths, settings, say)
-    memories, warnings = _memories(paths, graphs, settings, say)
-    found = ask(
-        {"task": "latency", "files": _requests(paths, graphs), **asdict(settings)},
-        lambda done, text: say(MEMORY_SHARE + (1 - MEMORY_SHARE) * done, text),
+    paths: Sequence[Path], labels: Sequence[str], settings: BenchmarkSettings, on_progress: Progress
+) -> Measured:
+    """Read, weigh and time the files."""
+    graphs = _read(paths, settings, on_progress)
+    subjects = tuple(Subject(str(path), graph.inputs) for path, graph in zip(paths, graphs, strict=True))
+    memories, warnings = _memories(subjects, settings, on_progress)
+    timed = request(
+        LatencyTask(subjects, settings),
+        LatencyAnswer,
+        lambda share, text: on_progress(MEMORY_SHARE + (1 - MEMORY_SHARE) * share, text),
     )
     variants = tuple(
-        _variant(label, path, graph, memory, settings.batches, timed_of(found, index))
+        _variant(label, path, graph, memory, settings.batches, timed, index)
         for index, (label, path, graph, memory) in enumerate(zip(labels, paths, graphs, memories, strict=True))
     )
-    judged = [
-        compare(labels, batch, samples, settings.rounds)
-        for batch, samples in zip(settings.batches, found["batches"], strict=True)
-    ]
-    doubtful = [warning for batch in judged for warning in batch.warnings]
-    return variants, judged, [*graph_warnings(labels, graphs), *warnings, *doubtful]
+    batches = tuple(
+        batch_result(labels, batch, samples, settings.rounds)
+        for batch, samples in zip(settings.batches, timed.batches, strict=True)
+    )
+    doubtful = [warning for batch in batches for warning in batch.warnings]
+    return Measured(variants, batches, (*graph_warnings(labels, graphs), *warnings, *doubtful))
 
 
-def silent(done: float, text: str) -> None:
-    """Report no progress."""
-
-
-def _read(paths: Sequence[Path], settings: Settings, say: Progress) -> list[Graph]:
+def _read(paths: Sequence[Path], settings: BenchmarkSettings, on_progress: Progress) -> list[Graph]:
     graphs = []
     for path in paths:
-        say(0.0, f"reading {path.name}")
+        on_progress(0.0, f"reading {path.name}")
         graph = read_graph(path)
         for batch in settings.batches:
             check_batch(path.name, graph.inputs, batch)
@@ -56,26 +61,20 @@ def _read(paths: Sequence[Path], settings: Settings, say: Progress) -> list[Grap
     return graphs
 
 
-def _requests(paths: Sequence[Path], graphs: Sequence[Graph]) -> list[dict[str, Any]]:
-    return [
-        {"path": str(path), "inputs": [asdict(entry) for entry in graph.inputs]}
-        for path, graph in zip(paths, graphs, strict=True)
-    ]
-
-
 def _memories(
-    paths: Sequence[Path], graphs: Sequence[Graph], settings: Settings, say: Progress
+    subjects: Sequence[Subject], settings: BenchmarkSettings, on_progress: Progress
 ) -> tuple[list[Memory | None], list[str]]:
     """Memory of each file in a process of its own, and why there is none."""
     batch = max(settings.batches)
     method = f"VmRSS around opening a session, VmHWM over its first runs at batch {batch}"
     memories: list[Memory | None] = []
-    for path, request in zip(paths, _requests(paths, graphs), strict=True):
-        say(MEMORY_SHARE * len(memories) / len(paths), f"memory of {path.name}")
-        found = ask({"task": "memory", "files": [request], "batch": batch, **asdict(settings)}, silent)
-        if "unavailable" in found:
-            return [None] * len(paths), [f"memory was not measured: {found['unavailable']}"]
-        memories.append(Memory(**found, method=method))
+    for subject in subjects:
+        on_progress(MEMORY_SHARE * len(memories) / len(subjects), f"memory of {Path(subject.path).name}")
+        answer = request(MemoryTask(subject, batch, settings), MemoryAnswer, silent)
+        added = answer.footprint
+        if added is None:
+            return [None] * len(subjects), [f"memory was not measured: {answer.unavailable}"]
+        memories.append(Memory(session_bytes=added.session_bytes, run_peak_bytes=added.run_peak_bytes, method=method))
     return memories, []
 
 
@@ -85,7 +84,8 @@ def _variant(
     graph: Graph,
     memory: Memory | None,
     batches: Sequence[int],
-    timed: Timed,
+    timed: LatencyAnswer,
+    index: int,
 ) -> Variant:
     return Variant(
         name=name,
@@ -98,10 +98,12 @@ def _variant(
         parameters_nonzero=graph.parameters_nonzero,
         size=measure_size(path, graph.external),
         metadata=graph.metadata,
-        providers_actual=timed.providers,
-        load_ms=load_of(timed.opens_ns),
+        providers_actual=timed.providers[index],
+        load_ms=load_time([ns for samples in timed.batches for ns in samples.opens_ns[index]]),
         memory=memory,
-        latency=tuple(latency_of(b, calls) for b, calls in zip(batches, timed.calls_ns, strict=True)),
+        latency=tuple(
+            latency_of(batch, samples.calls_ns[index]) for batch, samples in zip(batches, timed.batches, strict=True)
+        ),
         unaligned_layers=graph.unaligned,
     )
 

@@ -1,25 +1,76 @@
-"""Runs the worker in a process of its own and brings its answer back."""
+"""Runs the worker in a process of its own: what it is asked, what it answers, and how both travel."""
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, TypeVar
+
+import msgspec
+from msgspec import Raw, Struct
 
 import compressor
+from compressor.benchmarking.inputs import Input
+from compressor.benchmarking.latency import Samples
+from compressor.benchmarking.memory import Footprint
 from compressor.errors import CompressorError
+from compressor.progress import Progress
+from compressor.records import BenchmarkSettings
 
 WORKER = "compressor.benchmarking.worker"
+Answer = TypeVar("Answer")
 
 
-def ask(request: Mapping[str, Any], say: Callable[[float, str], None]) -> dict[str, Any]:
-    """Send ``request`` to a fresh worker; raises `CompressorError` with its words when it fails or dies."""
+class Subject(Struct, frozen=True):
+    """A file to run, and what it takes."""
+
+    path: str
+    inputs: tuple[Input, ...]
+
+
+class LatencyTask(Struct, frozen=True, tag="latency"):
+    """Time all files, and a second copy of the first, at every batch size; a `LatencyAnswer` comes back."""
+
+    files: tuple[Subject, ...]
+    settings: BenchmarkSettings
+
+
+class LatencyAnswer(Struct, frozen=True):
+    """The providers of each file, and the samples of each batch size, whose last subject is the control."""
+
+    providers: tuple[tuple[str, ...], ...]
+    batches: tuple[Samples, ...]
+
+
+class MemoryTask(Struct, frozen=True, tag="memory"):
+    """Take the memory of one file at one batch size; a `MemoryAnswer` comes back."""
+
+    file: Subject
+    batch: int
+    settings: BenchmarkSettings
+
+
+class MemoryAnswer(Struct, frozen=True):
+    """The memory, or why it cannot be told."""
+
+    footprint: Footprint | None
+    unavailable: str = ""
+
+
+class Line(Struct, frozen=True, omit_defaults=True):
+    """What the worker writes, one a line: progress, and last either its answer or an error."""
+
+    progress: tuple[float, str] | None = None
+    answer: Raw = Raw()
+    error: str | None = None
+
+
+def request(task: object, answer: type[Answer], on_progress: Progress) -> Answer:
+    """Send ``task`` to a fresh worker; raises `CompressorError` with its words when it fails or dies."""
     with tempfile.TemporaryFile("w+", errors="replace") as complaints:
         # -P: a file called random.py in the user's folder must not be taken for the library's.
         with subprocess.Popen(
@@ -27,37 +78,34 @@ def ask(request: Mapping[str, Any], say: Callable[[float, str], None]) -> dict[s
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=complaints,
-            text=True,
             env=_environment(),
         ) as process:
             try:
-                found = _converse(process, request, say)
+                last = _converse(process, msgspec.json.encode(task), on_progress)
             finally:
                 process.kill()
-        if found is None:
+        if last is None:
             raise CompressorError(f"the benchmark process died ({_end(process.returncode)}): {_last(complaints)}")
-    if "error" in found:
-        raise CompressorError(found["error"])
-    return dict(found["answer"])
+    if last.error is not None:
+        raise CompressorError(last.error)
+    return msgspec.json.decode(last.answer, type=answer)
 
 
-def _converse(
-    process: subprocess.Popen[str], request: Mapping[str, Any], say: Callable[[float, str], None]
-) -> dict[str, Any] | None:
+def _converse(process: subprocess.Popen[bytes], message: bytes, on_progress: Progress) -> Line | None:
     assert process.stdin is not None
     assert process.stdout is not None
     try:
         with process.stdin as stdin:
-            json.dump(request, stdin)
+            stdin.write(message)
     except BrokenPipeError:
         pass
-    for line in process.stdout:
-        if not line.endswith("\n"):
+    for text in process.stdout:
+        if not text.endswith(b"\n"):
             break  # cut short by the worker's death
-        message: dict[str, Any] = json.loads(line)
-        if "progress" not in message:
-            return message
-        say(*message["progress"])
+        line = msgspec.json.decode(text, type=Line)
+        if line.progress is None:
+            return line
+        on_progress(*line.progress)
     process.wait()
     return None
 
@@ -73,7 +121,7 @@ def _end(code: int) -> str:
     return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
 
 
-def _last(complaints: Any) -> str:
+def _last(complaints: IO[str]) -> str:
     complaints.seek(0)
     lines = [line for line in complaints.read().splitlines() if line.strip()]
     return lines[-1] if lines else "it said nothing"

@@ -7,13 +7,13 @@ import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from compressor.benchmarking.document import Size
 from compressor.errors import CheckpointError
+from compressor.records import FileSize
 
 
-def measure_size(path: Path, external: Sequence[Path]) -> Size:
+def measure_size(path: Path, external: Sequence[Path]) -> FileSize:
     """Bytes of ``path``, of the ``external`` files that it refers to, and of all under ``gzip -6``."""
-    return Size(
+    return FileSize(
         onnx_bytes=path.stat().st_size,
         external_bytes=sum(file.stat().st_size for file in external),
         gzip_bytes=sum(_gzipped(file) for file in (path, *external)),

@@ -9,11 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
-Verdict = Literal["faster", "slower", "same", "inconclusive"]
+from compressor.records import Verdict
 
 PRACTICAL = 0.02  # differences below this are not worth a claim
 RULE = (
@@ -74,7 +73,7 @@ def interval(log_ratios: Sequence[float]) -> Interval:
     return Interval(*(math.exp(x) for x in (centre, centre - reach, centre + reach)))
 
 
-def verdict(low: float, high: float, noise_floor: float) -> Verdict:
+def claim(low: float, high: float, noise_floor: float) -> Verdict:
     """What the interval ``[low, high]`` of a latency ratio allows one to claim."""
     margin = max(PRACTICAL, noise_floor)
     if high < 1 - margin:
@@ -91,23 +90,23 @@ def control_verdict(control: Interval) -> Verdict:
 
     Its own width is no excuse here, so the noise floor plays no part.
     """
-    return verdict(control.low, control.high, 0.0)
+    return claim(control.low, control.high, 0.0)
 
 
-def differs(found: Verdict) -> bool:
+def differs(stated: Verdict) -> bool:
     """Whether a verdict claims a difference."""
-    return found in ("faster", "slower")
+    return stated in ("faster", "slower")
 
 
-def judge(variant: Interval, control: Interval) -> Verdict:
+def verdict(variant: Interval, control: Interval) -> Verdict:
     """The verdict on a variant, given the baseline's second copy measured beside it."""
     if differs(control_verdict(control)):
         return "inconclusive"
-    return verdict(variant.low, variant.high, control.half_width)
+    return claim(variant.low, variant.high, control.half_width)
 
 
 def settled(log_ratios: Sequence[Sequence[float]]) -> bool:
     """Whether more pairs could change nothing: rows are the baseline, the variants, and last the control."""
     control = interval(log_ratios[-1])
-    variants = [judge(interval(row), control) for row in log_ratios[1:-1]]
+    variants = [verdict(interval(row), control) for row in log_ratios[1:-1]]
     return "inconclusive" not in variants and not differs(control_verdict(control))

@@ -1,116 +1,111 @@
 """The process that runs models: ``python -m compressor.benchmarking.worker``, never with torch in it.
 
-It reads one JSON request on stdin and writes JSON lines on stdout: ``{"progress": [fraction, text]}``
-and last either ``{"answer": ...}`` or ``{"error": message}``.
+It reads one task (`process.LatencyTask` or `MemoryTask`) on stdin and writes a `process.Line` at a time on stdout.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+
+import msgspec
+from msgspec import Raw
+from onnxruntime import InferenceSession
 
 from compressor.benchmarking.affinity import pin
-from compressor.benchmarking.inputs import Input, random_inputs
-from compressor.benchmarking.latency import Call, sample
+from compressor.benchmarking.inputs import random_inputs
+from compressor.benchmarking.latency import Call, Samples, sample
 from compressor.benchmarking.memory import footprint
-from compressor.benchmarking.providers import open_session
+from compressor.benchmarking.process import LatencyAnswer, LatencyTask, Line, MemoryAnswer, MemoryTask, Subject
 from compressor.benchmarking.statistics import settled
 from compressor.errors import CompressorError, first_line
-
-Say = Callable[[float, str], None]
+from compressor.progress import Progress
+from compressor.records import BenchmarkSettings
+from compressor.runtime import open_session
 
 
 def main() -> None:
-    """Answer the request on stdin."""
-    channel = os.fdopen(os.dup(1), "w", buffering=1)
+    """Answer the task on stdin."""
+    channel = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what libraries print must not end up between our lines
-    request = json.load(sys.stdin)
+    task = msgspec.json.decode(sys.stdin.buffer.read(), type=LatencyTask | MemoryTask)
 
-    def write(**line: Any) -> None:
-        channel.write(json.dumps(line) + "\n")
+    def write(line: Line) -> None:
+        channel.write(msgspec.json.encode(line) + b"\n")
+        channel.flush()
 
-    pin(request["threads"])
+    pin(task.settings.threads)
     try:
-        answer = TASKS[request["task"]](request, lambda done, text: write(progress=[done, text]))
+        if isinstance(task, MemoryTask):
+            answer = msgspec.json.encode(memory(task))
+        else:
+            answer = msgspec.json.encode(latency(task, lambda share, text: write(Line(progress=(share, text)))))
     except CompressorError as error:
-        write(error=str(error))
+        write(Line(error=str(error)))
     else:
-        write(answer=answer)
+        write(Line(answer=Raw(answer)))
 
 
-def memory(request: dict[str, Any], say: Say) -> dict[str, Any]:
-    """Resident memory of the first file, or why it cannot be told."""
-    (opener,) = _openers(request, request["batch"])
+def memory(task: MemoryTask) -> MemoryAnswer:
+    """Resident memory of the file, or why it cannot be told."""
     try:
-        return asdict(footprint(opener))
+        return MemoryAnswer(footprint(_opener(task.file, task.batch, task.settings)))
     except OSError as error:
-        return {"unavailable": str(error)}
+        return MemoryAnswer(None, unavailable=str(error))
 
 
-def latency(request: dict[str, Any], say: Say) -> dict[str, Any]:
+def latency(task: LatencyTask, on_progress: Progress) -> LatencyAnswer:
     """Time all files, and a second copy of the first, at every batch size."""
-    request["files"].append(request["files"][0])
-    answer: dict[str, Any] = {"providers": _providers(request), "batches": []}
-    batches = request["batches"]
-    for index, batch in enumerate(batches):
+    files, batches = (*task.files, task.files[0]), task.settings.batches
 
-        def tick(done: int, wanted: int, index: int = index, batch: int = batch) -> None:
-            say((index + done / wanted) / len(batches), f"batch {batch}: pair {done} of {wanted}")
+    def timed(index: int, batch: int) -> Samples:
+        def tick(done: int, wanted: int) -> None:
+            on_progress((index + done / wanted) / len(batches), f"batch {batch}: pair {done} of {wanted}")
 
-        samples = sample(
-            _openers(request, batch),
-            pairs=request["pairs"],
-            rounds=request["rounds"],
-            seconds=request["max_seconds"] / len(batches),
-            order=random.Random(request["seed"]),
-            settled=settled,
-            tick=tick,
-        )
-        answer["batches"].append(asdict(samples))
-    return answer
+        return _timed(files, batch, task.settings, tick)
+
+    return LatencyAnswer(
+        providers=tuple(tuple(_open(file, task.settings).get_providers()) for file in files),
+        batches=tuple(timed(index, batch) for index, batch in enumerate(batches)),
+    )
 
 
-def _openers(request: dict[str, Any], batch: int) -> list[Callable[[], Call]]:
-    return [_opener(request, path, inputs, batch) for path, inputs in _files(request)]
+def _timed(
+    files: Sequence[Subject], batch: int, settings: BenchmarkSettings, tick: Callable[[int, int], None]
+) -> Samples:
+    return sample(
+        [_opener(file, batch, settings) for file in files],
+        pairs=settings.pairs,
+        rounds=settings.rounds,
+        seconds=settings.max_seconds / len(settings.batches),
+        order=random.Random(settings.seed),
+        settled=settled,
+        tick=tick,
+    )
 
 
-def _opener(request: dict[str, Any], path: Path, inputs: list[Input], batch: int) -> Callable[[], Call]:
-    feed = random_inputs(inputs, batch=batch, seed=request["seed"])
+def _opener(file: Subject, batch: int, settings: BenchmarkSettings) -> Callable[[], Call]:
+    feed = random_inputs(file.inputs, batch=batch, seed=settings.seed)
 
     def open_call() -> Call:
-        session = open_session(path, provider=request["provider"], threads=request["threads"])
+        session = _open(file, settings)
 
         def call() -> object:
             try:
                 return session.run(None, feed)
             except Exception as error:  # ONNX Runtime's errors have no common base
-                raise CompressorError(f"{path} does not run at batch {batch}: {first_line(error)}") from error
+                raise CompressorError(f"{file.path} does not run at batch {batch}: {first_line(error)}") from error
 
         return call
 
     return open_call
 
 
-def _providers(request: dict[str, Any]) -> list[list[str]]:
-    return [
-        open_session(path, provider=request["provider"], threads=request["threads"]).get_providers()
-        for path, _ in _files(request)
-    ]
-
-
-def _files(request: dict[str, Any]) -> Iterator[tuple[Path, list[Input]]]:
-    for file in request["files"]:
-        inputs = [Input(entry["name"], entry["dtype"], tuple(entry["shape"])) for entry in file["inputs"]]
-        yield Path(file["path"]), inputs
-
-
-TASKS: dict[str, Callable[[dict[str, Any], Say], dict[str, Any]]] = {"latency": latency, "memory": memory}
+def _open(file: Subject, settings: BenchmarkSettings) -> InferenceSession:
+    return open_session(Path(file.path), provider=settings.provider, threads=settings.threads)
 
 
 if __name__ == "__main__":

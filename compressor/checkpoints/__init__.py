@@ -1,4 +1,4 @@
-"""Trained networks on disk: load anybody's, save ours.
+"""Trained networks on disk: load files of any origin, save our own format.
 
 Our file is ``.pt`` (readable with ``torch.load(weights_only=True)``) or ``.safetensors``; it holds
 tensors and a plain-data header with the architecture, the edits that shrank it, input shape,
@@ -55,7 +55,7 @@ class Network:
         try:
             with torch.no_grad(), eval_mode(self.model):
                 return self.model(self.example_input())
-        except Exception as error:  # whatever foreign code raises on a shape it did not expect
+        except Exception as error:  # whatever the network's code raises on a shape it did not expect
             shape = "x".join(map(str, self.metadata.input_shape))
             reason = first_line(error)
             raise UsageError(f"the network does not accept an input of {shape} (--input-shape): {reason}") from error
@@ -71,7 +71,7 @@ def load(
     classes: Sequence[str] | None = None,
     trust_arch: bool = False,
 ) -> Network:
-    """Load a checkpoint file, ours or anybody's, or an embedded model by name.
+    """Load a checkpoint file, ours or of another origin, or an embedded model by name.
 
     A file that is not ours needs ``arch``; the other arguments say what it does not know, and
     overrule it where it does. Nothing in the file is executed: `CheckpointError` refuses such files.

@@ -1,4 +1,4 @@
-"""Take values out of a header that anybody may have written, refusing what has another type."""
+"""Take values out of a header of any origin, refusing what has another type."""
 
 from __future__ import annotations
 

@@ -26,14 +26,14 @@ def mismatches(model: nn.Module, state: dict[str, Tensor]) -> list[str]:
     ]
     unfit = [f"{key} is {_kind(state[key])}" for key in common if not _is_copied(state[key], wanted[key])]
     lists = {"missing": missing, "unexpected": unexpected, "wrong shape": wrong, "not dense real numbers": unfit}
-    return [f"{what} ({len(found)}): {', '.join(found)}" for what, found in lists.items() if found]
+    return [f"{what} ({len(keys)}): {', '.join(keys)}" for what, keys in lists.items() if keys]
 
 
 def fill(model: nn.Module, state: dict[str, Tensor], path: Path, architecture: str) -> None:
     """Copy ``state`` into ``model``; `CheckpointError` lists every mismatch, and every weight that is not finite."""
-    found = mismatches(model, state)
-    if found:
-        raise CheckpointError(f"{path} does not fit {architecture}: {'; '.join(found)}")
+    problems = mismatches(model, state)
+    if problems:
+        raise CheckpointError(f"{path} does not fit {architecture}: {'; '.join(problems)}")
     versioned = OrderedDict(state)
     # Some modules look here for the version of the code that they were written by: what fits is of this one.
     versioned._metadata = model.state_dict()._metadata  # type: ignore[attr-defined]
@@ -72,10 +72,10 @@ def _counters(state: dict[str, Tensor]) -> set[str]:
     return {key for key in state if key.endswith("num_batches_tracked")}
 
 
-def _is_copied(found: Tensor, wanted: Tensor) -> bool:
+def _is_copied(stored: Tensor, wanted: Tensor) -> bool:
     """Whether copying keeps the meaning: not from quantised integers, sparse, complex or data-less tensors."""
-    dense = found.layout is torch.strided and not found.is_meta
-    return dense and (found.is_floating_point() or not wanted.is_floating_point())
+    dense = stored.layout is torch.strided and not stored.is_meta
+    return dense and (stored.is_floating_point() or not wanted.is_floating_point())
 
 
 def _kind(tensor: Tensor) -> str:

@@ -1,4 +1,4 @@
-"""Read tensors from anybody's checkpoint without running anything that it says."""
+"""Read tensors from a checkpoint of any origin without running anything that it says."""
 
 from __future__ import annotations
 
@@ -73,15 +73,15 @@ def _read_torch(path: Path) -> Any:
         # It seeks before the beginning of a file that was cut short, which is an invalid argument.
         if isinstance(error, OSError) and error.errno != errno.EINVAL:
             raise CheckpointError(f"{path} cannot be read: {error.strerror or first_line(error)}") from error
-        found = re.search(r"GLOBAL (\S+)", str(error)) if isinstance(error, pickle.UnpicklingError) else None
-        if found is None:
+        named = re.search(r"GLOBAL (\S+)", str(error)) if isinstance(error, pickle.UnpicklingError) else None
+        if named is None:
             # torch's own words here are internal, or advise to load without the safeguard.
             raise CheckpointError(
                 f"{path} is no complete PyTorch checkpoint: it is cut short, damaged or a file of another kind"
             ) from error
         raise CheckpointError(
             f"{path} is refused: it holds more than tensors, and loading it would run code it names "
-            f"({found[1].rstrip('.')}); save the tensors alone, with torch.save(model.state_dict(), ...)"
+            f"({named[1].rstrip('.')}); save the tensors alone, with torch.save(model.state_dict(), ...)"
         ) from error
 
 

@@ -17,9 +17,9 @@ from torch import nn
 from compressor.architectures.attention import SlimAttention
 from compressor.architectures.cifar_resnet import PaddedShortcut
 from compressor.architectures.constant import Constant
-from compressor.checkpoints.agreeing import agrees
 from compressor.checkpoints.fields import field, named, size, sizes
 from compressor.errors import CheckpointError
+from compressor.layer_kinds import PLAIN_CONVOLUTIONS, agrees
 
 # The only attributes that an edit may set: plain sizes. A file must not reach any other attribute.
 SIZES = (
@@ -94,9 +94,9 @@ class Edit:
         if kind != "resize" and kind not in REPLACEMENTS:
             raise ValueError(f"unknown edit {kind!r}")
         attributes, tensors = named(plain, "sizes"), named(plain, "tensors")
-        foreign = sorted(set(attributes) - set(SIZES))
-        if foreign:
-            raise ValueError(f"an edit may not set {', '.join(foreign)}")
+        refused = sorted(set(attributes) - set(SIZES))
+        if refused:
+            raise ValueError(f"an edit may not set {', '.join(refused)}")
         return cls(
             field(plain, "module", str),
             {name: size(attributes, name) for name in attributes},
@@ -183,7 +183,7 @@ def _fits(edit: Edit, module: nn.Module) -> bool:
 
 def _missing(module: nn.Module) -> set[str]:
     """The bias that a layer lacks: removal may need one for what a removed channel sent."""
-    layers = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+    layers = (nn.Linear, *PLAIN_CONVOLUTIONS)
     return {"bias"} if isinstance(module, layers) and module.bias is None else set()
 
 
@@ -201,8 +201,8 @@ def _resize(module: nn.Module, name: str, shape: tuple[int, ...]) -> None:
 def _sizes(module: nn.Module) -> dict[str, int | tuple[int, ...]]:
     # A property only tells what another module states.
     stated = [name for name in SIZES if not isinstance(getattr(type(module), name, None), property)]
-    found = {name: getattr(module, name) for name in stated if hasattr(module, name)}
-    plain = {name: tuple(size) if isinstance(size, list | tuple) else size for name, size in found.items()}
+    values = {name: getattr(module, name) for name in stated if hasattr(module, name)}
+    plain = {name: tuple(size) if isinstance(size, list | tuple) else size for name, size in values.items()}
     return {name: size for name, size in plain.items() if isinstance(size, int | tuple)}
 
 

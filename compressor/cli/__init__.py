@@ -11,11 +11,12 @@ import click
 
 from compressor import __version__
 
-# In the order of the road, which is the order of the help text.
+# In the order of the pipeline, which is the order of the help text.
 COMMANDS = {
     "run": "compressor.cli.run:run",
     "fine-tune": "compressor.cli.fine_tune:fine_tune",
     "shrink": "compressor.cli.shrink:shrink",
+    "recover": "compressor.cli.recover:recover",
     "export": "compressor.cli.export:export",
     "benchmark": "compressor.cli.benchmark:benchmark",
     "compare": "compressor.cli.compare:compare",
@@ -29,7 +30,7 @@ class LazyGroup(click.Group):
     """Finds commands by name in `COMMANDS`."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """All command names, in the order of the road."""
+        """All command names, in the order of the pipeline."""
         return [*COMMANDS]  # the module cli.list may stand where the built-in name was
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:

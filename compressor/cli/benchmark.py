@@ -30,12 +30,11 @@ def benchmark(console: Console, files: tuple[str, ...], out: Path | None, overwr
     """
     from compressor.benchmarking import benchmark as measure
     from compressor.cli.publishing import check_report_path, publish, show
-    from compressor.report.tables import benchmark_table
+    from compressor.report.benchmark_tables import latency_table
 
     if out is not None:
         check_report_path(out, overwrite=overwrite)
     with console.progress("benchmark") as progress:
-        found = measure(files, progress=progress, **settings)
-    document = found.to_plain()
-    written = [f"Wrote {', '.join(map(str, publish(document, out)))}"] if out is not None else []
-    show(console, document, benchmark_table(document), *written)
+        report = measure(files, progress=progress, **settings)
+    written = [f"Wrote {', '.join(map(str, publish(report, out)))}"] if out is not None else []
+    show(console, report, latency_table(report), *written)

@@ -13,7 +13,12 @@ from compressor.cli.options import out_option, overwrite_option
 
 @command("compare")
 @click.argument("reports", metavar="OLD.json NEW.json ...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--max-drop", type=float, metavar="POINTS", help="Fail when accuracy may have dropped by more.")
+@click.option(
+    "--max-drop",
+    type=float,
+    metavar="POINTS",
+    help="Fail when the metric may be worse by more: points of accuracy, or its own unit.",
+)
 @click.option("--min-speedup", type=float, metavar="FACTOR", help="Fail when the speed-up may be smaller.")
 @out_option("Comparison to write, .html or .md.")
 @overwrite_option
@@ -30,35 +35,36 @@ def compare(
     Warns when the reports come from different environments. The gates compare every later report with the
     first and judge the unfavourable end of the 95 % interval; when one fails the exit code is 1.
     """
-    from dataclasses import asdict
+    from msgspec.structs import replace
 
     from compressor.cli.publishing import check_out
+    from compressor.codec import read_report
     from compressor.errors import TargetNotMet, UsageError
     from compressor.files import write_text
-    from compressor.report import check_gates, read_document
-    from compressor.report import compare as side_by_side
+    from compressor.report import check_gates, compare_reports
     from compressor.report.html import comparison_html
     from compressor.report.markdown import comparison_markdown
-    from compressor.report.tables import comparison_table
+    from compressor.report.side_by_side import comparison_table
+    from compressor.report.terminal import FittedTable
 
     if len(reports) < 2:
         raise UsageError(f"compare needs at least two reports, got {len(reports)}")
     writers = {".html": comparison_html, ".md": comparison_markdown}
     if out is not None:
         check_out(out, tuple(writers), overwrite=overwrite)
-    labelled = [(str(path), read_document(path)) for path in reports]
-    found = side_by_side(labelled)
-    old = labelled[0][1]
+    labelled = [(str(path), read_report(path)) for path in reports]
+    (_, old), *later = labelled
     failures = [
         f"{label}: {failure}"
-        for label, new in labelled[1:]
+        for label, new in later
         for failure in check_gates(old, new, max_drop=max_drop, min_speedup=min_speedup)
     ]
+    result = replace(compare_reports(labelled), failures=tuple(failures))
     if out is not None:
         write_text(out, writers[out.suffix](labelled))
-    for warning in found.warnings:
+    for warning in result.warnings:
         console.warn(warning)
     written = [f"Wrote {out}"] if out is not None else []
-    console.result({**asdict(found), "failures": failures}, comparison_table(labelled), *written)
+    console.result(result, FittedTable(comparison_table(result)), *written)
     if failures:
         raise TargetNotMet("; ".join(failures))

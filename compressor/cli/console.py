@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
 
 from rich.console import Console as RichConsole
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as ProgressBar
+
+from compressor.codec import encode
+from compressor.progress import Progress, silent
+from compressor.report.format import plain
 
 # Without a terminal, a line of progress now and then keeps logs alive without flooding them.
 QUIET_SECONDS = 15.0
 
-Update = Callable[[float, str], None]
 Announce = Callable[[str], None]
 
 
@@ -28,42 +30,44 @@ class Console:
         self._out = RichConsole(highlight=False)
         self._err = RichConsole(stderr=True, highlight=False)
 
-    def result(self, document: Any, *renderables: Any) -> None:
-        """The command's result: ``document`` under ``--json``, else the tables and lines for people."""
+    def result(self, document: object, *renderables: object) -> None:
+        """The command's result: under ``--json`` the ``document`` (records or plain data), else what people read."""
         if self._as_json:
-            print(json.dumps(document, indent=2, ensure_ascii=False))
+            print(encode(document).decode())
             return
         for renderable in renderables:
-            # A terminal breaks lines between words; a file keeps them whole.
-            whole = isinstance(renderable, str) and not self._out.is_terminal
-            self._out.print(renderable, soft_wrap=whole, markup=False)
+            if isinstance(renderable, str):
+                # A terminal breaks lines between words; a file keeps them whole.
+                self._out.print(_printable(renderable), soft_wrap=not self._out.is_terminal, markup=False)
+            else:
+                self._out.print(renderable, markup=False)
 
     def note(self, text: str) -> None:
         """A line of progress."""
         if not self._quiet:
-            self._err.print(escape(text), style="dim", soft_wrap=not self._err.is_terminal)
+            self._err.print(_printable(escape(text)), style="dim", soft_wrap=not self._err.is_terminal)
 
     def warn(self, text: str) -> None:
         """A line that the user should read; ``--quiet`` does not hide it."""
-        self._err.print(f"[yellow]Warning:[/] {escape(text)}", soft_wrap=not self._err.is_terminal)
+        self._err.print(f"[yellow]Warning:[/] {_printable(escape(text))}", soft_wrap=not self._err.is_terminal)
 
     @contextlib.contextmanager
-    def progress(self, title: str) -> Iterator[Update]:
+    def progress(self, title: str) -> Iterator[Progress]:
         """A progress bar on a terminal, a line now and then elsewhere; yields ``update(share, text)``."""
         if self._quiet:
-            yield lambda share, text: None
+            yield silent
         elif self._err.is_terminal:
             with self._bar() as bar:
                 task = bar.add_task(title, total=1.0, figures="")
-                yield lambda share, text: bar.update(task, completed=share, figures=escape(text))
+                yield lambda share, text: bar.update(task, completed=share, figures=escape(plain(text)))
         else:
             yield self._lines(title)
 
     @contextlib.contextmanager
-    def stages(self, titles: Mapping[str, str]) -> Iterator[tuple[Announce, Announce, Update]]:
+    def stages(self, titles: Mapping[str, str]) -> Iterator[tuple[Announce, Announce, Progress]]:
         """For a run of several stages: yields ``start(stage)``, ``skip(stage)`` and ``update(share, text)``."""
         with contextlib.ExitStack() as stack:
-            current: list[Update] = []
+            current: list[Progress] = []
 
             def start(stage: str) -> None:
                 stack.close()
@@ -79,8 +83,8 @@ class Console:
 
             yield start, skip, update
 
-    def _bar(self) -> Progress:
-        return Progress(
+    def _bar(self) -> ProgressBar:
+        return ProgressBar(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
             TextColumn("{task.percentage:>3.0f} %"),
@@ -91,7 +95,7 @@ class Console:
             transient=True,
         )
 
-    def _lines(self, title: str) -> Update:
+    def _lines(self, title: str) -> Progress:
         last = time.monotonic()
 
         def update(share: float, text: str) -> None:
@@ -101,3 +105,8 @@ class Console:
                 self.note(f"{title}  {100 * share:3.0f} %  {text}")
 
         return update
+
+
+def _printable(text: str) -> str:
+    """``text`` whose lines hold nothing that steers a terminal, wherever they came from."""
+    return "\n".join(map(plain, text.split("\n")))

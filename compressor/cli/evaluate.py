@@ -12,7 +12,8 @@ from compressor.cli.console import Console
 from compressor.cli.options import data_options, device_option, model_options
 
 if TYPE_CHECKING:
-    from compressor.training.evaluation import Accuracy
+    from compressor.records.stages import Evaluation
+    from compressor.stages.evaluate import Part
 
 CHECKPOINT_OPTIONS = {"arch": "--arch", "arch_args": "--arch-arg", "trust_arch": "--trust-arch", "classes": "--classes"}
 
@@ -24,40 +25,39 @@ CHECKPOINT_OPTIONS = {"arch": "--arch", "arch_args": "--arch-arg", "trust_arch":
 @device_option
 @data_options
 @model_options
-def evaluate(console: Console, model: str, part: str, device: str, **options: Any) -> None:
+def evaluate(console: Console, model: str, part: Part, device: str, **options: Any) -> None:
     """Accuracy of a checkpoint or an .onnx file, with its interval."""
-    from compressor.cli.figures import accuracy_text
+    import msgspec
+
+    from compressor.cli.figures import metric_text
 
     with console.progress("evaluate"):
         if model.endswith(".onnx"):
-            found, ref = _onnx(console, Path(model), part, device, options)
+            record = _onnx(console, Path(model), part, device, options)
         else:
-            found, ref = _checkpoint(console, model, part, device, options)
-    plain = found.to_plain()
+            record = _checkpoint(console, model, part, device, options)
     console.result(
-        {"model": model, "data": ref, "part": part, "accuracy": plain},
-        f"{model}: {accuracy_text(plain)} on the {part} part of {ref}",
+        {"model": model, **msgspec.structs.asdict(record)},
+        f"{model}: {metric_text(record.metric)} on the {part} part of {record.data}",
     )
 
 
-def _checkpoint(console: Console, model: str, part: str, device: str, options: dict[str, Any]) -> tuple[Accuracy, str]:
+def _checkpoint(console: Console, model: str, part: Part, device: str, options: dict[str, Any]) -> Evaluation:
     from compressor.cli.loading import load_network, load_samples
-    from compressor.training.evaluation import model_accuracy
-    from compressor.training.fine_tuning import check_fit
+    from compressor.stages.evaluate import evaluate as work
     from compressor.training.recipe import pick_device
 
-    accelerator, index = pick_device(device)
+    where = pick_device(device)
     network, data = load_samples(console, load_network(model, options), options)
-    check_fit(network, data)
-    network.model.to(accelerator if index is None else f"{accelerator}:{index}")
-    return model_accuracy(network.model, getattr(data, part), network.metadata.normalization), data.ref
+    return work(network, data, part=part, device=where)
 
 
-def _onnx(console: Console, path: Path, part: str, device: str, options: dict[str, Any]) -> tuple[Accuracy, str]:
+def _onnx(console: Console, path: Path, part: Part, device: str, options: dict[str, Any]) -> Evaluation:
     from compressor.cli.loading import read_samples
     from compressor.data.normalization import Normalization
     from compressor.errors import UsageError
-    from compressor.evaluating import onnx_accuracy, onnx_facts
+    from compressor.evaluating import onnx_facts
+    from compressor.stages.evaluate import evaluate_onnx
 
     if device not in {"auto", "cpu"}:
         raise UsageError(f"--device {device} is for checkpoints; an .onnx file is evaluated on the cpu")
@@ -70,4 +70,4 @@ def _onnx(console: Console, path: Path, part: str, device: str, options: dict[st
     normalization = Normalization.parse(asked) if asked else facts.normalization or data.normalization
     if normalization is None:
         console.warn(f"{path} does not know its normalisation, so inputs stay in [0, 1]; pass --normalize")
-    return onnx_accuracy(path, getattr(data, part), normalization), data.ref
+    return evaluate_onnx(path, data, normalization, part=part)

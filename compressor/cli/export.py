@@ -1,4 +1,4 @@
-"""``compress export``: PyTorch to ONNX or to a torch.export program, with parity proven."""
+"""``compress export``: PyTorch to ONNX or to a torch.export program, and the outputs are compared."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from click.core import ParameterSource
 
 from compressor.cli.command import command
 from compressor.cli.console import Console
-from compressor.cli.options import model_options, out_option, overwrite_option
+from compressor.cli.options import data_options, model_options, out_option, overwrite_option
 from compressor.errors import UsageError
 
 if TYPE_CHECKING:
-    from compressor.checkpoints import Network
+    from compressor.records import Export
+    from compressor.stages.export import Format
 
 
 @command("export")
@@ -28,20 +29,24 @@ if TYPE_CHECKING:
     help="ONNX, or a torch.export program.",
 )
 @click.option("--opset", type=int, default=18, show_default=True, help="ONNX opset, 17 to 23.")
+@data_options
 @model_options
 @out_option("File to write.  [default: MODEL.onnx or MODEL.pt2]")
 @overwrite_option
-def export(console: Console, model: str, kind: str, **options: Any) -> None:
+def export(console: Console, model: str, kind: Format, **options: Any) -> None:
     """Write ONNX or pt2, with proof that the outputs agree.
 
-    The file must give PyTorch's outputs at batches 1, 2 and 3 and three seeds, within 1e-5 of their scale, else
-    nothing is written. Normalisation and class names go into the file, so that `compress evaluate FILE.onnx` needs
-    no option. A pt2 file is for torch.export.load, which may unpickle: load one only from people you trust. This
-    tool writes such files and never reads any.
+    The file must give PyTorch's outputs at batches 1, 2 and 3 and three seeds, and on real samples when the data are
+    known, within 1e-5 of their scale, else nothing is written. Normalisation and class names go into the file, so
+    that `compress evaluate FILE.onnx` needs no option. A pt2 file is for torch.export.load, which may unpickle: load
+    one only from people you trust. This tool writes such files and never reads any.
     """
-    from compressor.cli.loading import load_network
+    import msgspec
+
+    from compressor.cli.loading import load_known_samples, load_network
     from compressor.cli.publishing import check_out
     from compressor.export import check_opset
+    from compressor.stages.export import export as work
 
     out = options["out"] or Path(f"{Path(model).stem}.{kind}")
     asked = click.get_current_context().get_parameter_source("opset") is not ParameterSource.DEFAULT
@@ -51,37 +56,30 @@ def export(console: Console, model: str, kind: str, **options: Any) -> None:
     check_out(out, (f".{kind}",), overwrite=options["overwrite"])
     network = load_network(model, options)
     network.try_input()
+    network, data = load_known_samples(console, network, options)
     if network.metadata.normalization is None:
         console.warn("the normalisation is not known, so it is not in the file; pass --normalize")
     with console.progress("export"):
-        exported, what = _onnx(console, network, out, options["opset"]) if kind == "onnx" else _program(network, out)
-    parity = exported["parity"]
+        record = work(network, out, data, format=kind, opset=options["opset"])
+    if record.fallback:
+        console.warn(f"exported by {record.exporter}, because {record.fallback}")
     console.result(
-        {"out": str(out), "format": kind, **exported},
-        f"Largest difference from PyTorch, relative to the output scale: {parity['norm_rel']:.1e} "
-        f"({parity['inputs']}; same top class in {100 * parity['top1_agreement']:.1f} %).",
-        f"Wrote {out} ({what}, {out.stat().st_size:,} bytes)",
+        {"out": str(out), "format": kind, **msgspec.structs.asdict(record)},
+        _parity(record),
+        f"Wrote {out} ({_origin(record)}, {out.stat().st_size:,} bytes)",
     )
 
 
-def _onnx(console: Console, network: Network, out: Path, opset: int) -> tuple[dict[str, Any], str]:
-    from compressor.export import describe, export_onnx
-
-    exported = export_onnx(
-        network.model,
-        network.example_input(),
-        out,
-        opset=opset,
-        metadata=describe(network.metadata),
+def _parity(record: Export) -> str:
+    parity = record.parity
+    agree = "" if parity.top1_agreement is None else f"; same top class in {100 * parity.top1_agreement:.1f} %"
+    return (
+        "Largest difference from PyTorch, relative to the output scale: "
+        f"{parity.norm_rel:.1e} ({parity.inputs}{agree})."
     )
-    if exported.fallback:
-        console.warn(f"exported by {exported.exporter}, because {exported.fallback}")
-    return exported.to_plain(), f"opset {exported.opset}, {exported.exporter} exporter"
 
 
-def _program(network: Network, out: Path) -> tuple[dict[str, Any], str]:
-    from compressor.export import describe
-    from compressor.export.program import export_program
-
-    exported = export_program(network.model, network.example_input(), out, metadata=describe(network.metadata))
-    return exported.to_plain(), f"torch.export of torch {exported.to_plain()['torch']}"
+def _origin(record: Export) -> str:
+    if record.opset is None:
+        return f"torch.export of torch {record.torch}"
+    return f"opset {record.opset}, {record.exporter} exporter"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -15,13 +15,9 @@ from compressor.cli.options import (
     out_option,
     overwrite_option,
     penalty_options,
+    teacher_option,
     training_options,
 )
-
-if TYPE_CHECKING:
-    from torch import nn
-
-    from compressor.training.fine_tuning import FineTuned
 
 
 @command("fine-tune")
@@ -29,7 +25,7 @@ if TYPE_CHECKING:
 @penalty_options
 @click.option("--epochs", type=int, default=10, show_default=True, help="Passes over the training part.")
 @training_options
-@click.option("--teacher", metavar="MODEL", help="Checkpoint whose soft labels make up half of the loss.")
+@teacher_option
 @data_options
 @model_options
 @out_option("Checkpoint to write, .pt or .safetensors.  [default: MODEL-sparse.pt, or MODEL-tuned.pt]")
@@ -38,47 +34,34 @@ def fine_tune(console: Console, model: str | None, **options: Any) -> None:
     """Train MODEL until whole channels are exactly zero.
 
     MODEL is a checkpoint file or a name from `compress list models`; without it, --arch starts from random
-    weights. --penalty alone implies --target-macs 0.5, unless --group-penalty is none; without penalty and target
-    it only trains, and weights that are exactly zero stay so. The methods of the papers take no target. Metrics go
-    to a .jsonl file beside --out.
+    weights. --penalty alone implies --target-macs 0.5, unless --group-penalty is none; --target-zeros asks for zeros
+    among the single weights, beside a target for channels or alone. Without penalty and target it only trains, and
+    weights that are exactly zero stay so. The methods of the papers take no target. Metrics go to a .jsonl file
+    beside --out.
 
     \b
       compress fine-tune digits_resnet --penalty l1-l2 --target-macs 0.5
     """
-    from compressor.checkpoints import SUFFIXES, save
+    from compressor.checkpoints import save
     from compressor.cli.loading import load_network, load_samples
-    from compressor.cli.publishing import check_out
-    from compressor.errors import TargetNotMet
+    from compressor.cli.training import check_outputs, load_teacher, recipe_of, require_met, show_training
     from compressor.splitting import SplittingConfig
-    from compressor.training.fine_tuning import fine_tune as work
+    from compressor.stages.fine_tune import fine_tune as work
     from compressor.training.metrics import metrics_file
-    from compressor.training.recipe import Recipe
 
     if _implies_target(options):
         options["target_macs"] = 0.5
     penalties = SplittingConfig(**{key: options[key] for key in SplittingConfig.__dataclass_fields__})
-    recipe = Recipe(**{key: options[key] for key in options.keys() & Recipe.__dataclass_fields__.keys()})
-    recipe.fabric()  # a missing device is told before anything is loaded
+    recipe = recipe_of(options)
     out = options["out"] or _default_out(model, options["arch"], sparse=penalties.any)
-    for file, endings in ((out, SUFFIXES), (out.with_suffix(".jsonl"), (".jsonl",))):
-        check_out(file, endings, overwrite=options["overwrite"])
+    check_outputs(out, overwrite=options["overwrite"])
     network, data = load_samples(console, load_network(model, options, seed=recipe.seed), options)
-    teacher = _teacher(options)
+    teacher = load_teacher(options)
     with metrics_file(out.with_suffix(".jsonl")) as write, console.progress("fine-tune") as progress:
-        tuned = work(
-            network, data, recipe, penalties,
-            teacher=teacher, on_epoch=lambda epoch: write(epoch.to_plain()), progress=progress,
-        )  # fmt: skip
+        tuned = work(network, data, recipe, penalties, teacher=teacher, on_epoch=write, progress=progress)
         save(tuned.network, out, overwrite=options["overwrite"])
-    undone = [str(epoch.epoch) for epoch in tuned.epochs if epoch.lr_halved]
-    if undone:
-        console.warn(f"training diverged in epoch {', '.join(undone)}; undone, learning rate halved")
-    console.result(_document(tuned, out), *_tables(tuned), f"Wrote {out}")
-    if not tuned.met and tuned.projection is not None and tuned.projection.target is not None:
-        target = tuned.projection.target
-        raise TargetNotMet(
-            f"{tuned.projection.reached:.3f} of the {target.what} are left, {target.ratio:g} was asked; {out} is kept"
-        )
+    show_training(console, tuned.record, out)
+    require_met(tuned.record.target, out)
 
 
 def _implies_target(options: dict[str, Any]) -> bool:
@@ -87,73 +70,10 @@ def _implies_target(options: dict[str, Any]) -> bool:
 
     given, groups = options["target_macs"] is not None or options["target_params"] is not None, options["group_penalty"]
     penalises = {options["penalty"], groups} - {None, "none"}
-    return METHODS[options["method"]].target and not given and groups != "none" and bool(penalises)
+    wanted = given or options["target_zeros"] is not None
+    return METHODS[options["method"]].target and not wanted and groups != "none" and bool(penalises)
 
 
 def _default_out(model: str | None, arch: str | None, *, sparse: bool) -> Path:
     stem = Path(model).stem if model else (arch or "model").rpartition(":")[2]
     return Path(f"{stem}-{'sparse' if sparse else 'tuned'}.pt")
-
-
-def _teacher(options: dict[str, Any]) -> nn.Module | None:
-    """The teacher describes itself, or shares the architecture of MODEL."""
-    from compressor.checkpoints import load
-    from compressor.cli.loading import load_network
-    from compressor.errors import UsageError
-
-    if options["teacher"] is None:
-        return None
-    try:
-        return load(options["teacher"], trust_arch=options["trust_arch"]).model
-    except UsageError:
-        return load_network(options["teacher"], {**options, "classes": None}).model
-
-
-def _document(tuned: FineTuned, out: Path) -> dict[str, Any]:
-    projection = tuned.projection
-    return {
-        "out": str(out),
-        "accuracy": {
-            "before": tuned.before.to_plain(),
-            "trained": tuned.trained.to_plain(),
-            "projected": tuned.projected.to_plain() if tuned.projected else None,
-            "final": tuned.final.to_plain(),
-        },
-        "macs": projection.macs if projection else None,
-        "parameters": projection.parameters if projection else None,
-        "channels_kept": dict(projection.kept) if projection else None,
-        "gap": projection.gap if projection else None,
-        "entries_zeroed": projection.entries_zeroed if projection else None,
-        "sparsity": {name: vars(found) for name, found in projection.sparsity.items()} if projection else None,
-        "epochs": [epoch.to_plain() for epoch in tuned.epochs],
-    }
-
-
-def _tables(tuned: FineTuned) -> list[Any]:
-    from compressor.cli.figures import accuracy_text, percent, table
-
-    steps = {"before": tuned.before, "after training": tuned.trained, "after projection": tuned.projected}
-    if tuned.projected is not None:
-        steps["BatchNorm re-estimated"] = tuned.final
-    rows = [(name, accuracy_text(found.to_plain())) for name, found in steps.items() if found is not None]
-    shown: list[Any] = [table(("", "test accuracy"), rows)]
-    projection = tuned.projection
-    if projection is not None:
-        kept = [
-            (name, f"{after:,} of {before:,}", percent(after / before))
-            for name, pair in (("MACs", projection.macs), ("parameters", projection.parameters))
-            if pair is not None
-            for before, after in [pair]
-        ]
-        if projection.target is None:
-            zeros = [
-                (name, percent(found.weights), percent(found.groups)) for name, found in projection.sparsity.items()
-            ]
-            shown.append(table(("zero before projection", "weights", "groups"), zeros))
-        if kept:
-            shown.append(table(("kept once the zero channels are removed", "", ""), kept))
-        shown.append(
-            f"Gap |W - P(W)| / |W| before projection: {projection.gap:.1e}; "
-            f"{projection.entries_zeroed:,} single weights set to zero."
-        )
-    return shown

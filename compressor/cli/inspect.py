@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from compressor.cli.command import command
 from compressor.cli.console import Console
 from compressor.cli.options import model_options
+
+if TYPE_CHECKING:
+    from compressor.records.stages import GroupReport, Inspection, Prediction
 
 NAMES = 3
 
@@ -28,92 +31,89 @@ def inspect(console: Console, model: str | None, align: str, **options: Any) -> 
     """
     from compressor.alignment import Alignment
     from compressor.cli.loading import load_network
-    from compressor.inspecting import inspect_network
+    from compressor.stages.inspect import inspect as work
 
-    alignment = Alignment.parse(align)
+    Alignment.parse(align)  # a wrong one is told before anything is loaded
     network = load_network(model, options)
     network.try_input()
     with console.progress("inspect"):
-        found = inspect_network(network, alignment)
-    console.result(found, *_groups(found), *_reach(found), *_obstacles(found))
+        record = work(network, align=align)
+    console.result(record, *_groups(record), *_reach(record), *_obstacles(record))
 
 
-def _groups(found: dict[str, Any]) -> list[Any]:
+def _groups(record: Inspection) -> list[Any]:
     from compressor.cli.figures import percent, table
 
     rows = [
         (
-            group["name"],
-            f"{group['channels']:,}",
-            str(len(group["members"])),
-            percent(group["macs"] / found["macs"]),
-            percent(group["parameters"] / found["parameters"]),
-            "yes" if group["excluded"] is None else "no",
+            group.name,
+            f"{group.channels:,}",
+            str(len(group.members)),
+            percent(group.macs / record.macs),
+            percent(group.parameters / record.parameters),
+            "yes" if group.excluded is None else "no",
         )
-        for group in found["groups"]
+        for group in record.groups
     ]
     return [
-        f"{found['architecture']}, input {'x'.join(map(str, found['input_shape']))}: "
-        f"{found['macs']:,} MACs, {found['parameters']:,} parameters, {found['zero_channels']} zero channels.",
+        f"{record.architecture}, input {'x'.join(map(str, record.input_shape))}: "
+        f"{record.macs:,} MACs, {record.parameters:,} parameters, {record.zero_channels} zero channels.",
         table(("group", "channels", "members", "MACs", "parameters", "prunable"), rows, words=("prunable",)),
-        *_left_alone(found["groups"]),
+        *_left_alone(record.groups),
     ]
 
 
-def _left_alone(groups: Sequence[dict[str, Any]]) -> list[Any]:
+def _left_alone(groups: Sequence[GroupReport]) -> list[Any]:
     from compressor.cli.figures import table
 
     names: dict[str, list[str]] = {}
     for group in groups:
-        if group["excluded"] is not None:
-            names.setdefault(group["excluded"], []).append(group["name"])
+        if group.excluded is not None:
+            names.setdefault(group.excluded, []).append(group.name)
     rows = [(_few(of_it), reason) for reason, of_it in names.items()]
     return [table(("not prunable", "because"), rows, words=("because",))] if rows else []
 
 
-def _reach(found: dict[str, Any]) -> list[Any]:
+def _reach(record: Inspection) -> list[Any]:
     from compressor.cli.figures import percent, table
 
-    least = found["least_macs"]
-    if least is None:
+    if record.least_macs is None or record.least_parameters is None:
         return ["Nothing here can be removed."]
-    rows = [
-        (
-            f"{prediction['target']:g}",
-            *(
-                f"{prediction[kind]:,} ({percent(prediction[kind] / found[kind])})" if prediction[kind] else "-"
-                for kind in ("macs", "parameters")
-            ),
-            f"{sum(prediction['channels'].values()):,}" if prediction["channels"] else "-",
-        )
-        for prediction in found["predictions"]
-    ]
-    total = sum(group["channels"] for group in found["groups"] if group["excluded"] is None)
+    rows = [_prediction_row(prediction, record) for prediction in record.predictions]
+    total = sum(group.channels for group in record.groups if group.excluded is None)
     return [
         table(("--target-macs", "MACs", "parameters", f"channels of {total:,}"), rows),
-        f"The least that can be reached is {percent(least / found['macs'])} of the MACs (--target-macs), "
-        f"with {percent(found['least_parameters'] / found['parameters'])} of the parameters.",
+        f"The least that can be reached is {percent(record.least_macs / record.macs)} of the MACs (--target-macs), "
+        f"with {percent(record.least_parameters / record.parameters)} of the parameters.",
     ]
 
 
-def _obstacles(found: dict[str, Any]) -> list[Any]:
+def _prediction_row(prediction: Prediction, record: Inspection) -> tuple[str, ...]:
+    from compressor.cli.figures import percent
+
+    pairs = ((prediction.macs, record.macs), (prediction.parameters, record.parameters))
+    return (
+        f"{prediction.target:g}",
+        *(f"{kept:,} ({percent(kept / whole)})" if kept else "-" for kept, whole in pairs),
+        f"{sum(prediction.channels.values()):,}" if prediction.channels else "-",
+    )
+
+
+def _obstacles(record: Inspection) -> list[Any]:
     from compressor.cli.figures import percent, table
 
     lines: list[Any] = []
-    if found["changes"]:
-        rows = [
-            (change["change"], _few(change["groups"]), percent(change["macs"] / found["macs"]))
-            for change in found["changes"]
-        ]
+    if record.changes and record.least_macs_with_changes is not None:
+        rows = [(change.change, _few(change.groups), percent(change.macs / record.macs)) for change in record.changes]
         lines.append(table(("to remove more", "groups", "MACs"), rows, words=("groups",)))
-        least = percent(found["least_macs_unlocked"] / found["macs"])
+        least = percent(record.least_macs_with_changes / record.macs)
         lines.append(f"With all of that the least would be {least}, if nothing else then stands in the way.")
-    if found["unaligned"]:
-        layers = [f"{layer['layer']} ({layer['channels']})" for layer in found["unaligned"]]
+    if record.unaligned:
+        layers = [f"{layer.layer} ({layer.channels})" for layer in record.unaligned]
         lines.append(f"Widths that are no whole step of --align, so slower than they could be: {_few(layers)}.")
-    if found["frozen"]:
-        names = [part["module"] or "the network itself" for part in found["frozen"]]
-        lines.append(f"Frozen: {sum(p['parameters'] for p in found['frozen']):,} parameters in {_few(names)}.")
+    if record.frozen:
+        names = [part.module or "the network itself" for part in record.frozen]
+        lines.append(f"Frozen: {sum(part.parameters for part in record.frozen):,} parameters in {_few(names)}.")
     return lines
 
 

@@ -60,7 +60,7 @@ def _models() -> Rows:
     from compressor.cli.figures import percent
     from compressor.costs import count_macs, count_parameters
 
-    found = {name: load(path) for name, path in embedded.names().items()}
+    networks = {name: load(path) for name, path in embedded.names().items()}
     return [
         {
             "name": name,
@@ -70,7 +70,7 @@ def _models() -> Rows:
             "parameters": count_parameters(network.model),
             "MACs": count_macs(network.model, network.example_input()),
         }
-        for name, network in found.items()
+        for name, network in networks.items()
     ]
 
 
@@ -78,10 +78,10 @@ def _architectures() -> Rows:
     from compressor.architectures import ARCHITECTURES
     from compressor.registry import resolve, summary
 
-    found = [(name, resolve("architecture", ARCHITECTURES, name)) for name in sorted(ARCHITECTURES)]
+    factories = [(name, resolve("architecture", ARCHITECTURES, name)) for name in sorted(ARCHITECTURES)]
     return [
         {"name": name, "input": "x".join(map(str, factory().input_shape)), "what it is": summary(factory)}
-        for name, factory in found
+        for name, factory in factories
     ]
 
 
@@ -108,7 +108,7 @@ def _methods() -> Rows:
 
 
 def _providers() -> Rows:
-    from compressor.benchmarking import PROVIDERS, available
+    from compressor.runtime import PROVIDERS, available
 
     here = set(available())
     return [

@@ -30,7 +30,44 @@ def load_network(model: str | None, options: dict[str, Any], *, seed: int = 0) -
         if options["arch"] is None:
             raise UsageError("give a MODEL (a file, or a name from compress list models), or --arch for random weights")
         return fresh(options["arch"], seed=seed, **known)
+    _refuse_architecture(model)
     return load(model, arch=options["arch"], trust_arch=options["trust_arch"], **known)
+
+
+def _refuse_architecture(model: str) -> None:
+    """Raise `UsageError` with the right option when ``model`` names an architecture, which has no weights."""
+    from compressor.architectures import ARCHITECTURES
+    from compressor.checkpoints.embedded import names
+    from compressor.sources import SOURCES
+
+    source, colon, _ = model.partition(":")
+    named = (colon and source in SOURCES) or (model in ARCHITECTURES and model not in names())
+    if named and not Path(model).exists():
+        raise UsageError(
+            f"{model} is an architecture and MODEL a file with weights; pass --arch {model} "
+            "(inspect and fine-tune take random weights when MODEL is left out)"
+        )
+
+
+def load_known_samples(console: Console, network: Network, options: dict[str, Any]) -> tuple[Network, DataSet | None]:
+    """The network with its normalisation, and the data to compare outputs on; None where no data are known.
+
+    The files that the checkpoint names may lie on another machine: then a warning says that they are left out.
+    """
+    known = network.metadata
+    if options["data"] is None and known.data is None:
+        return network, None
+    if options["data"] is None and known.data is not None and not _is_here(known.data.ref):
+        console.warn(f"outputs are compared on random inputs only, because {known.data.ref} is not here; pass --data")
+        return network, None
+    data = read_samples(console, known.data, known.input_shape, known.classes, options)
+    return _normalised(console, network, data), data
+
+
+def _is_here(ref: str) -> bool:
+    """Whether the files of a data set are on this machine; those without files always are."""
+    _, colon, place = ref.partition(":")
+    return not colon or Path(place).exists()
 
 
 def load_samples(console: Console, network: Network, options: dict[str, Any]) -> tuple[Network, DataSet]:
@@ -52,11 +89,12 @@ def read_samples(
 ) -> DataSet:
     """The data that the options name, else those that the network knows, split as they were for its training."""
     from compressor.data import load_data
-    from compressor.data.classes import in_order_of
+    from compressor.data.samples import in_order_of
 
     ref = options["data"] or (known.ref if known is not None else None)
     if ref is None:
         raise UsageError("this network does not know its data; pass --data, for example --data folder:photos")
+    _refuse_place(ref)
     own = known if known is not None and known.ref == ref else None
     choice: dict[str, Any] = {"val_fraction": own.val_fraction, "split_seed": own.split_seed} if own else {}
     choice |= {key: options[key] for key in ("val_fraction", "split_seed", "max_train") if options[key] is not None}
@@ -69,6 +107,16 @@ def read_samples(
     if own is not None and data.split_seed != own.split_seed:
         console.warn(f"the network was trained with --split-seed {own.split_seed}, so it may have seen test samples")
     return data
+
+
+def _refuse_place(ref: str) -> None:
+    """Raise `UsageError` with the right form when ``ref`` is a folder, .zip or .npz and no data set."""
+    from compressor.data import DATASETS
+
+    place = Path(ref)
+    if ref.partition(":")[0] not in DATASETS and (place.is_dir() or place.suffix in {".zip", ".npz"}):
+        kind = "npz" if place.suffix == ".npz" else "folder"
+        raise UsageError(f"--data {ref} does not say what kind of data is there; write --data {kind}:{ref}")
 
 
 def _few(names: Sequence[str]) -> str:

@@ -75,13 +75,13 @@ def one_of(kind: str, names: Iterable[str]) -> Callable[[str], str]:
 
 def parse_number_pairs(context: click.Context, parameter: click.Parameter, pairs: tuple[str, ...]) -> dict[str, str]:
     """``k=v`` pairs of a repeated option; the values are read where they are used."""
-    found = {}
+    values = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals or not key or not value:
             raise click.BadParameter(f"{pair!r} is no pair; write name=value, for example alpha=0.5")
-        found[key] = value
-    return found
+        values[key] = value
+    return values
 
 
 def parse_share(text: str) -> float:
@@ -97,16 +97,16 @@ def parse_share(text: str) -> float:
 
 def parse_arch_args(pairs: tuple[str, ...]) -> dict[str, Any]:
     """``k=v`` pairs; values are JSON where they can be, else text."""
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals or not key:
             raise UsageError(f"--arch-arg {pair!r} is no pair; write name=value, for example num_classes=10")
         try:
-            found[key] = json.loads(value)
+            values[key] = json.loads(value)
         except ValueError:
-            found[key] = value
-    return found
+            values[key] = value
+    return values
 
 
 def _stack(*decorators: Decorator) -> Decorator:
@@ -178,11 +178,17 @@ penalty_options = _stack(
     click.option(
         "--strength",
         type=float,
-        help="lambda/beta at the start, the step of the prox, in units of a layer's RMS; in the papers' methods "
-        "lambda itself.  [default: 0.1, or the method's]",
+        help="lambda of the penalty: how far l1 draws a weight over the training, in units of its layer's RMS; in "
+        "the papers' methods absolute, per learning rate.  [default: the method's]",
     ),
     click.option("--target-macs", type=SHARE, help="Keep at most this share of the multiply-accumulates."),
     click.option("--target-params", type=SHARE, help="Keep at most this share of the parameters."),
+    click.option(
+        "--target-zeros",
+        type=SHARE,
+        help="Make this share of the remaining convolution and linear weights zero, for a smaller compressed file; "
+        "--penalty says how.  [default penalty: l1-l2]",
+    ),
     click.option(
         "--method",
         type=METHOD,
@@ -195,7 +201,8 @@ penalty_options = _stack(
         "--group-penalty",
         type=GROUP_PENALTY,
         metavar="NAME",
-        help=f"On channels: none, {', '.join(sorted(GROUP_PENALTIES))}.  [default: l0; lasso for method paper]",
+        help="On channels: none or l0, trimmed to what the target drops; in methods paper and rgsm one of "
+        f"{', '.join(sorted(GROUP_PENALTIES))}.  [default: l0; lasso for method paper]",
     ),
     click.option(
         "--group-penalty-arg",
@@ -209,7 +216,8 @@ penalty_options = _stack(
     click.option(
         "--beta",
         type=BETA,
-        help="Weight of the splitting term, START:END or one number.  [default: 1:1000, or the method's]",
+        help="Weight of the splitting term: its growth START:END per training, until the gap is closed; in the papers' "
+        "methods one number, per learning rate.  [default: the method's]",
     ),
     click.option("--growth", type=GROWTH, help="Method paper: beta grows by FACTOR every EPOCHS.  [default: 1.25:40]"),
     click.option(
@@ -248,6 +256,8 @@ training_options = _stack(
     ),
     click.option("--seed", type=int, default=0, show_default=True, help="Of order, augmentation and random weights."),
 )
+
+teacher_option = click.option("--teacher", metavar="MODEL", help="Checkpoint whose soft labels are half of the loss.")
 
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace what is at --out.")
 

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from compressor.cli.console import Console
 from compressor.errors import UsageError
 from compressor.files import refuse_existing, write_text
 
 if TYPE_CHECKING:
-    from compressor.report import Document
+    from compressor.records import Report
+    from compressor.report.table import Table
 
 
-def show(console: Console, document: Document, table: Any, *closing: str) -> None:
+def show(console: Console, report: Report, table: Table, *closing: str) -> None:
     """Print a report: its table, its findings and the closing lines; warnings go to stderr."""
     from compressor.report.headline import all_warnings, finding_lines
+    from compressor.report.terminal import FittedTable
 
-    for warning in all_warnings(document):
+    for warning in all_warnings(report):
         console.warn(warning)
-    console.result(document, table, *finding_lines(document), *closing)
+    console.result(report, FittedTable(table), *finding_lines(report), *closing)
 
 
 def check_out(path: Path, endings: Sequence[str], *, overwrite: bool) -> None:
@@ -39,13 +41,13 @@ def check_report_path(path: Path, *, overwrite: bool) -> None:
         refuse_existing(file, overwrite=overwrite)
 
 
-def publish(document: Document, path: Path) -> list[Path]:
-    """Write ``document`` to ``path`` (.json) and as .html and .md beside it; returns the files."""
-    from compressor.report import write_document
-    from compressor.report.html import document_html
-    from compressor.report.markdown import document_markdown
+def publish(report: Report, path: Path) -> list[Path]:
+    """Write ``report`` to ``path`` (.json) and as .html and .md beside it; returns the files."""
+    from compressor.codec import write_report
+    from compressor.report.html import report_html
+    from compressor.report.markdown import report_markdown
 
-    write_document(path, document)
-    write_text(path.with_suffix(".html"), document_html(document))
-    write_text(path.with_suffix(".md"), document_markdown(document))
+    write_report(path, report)
+    write_text(path.with_suffix(".html"), report_html(report))
+    write_text(path.with_suffix(".md"), report_markdown(report))
     return [path, path.with_suffix(".html"), path.with_suffix(".md")]

@@ -1,4 +1,4 @@
-"""``compress run``: the whole road, resumable, with one report."""
+"""``compress run``: the whole pipeline, resumable, with one report."""
 
 from __future__ import annotations
 
@@ -19,15 +19,6 @@ from compressor.cli.options import (
     penalty_options,
     training_options,
 )
-
-TITLES = {
-    "dense": "Evaluating the dense network",
-    "fine-tune": "Fine-tuning with the penalty",
-    "shrink": "Removing zero channels",
-    "recover": "Recovering",
-    "export": "Exporting to ONNX",
-    "benchmark": "Measuring latency",
-}
 
 
 @command("run")
@@ -56,13 +47,14 @@ def run(console: Console, model: str, **options: Any) -> None:
     """
     from compressor.cli.loading import load_network, load_samples, provenance
     from compressor.cli.publishing import publish, show
-    from compressor.errors import TargetNotMet, UsageError
+    from compressor.cli.training import recipe_of, require_met
+    from compressor.errors import UsageError
     from compressor.methods import method
-    from compressor.pipeline import RunPlan, Watcher
+    from compressor.pipeline import Callbacks, RunPlan
     from compressor.pipeline import run as work
-    from compressor.report.tables import stage_table
+    from compressor.report.run_tables import stage_table
     from compressor.splitting import SplittingConfig
-    from compressor.training.recipe import Recipe
+    from compressor.stages.table import TITLES
 
     if not method(options["method"]).target:
         raise UsageError(
@@ -71,26 +63,19 @@ def run(console: Console, model: str, **options: Any) -> None:
         )
     if options["target_macs"] is None and options["target_params"] is None:
         options["target_macs"] = 0.5
-    recipe = Recipe(**{key: options[key] for key in options.keys() & Recipe.__dataclass_fields__.keys()})
-    recipe.fabric()  # a missing device is told before anything is loaded
+    recipe = recipe_of(options)
     penalties = SplittingConfig(**{key: options[key] for key in SplittingConfig.__dataclass_fields__})
     measuring = {key: options[key] for key in ("opset", "threads", "provider", "max_seconds")}
     plan = RunPlan(recipe=recipe, penalties=penalties, command=_command(), **measuring)
     network, data = load_samples(console, load_network(model, options), options)
     plan = plan.noted(provenance(network, data))
     out = options["out"] or Path("runs") / Path(model).stem
-    report = out / "report.json"
     with console.stages(TITLES) as (start, skip, progress):
-        watcher = Watcher(start=start, skip=skip, progress=progress)
-        document = work(network, data, plan, out, overwrite=options["overwrite"], watcher=watcher)
-    publish(document, report)
-    show(console, document, stage_table(document), f"Report: {report.with_suffix('.html')}")
-    target = document["target"]
-    if not target["met"]:
-        what = "MACs" if target["kind"] == "macs" else "parameters"
-        raise TargetNotMet(
-            f"{target['reached']:.3f} of the {what} are left, {target['asked']:g} was asked; {out} is kept"
-        )
+        callbacks = Callbacks(start=start, skip=skip, progress=progress)
+        report = work(network, data, plan, out, overwrite=options["overwrite"], callbacks=callbacks)
+    publish(report, out / "report.json")
+    show(console, report, stage_table(report), f"Report: {out / 'report.html'}")
+    require_met(report.target, out)
 
 
 def _command() -> str:

@@ -1,16 +1,18 @@
-"""``compress shrink``: zero channels become removed channels, with proof."""
+"""``compress shrink``: zero channels become removed channels, and the outputs are compared."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from compressor.cli.command import command
 from compressor.cli.console import Console
 from compressor.cli.options import data_options, model_options, out_option, overwrite_option
+
+if TYPE_CHECKING:
+    from compressor.records.stages import Shrinking
 
 
 @command("shrink")
@@ -27,62 +29,42 @@ def shrink(console: Console, model: str, align: str | None, **options: Any) -> N
     random inputs, and on real ones when the data are known: at most 1e-9 of their scale in float64 and 1e-5 in
     float32, else nothing is written.
     """
-    from compressor.checkpoints import SUFFIXES, Network, save
-    from compressor.cli.loading import load_network, load_samples
+    import msgspec
+
+    from compressor.checkpoints import SUFFIXES, save
+    from compressor.cli.loading import load_known_samples, load_network
     from compressor.cli.publishing import check_out
-    from compressor.costs import count_macs, count_parameters
-    from compressor.data.batches import normalized
     from compressor.errors import CompressorError
-    from compressor.shrinking import remove_zero_channels
+    from compressor.stages.shrink import shrink as work
 
     out = options["out"] or Path(f"{Path(model).stem.removesuffix('-sparse')}-small.pt")
     check_out(out, SUFFIXES, overwrite=options["overwrite"])
-    network, real = load_network(model, options), None
-    if options["data"] or network.metadata.data:
-        network, data = load_samples(console, network, options)
-        real = normalized(data.test.images[:16], network.metadata.normalization)
+    network, data = load_known_samples(console, load_network(model, options), options)
     network.try_input()
-    example = network.example_input()
     with console.progress("shrink"):
-        removal = remove_zero_channels(
-            network.model, example, real_inputs=real, align=align or _align_of(network.metadata.history)
-        )
-    if removal.removed == 0:
+        shrunk = work(network, data, align=align)
+    if shrunk.record.removal.channels_removed == 0:
         raise CompressorError(
             f"{model} has no zero channel that can be removed, so nothing was written; "
             "compress fine-tune --target-macs makes them, compress inspect shows the groups"
         )
-    save(Network(removal.model, network.metadata.with_stage("shrink", **removal.to_plain())), out,
-         overwrite=options["overwrite"])  # fmt: skip
-    macs = [count_macs(found, example) for found in (network.model, removal.model)]
-    parameters = [count_parameters(found) for found in (network.model, removal.model)]
-    document = {
-        "out": str(out),
-        "removal": removal.to_plain(),
-        "channels": dict(removal.channels),
-        "macs": macs,
-        "parameters": parameters,
-    }
-    console.result(document, *_tables(document), f"Wrote {out}")
+    save(shrunk.network, out, overwrite=options["overwrite"])
+    document = {"out": str(out), **msgspec.structs.asdict(shrunk.record)}
+    console.result(document, *_tables(shrunk.record), f"Wrote {out}")
 
 
-def _align_of(history: Sequence[Mapping[str, Any]]) -> str:
-    """The alignment that the zeros were decided with."""
-    return next((str(stage["align"]) for stage in reversed(history) if "align" in stage), "auto")
-
-
-def _tables(document: dict[str, Any]) -> list[Any]:
+def _tables(record: Shrinking) -> list[Any]:
     from compressor.cli.figures import percent, table
 
-    removal = document["removal"]
-    rows = [("channels", removal["channels_total"], removal["channels_total"] - removal["channels_removed"])]
-    rows += [("MACs", *document["macs"]), ("parameters", *document["parameters"])]
+    removal = record.removal
+    channels = removal.channels_total, removal.channels_total - removal.channels_removed
+    rows = [("channels", *channels), ("MACs", *record.macs), ("parameters", *record.parameters)]
     return [
         table(
             ("", "before", "after", "kept"),
             [(name, f"{before:,}", f"{after:,}", percent(after / before)) for name, before, after in rows],
         ),
-        f"Largest output difference, relative to the output scale: {removal['float64']:.1e} in float64 "
-        f"(at most {removal['float64_limit']:g}), {removal['float32']:.1e} in float32 "
-        f"(at most {removal['float32_limit']:g}); {removal['inputs']}.",
+        f"Largest output difference, relative to the output scale: {removal.float64:.1e} in float64 "
+        f"(at most {removal.float64_limit:g}), {removal.float32:.1e} in float32 "
+        f"(at most {removal.float32_limit:g}); {removal.inputs}.",
     ]

@@ -3,39 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
-import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from compressor.data.normalization import Normalization
+from compressor.data.samples import Augmentation, Samples
 from compressor.errors import DataError, UsageError
-
-if TYPE_CHECKING:
-    from compressor.data.samples import Samples
-
-
-@dataclass(frozen=True)
-class Augmentation:
-    """Random crops after padding with ``shift`` black pixels on every side, and random mirroring."""
-
-    shift: int = 0
-    flip: bool = False
-
-    def __post_init__(self) -> None:
-        if self.shift < 0:
-            raise UsageError(f"shift must be 0 or more pixels, got {self.shift}")
-
-    def apply(self, images: Tensor, generator: Generator) -> Tensor:
-        """Augment ``images``, (samples, channels, height, width), each in its own way."""
-        if self.shift:
-            images = _shifted(images, self.shift, generator)
-        if self.flip:
-            mirror = _random(2, len(images), generator, images.device).bool()
-            images = torch.where(mirror[:, None, None, None], images.flip(-1), images)
-        return images
 
 
 def batches(
@@ -98,15 +72,3 @@ def _order(samples: Samples, shuffle: Generator | None) -> Tensor:
     if shuffle is None:
         return torch.arange(len(samples), device=device)
     return torch.randperm(len(samples), generator=shuffle, device=shuffle.device).to(device)
-
-
-def _shifted(images: Tensor, shift: int, generator: Generator) -> Tensor:
-    count, _, height, width = images.shape
-    # Every crop is a view into the padded images: only the chosen ones are copied.
-    crops = F.pad(images, (shift,) * 4).unfold(2, height, 1).unfold(3, width, 1)
-    top, left = (_random(2 * shift + 1, count, generator, images.device) for _ in range(2))
-    return crops[torch.arange(count, device=images.device), :, top, left]
-
-
-def _random(below: int, count: int, generator: Generator, device: torch.device) -> Tensor:
-    return torch.randint(below, (count,), generator=generator, device=generator.device).to(device)

@@ -20,11 +20,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from compressor.data.batches import Augmentation
 from compressor.data.normalization import Normalization
-from compressor.data.reader import Parts, Shape
-from compressor.data.resizing import resize_grey
-from compressor.data.samples import Samples
+from compressor.data.reader import Parts, Shape, resize_grey
+from compressor.data.samples import Augmentation, Samples
 from compressor.errors import DataError
 
 Array = NDArray[Any]

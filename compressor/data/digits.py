@@ -7,11 +7,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from compressor.data.batches import Augmentation
 from compressor.data.normalization import Normalization
-from compressor.data.reader import Parts, Shape
-from compressor.data.resizing import resize_grey
-from compressor.data.samples import Samples
+from compressor.data.reader import Parts, Shape, resize_grey
+from compressor.data.samples import Augmentation, Samples
 
 FILE = Path(__file__).with_name("digits.npz")
 

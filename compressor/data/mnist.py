@@ -13,11 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from compressor.data.batches import Augmentation
 from compressor.data.normalization import Normalization
-from compressor.data.reader import MAX_BYTES, Parts, Shape
-from compressor.data.resizing import resize_grey
-from compressor.data.samples import Samples
+from compressor.data.reader import MAX_BYTES, Parts, Shape, resize_grey
+from compressor.data.samples import Augmentation, Samples
 from compressor.errors import DataError
 
 SIDE = 28

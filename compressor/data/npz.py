@@ -12,9 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from compressor.data.batches import Augmentation
 from compressor.data.reader import MAX_BYTES, Parts, Shape, shape_text
-from compressor.data.samples import Samples
+from compressor.data.samples import Augmentation, Samples
 from compressor.errors import DataError
 
 Array = NDArray[Any]

@@ -1,18 +1,22 @@
-"""What a data set must offer: the form of its reference and a way to read it."""
+"""What a data set must offer: the form of its reference and a way to read it; and what several of them need for it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Protocol
 
-from compressor.data.batches import Augmentation
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
 from compressor.data.normalization import Normalization
-from compressor.data.samples import Samples
+from compressor.data.samples import Augmentation, Samples
 from compressor.errors import DataError
 
 Shape = tuple[int, int, int]
 
 MAX_BYTES = 8 * 2**30
+CHUNK = 4096  # images resized at once: the float copies stay small
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,3 +55,22 @@ def check_memory(count: int, shape: Shape, place: str) -> None:
             f"{place}: {count} images of {shape_text(shape)} need {needed / 2**30:.1f} GiB of memory,"
             f" at most {MAX_BYTES / 2**30:.0f} GiB are allowed; use fewer or smaller images"
         )
+
+
+def resize_grey(images: Tensor, shape: Shape | None, place: str) -> Tensor:
+    """Resize uint8 images (samples, 1, height, width) bilinearly and repeat them to 1 or 3 channels."""
+    if shape is None:
+        return images
+    channels, height, width = shape
+    if channels not in (1, 3):
+        raise DataError(f"{place} gives 1 or 3 channels, the network wants {channels}")
+    check_memory(len(images), shape, place)
+    if images.shape[2:] != (height, width):
+        starts = range(0, len(images), CHUNK)
+        images = torch.cat([_resize(images[start : start + CHUNK], height, width) for start in starts])
+    return images.repeat(1, channels, 1, 1) if channels > 1 else images
+
+
+def _resize(images: Tensor, height: int, width: int) -> Tensor:
+    resized = F.interpolate(images.float(), (height, width), mode="bilinear", antialias=True)
+    return resized.round_().clamp_(0, 255).to(torch.uint8)

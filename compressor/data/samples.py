@@ -1,13 +1,16 @@
-"""Images with their labels, and a data set of three parts."""
+"""Images with their labels, how to vary them in training, and a data set of three parts."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
-from torch import Tensor
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor
 
-from compressor.data.batches import Augmentation
 from compressor.data.normalization import Normalization
+from compressor.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,27 @@ class Samples:
     def take(self, indices: Tensor) -> Samples:
         """The samples at ``indices``, in that order."""
         return Samples(self.images[indices], self.labels[indices])
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Random crops after padding with ``shift`` black pixels on every side, and random mirroring."""
+
+    shift: int = 0
+    flip: bool = False
+
+    def __post_init__(self) -> None:
+        if self.shift < 0:
+            raise UsageError(f"shift must be 0 or more pixels, got {self.shift}")
+
+    def apply(self, images: Tensor, generator: Generator) -> Tensor:
+        """Augment ``images``, (samples, channels, height, width), each in its own way."""
+        if self.shift:
+            images = _shifted(images, self.shift, generator)
+        if self.flip:
+            mirror = _random(2, len(images), generator, images.device).bool()
+            images = torch.where(mirror[:, None, None, None], images.flip(-1), images)
+        return images
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,3 +71,30 @@ class DataSet:
         """Channels, height and width of every image."""
         _, channels, height, width = self.train.images.shape
         return channels, height, width
+
+
+def in_order_of(data: DataSet, classes: Sequence[str] | None) -> DataSet:
+    """``data`` with its labels counted in the order of ``classes``, the network's own.
+
+    Names decide. When ``classes`` are unknown, or do not hold every name of the data, labels stay as they are.
+    """
+    if classes is None or tuple(classes) == data.classes or not set(data.classes) <= set(classes):
+        return data
+    places = torch.tensor([list(classes).index(name) for name in data.classes])
+
+    def moved(samples: Samples) -> Samples:
+        return replace(samples, labels=places[samples.labels])
+
+    return replace(data, classes=tuple(classes), train=moved(data.train), val=moved(data.val), test=moved(data.test))
+
+
+def _shifted(images: Tensor, shift: int, generator: Generator) -> Tensor:
+    count, _, height, width = images.shape
+    # Every crop is a view into the padded images: only the chosen ones are copied.
+    crops = F.pad(images, (shift,) * 4).unfold(2, height, 1).unfold(3, width, 1)
+    top, left = (_random(2 * shift + 1, count, generator, images.device) for _ in range(2))
+    return crops[torch.arange(count, device=images.device), :, top, left]
+
+
+def _random(below: int, count: int, generator: Generator, device: torch.device) -> Tensor:
+    return torch.randint(below, (count,), generator=generator, device=generator.device).to(device)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,34 +15,15 @@ from torch import Tensor, nn
 from compressor import __version__
 from compressor.checkpoints import Metadata
 from compressor.equivalence import Inputs, each
+from compressor.equivalence.exported import by_name, check_parity
 from compressor.errors import EquivalenceError, UsageError, first_line
 from compressor.export.files import on_cpu, publish, quiet
-from compressor.parity import Parity, by_name, check_parity
+from compressor.records import Export
 
 DEFAULT_OPSET = 18
 OPSETS = range(17, 24)
 # Protocol buffers end at 2 GB; larger weights go into a second file.
 EXTERNAL_ABOVE = 1_800_000_000
-
-
-@dataclass(frozen=True, kw_only=True)
-class Exported:
-    """An ONNX file that passed its checks; ``fallback`` says why the first exporter was not used."""
-
-    path: Path
-    exporter: str
-    opset: int
-    parity: Parity
-    fallback: str | None
-
-    def to_plain(self) -> dict[str, Any]:
-        """JSON-ready form, without the path."""
-        return {
-            "exporter": self.exporter,
-            "opset": self.opset,
-            "fallback": self.fallback,
-            "parity": self.parity.to_plain(),
-        }
 
 
 def export_onnx(
@@ -54,7 +34,7 @@ def export_onnx(
     opset: int = DEFAULT_OPSET,
     metadata: Mapping[str, str] | None = None,
     real_inputs: Tensor | None = None,
-) -> Exported:
+) -> Export:
     """Write ``model`` as ONNX with a dynamic batch; `EquivalenceError` when a check fails, then nothing is written.
 
     ``example_input`` is one tensor, a tuple of them, or tensors by name; the file calls them `by_name`.
@@ -76,13 +56,8 @@ def export_onnx(
                     failures.append(f"{exporter}: {failure}")
                     continue
                 publish(draft, path)
-            return Exported(
-                path=path,
-                exporter=exporter,
-                opset=opset,
-                parity=parity,
-                fallback=failures[0] if failures else None,
-            )
+            fallback = failures[0] if failures else None
+            return Export(variant=path.stem, exporter=exporter, opset=opset, fallback=fallback, parity=parity)
         raise EquivalenceError(f"cannot export to ONNX opset {opset}: {'; '.join(failures)}")
 
 
@@ -131,9 +106,9 @@ def _export(model: nn.Module, example: Inputs, draft: Path, exporter: str, opset
 def _finish(draft: Path, opset: int, metadata: Mapping[str, str]) -> None:
     """Check opset, graph and dynamic batch; strip stack traces, which are paths of this machine."""
     graph = onnx.load(draft, load_external_data=False)
-    found = {entry.domain: entry.version for entry in graph.opset_import}.get("")
-    if found != opset:
-        raise EquivalenceError(f"opset {opset} was asked for, the file has {found}")
+    written = {entry.domain: entry.version for entry in graph.opset_import}.get("")
+    if written != opset:
+        raise EquivalenceError(f"opset {opset} was asked for, the file has {written}")
     if not all(entry.type.tensor_type.shape.dim[0].dim_param for entry in graph.graph.input):
         raise EquivalenceError("the batch dimension is not dynamic")
     for node in graph.graph.node:

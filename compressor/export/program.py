@@ -8,33 +8,20 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from compressor.equivalence import Inputs, call, each
+from compressor.equivalence.exported import agreement
 from compressor.errors import EquivalenceError, first_line
 from compressor.export.files import on_cpu, publish, quiet
-from compressor.parity import Parity, agreement
+from compressor.records import Export
 
 # What came with the network lies in the archive under this name, as JSON.
 METADATA = "compressor.json"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Program:
-    """A torch.export program whose outputs agree."""
-
-    path: Path
-    parity: Parity
-
-    def to_plain(self) -> dict[str, Any]:
-        """JSON-ready form, without the path."""
-        return {"exporter": "torch.export", "torch": str(torch.__version__), "parity": self.parity.to_plain()}
 
 
 def export_program(
@@ -44,7 +31,7 @@ def export_program(
     *,
     metadata: Mapping[str, str] | None = None,
     real_inputs: Tensor | None = None,
-) -> Program:
+) -> Export:
     """Write ``model`` as a torch.export program with a dynamic batch; `EquivalenceError` when it differs from it.
 
     The file is loaded again and compared before it takes its place; else nothing is written. It opens with
@@ -65,7 +52,14 @@ def export_program(
             runner="torch.export",
         )
         publish(draft, path)
-    return Program(path=path, parity=parity)
+    return Export(
+        variant=path.stem,
+        exporter="torch.export",
+        opset=None,
+        torch=str(torch.__version__),
+        fallback=None,
+        parity=parity,
+    )
 
 
 def _exported(model: nn.Module, example: Inputs) -> torch.export.ExportedProgram:

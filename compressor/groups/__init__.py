@@ -1,20 +1,24 @@
-"""Channel groups: everything that must vanish for one channel to be removable.
+"""Channel groups: everything that must vanish for one channel to be removed.
 
 This is the only definition: what is penalised, zeroed, counted and removed comes from here.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
 import torch
 from torch import nn
 
+from compressor.channels import ChannelGroup, Member, is_zero, zero
 from compressor.equivalence import Inputs
-from compressor.groups.channels import ChannelGroup, Member, is_zero, zero
 from compressor.groups.probe import probed
-from compressor.groups.removal import remove
-from compressor.groups.wrappers import inside, outside, unwrapped
 
-__all__ = ["ChannelGroup", "Member", "find_groups", "is_zero", "outside", "remove", "unwrapped", "zero"]
+__all__ = ["ChannelGroup", "Member", "find_groups", "is_zero", "unprefixed", "unwrapped", "zero"]
+
+# Compiled and distributed models are wrappers: the network inside is what has channels.
+DISTRIBUTED = (nn.parallel.DistributedDataParallel, nn.DataParallel)
 
 
 def find_groups(model: nn.Module, example_input: Inputs) -> tuple[ChannelGroup, ...]:
@@ -26,4 +30,34 @@ def find_groups(model: nn.Module, example_input: Inputs) -> tuple[ChannelGroup, 
     """
     network, prefix = unwrapped(model)
     with torch.inference_mode(False), torch.no_grad():
-        return inside(probed(network, example_input), prefix)
+        return _prefixed(probed(network, example_input), prefix)
+
+
+def unwrapped(model: nn.Module) -> tuple[nn.Module, str]:
+    """The network inside all wrappers, and what stands before the names of its modules in ``model``."""
+    prefix = ""
+    while True:
+        if isinstance(model, DISTRIBUTED):
+            model, prefix = model.module, f"{prefix}module."
+        elif isinstance(inner := getattr(model, "_orig_mod", None), nn.Module):
+            model, prefix = inner, f"{prefix}_orig_mod."
+        else:
+            return model, prefix
+
+
+def _prefixed(groups: Sequence[ChannelGroup], prefix: str) -> tuple[ChannelGroup, ...]:
+    """Groups of a network as groups of its wrapper: their members' modules are called ``prefix`` + name."""
+    return tuple(_renamed(group, lambda name: f"{prefix}{name}".rstrip(".")) for group in groups)
+
+
+def unprefixed(groups: Sequence[ChannelGroup], prefix: str) -> tuple[ChannelGroup, ...]:
+    """Groups of a wrapper as those of the network inside, whose modules are called without ``prefix``."""
+    return tuple(_renamed(group, lambda name: f"{name}.".removeprefix(prefix).rstrip(".")) for group in groups)
+
+
+def _renamed(group: ChannelGroup, rename: Callable[[str], str]) -> ChannelGroup:
+    members = tuple(
+        replace(member, module=rename(member.module), feeds=None if member.feeds is None else rename(member.feeds))
+        for member in group.members
+    )
+    return replace(group, members=members)

@@ -12,18 +12,17 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from compressor.equivalence import FLOAT64_LIMIT, Inputs, each, outputs, relative_difference
+from compressor.channels import ChannelGroup, vanishing_tensors, zero
+from compressor.equivalence import FLOAT64_LIMIT, Inputs, outputs, random_inputs, relative_difference
 from compressor.errors import first_line
-from compressor.groups.attentions import slim_equals
-from compressor.groups.channels import ChannelGroup, vanishing_tensors, zero
-from compressor.groups.constants import Constants, observed, unfoldable
-from compressor.groups.graph import Proposal, propose
-from compressor.groups.liveliness import enliven
-from compressor.groups.removal import without
-from compressor.groups.roads import training_outputs, training_switches
-from compressor.groups.running import running
-from compressor.groups.shortcuts import equal_shortcuts
+from compressor.groups.proposal import Proposal, propose
+from compressor.groups.randomize import randomize
 from compressor.groups.trace import Cut, Kind
+from compressor.groups.training_only import training_outputs, training_switches
+from compressor.hooks import running
+from compressor.surgery import without
+from compressor.surgery.constants import Constants, observed, unfoldable
+from compressor.surgery.replacements import equal_shortcuts, slim_equals
 
 # Cuts that are read alike.
 Unit = frozenset[int]
@@ -38,7 +37,7 @@ PROBE_SECONDS = 600.0
 PATIENCE = 3
 
 
-class _HopelessError(Exception):
+class _TooManyFailuresError(Exception):
     """Too many groups fail."""
 
 
@@ -79,8 +78,9 @@ class Probe:
         self._deadline = time.monotonic() + PROBE_SECONDS
         self._generator = torch.Generator().manual_seed(0)
         self._model = copy.deepcopy(model).cpu().double().eval()
-        enliven(self._model, self._generator)
-        self._inputs = each(example, self._random)
+        randomize(self._model, self._generator)
+        # In batches of two.
+        self._inputs = random_inputs(example, self._generator, batch=2, dtype=torch.float64)
         for name, shortcut in equal_shortcuts(self._model, self._inputs).items():
             self._model.set_submodule(name, shortcut)
         slim_equals(self._model, self._inputs)
@@ -94,10 +94,10 @@ class Probe:
         cuts: dict[int, Cut] = {}
         # Nearly always one reading loses nothing, and that is quickly seen for all cuts together.
         for reading in (None, *READINGS):
-            found = plain if reading is None or not left else self._proposed(cuts | _read(left, reading))
-            for family in self._sound_units(found, left):
+            proposal = plain if reading is None or not left else self._proposed(cuts | _read(left, reading))
+            for family in self._sound_units(proposal, left):
                 most = _rows(_passing(plain, family))
-                if most and _rows(_passing(found, family)) >= most:
+                if most and _rows(_passing(proposal, family)) >= most:
                     left.remove(family)
                     cuts |= _read([family], reading) if reading is not None else {}
         cuts |= self._best_cuts(plain, {family: families[family] for family in left}, cuts)
@@ -112,9 +112,9 @@ class Probe:
             doubtful = [family for family in left if rows[family] < most[family] or not rows[family]]
             if not doubtful:
                 break
-            found = self._proposed({**settled, **cuts, **_read(doubtful, reading)})
+            proposal = self._proposed({**settled, **cuts, **_read(doubtful, reading)})
             for family in doubtful:
-                sound = self._sound_rows(found, left[family])
+                sound = self._sound_rows(proposal, left[family])
                 if sound > rows[family]:
                     rows[family] = sound
                     cuts |= _read([family], reading)
@@ -138,7 +138,7 @@ class Probe:
         groups = _passing(proposal, unit)
         try:
             reasons = self.repeated(groups, PATIENCE)
-        except _HopelessError:
+        except _TooManyFailuresError:
             return 0
         return _rows([group for group in groups if group.name not in reasons])
 
@@ -166,15 +166,15 @@ class Probe:
             if len(groups) == 1:
                 failed.append(groups[0].name)
                 if patience is not None and len(failed) > patience:
-                    raise _HopelessError
+                    raise _TooManyFailuresError
                 return {groups[0].name: reason}
             middle = len(groups) // 2
-            found = {**search(groups[:middle]), **search(groups[middle:])}
-            sound = [group for group in groups if group.name not in found]
+            failures = {**search(groups[:middle]), **search(groups[middle:])}
+            sound = [group for group in groups if group.name not in failures]
             if len(sound) == len(groups) or (sound and self.failure(sound, drawn) is not None):
                 # Each half is sound alone but not together: none of them can be trusted.
                 return {group.name: f"together with other groups, {reason}" for group in groups}
-            return found
+            return failures
 
         return search(groups)
 
@@ -189,15 +189,15 @@ class Probe:
         chosen = [(group, drawn[group.name].tolist()) for group in groups]
         expected, constants = observed(zeroed, chosen, self._inputs)
         expected += training_outputs(zeroed, self._inputs, self._switches)
-        modules: list[str] = []
+        modules: list[tuple[str, nn.Module]] = []
         try:
             small = without(zeroed, chosen, constants, {})
             with running(small) as modules:
-                found = outputs(small, self._inputs) + training_outputs(small, self._inputs, self._switches)
-        except Exception as error:  # whatever foreign code raises on a shape it did not expect
-            place = f" in {modules[-1]}" if modules and modules[-1] else ""
+                actual = outputs(small, self._inputs) + training_outputs(small, self._inputs, self._switches)
+        except Exception as error:  # whatever the network's code raises on a shape it did not expect
+            place = f" in {modules[-1][0]}" if modules and modules[-1][0] else ""
             return f"removing channels breaks the network{place} ({type(error).__name__}: {first_line(error)})"
-        difference = max(relative_difference(one, other) for one, other in zip(expected, found, strict=True))
+        difference = max(relative_difference(one, other) for one, other in zip(expected, actual, strict=True))
         if difference <= FLOAT64_LIMIT:
             return None
         changed = f"removing its zeroed channels changes the output by {difference:.1e} of its scale"
@@ -207,13 +207,6 @@ class Probe:
         """Random channels, but never all."""
         count = min(group.channels - 1, math.ceil(share * group.channels))
         return torch.randperm(group.channels, generator=self._generator)[:count].sort().values
-
-    def _random(self, example: Tensor) -> Tensor:
-        """Normal random numbers for a batch of two; what is not a number, say a word, stays as it is."""
-        rows = example[torch.arange(2) % len(example)].cpu()
-        if not example.is_floating_point():
-            return rows
-        return torch.randn(rows.shape, generator=self._generator, dtype=torch.float64)
 
 
 def _why(zeroed: nn.Module, constants: Constants) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from torch import Tensor, nn
@@ -14,6 +13,7 @@ from compressor.alignment import Alignment
 from compressor.costs import CostModel, Kind, cost_model
 from compressor.equivalence import Inputs
 from compressor.groups import ChannelGroup
+from compressor.records.stages import Prediction
 from compressor.splitting.budget import Budget
 from compressor.splitting.selection import scores
 
@@ -39,24 +39,24 @@ class Forecast:
         cost = _of(self._cost(kind), chosen)
         return cost.total(Budget(cost, self._alignment).least) if any(chosen) else None
 
-    def predictions(self) -> list[dict[str, Any]]:
-        """What `fine-tune` would keep for each of `TARGETS` by the weights as they are; training revises that."""
-        return [self._prediction(target) for target in TARGETS]
+    def predictions(self) -> tuple[Prediction, ...]:
+        """What `fine_tune` would keep for each of `TARGETS` by the weights as they are; training revises that."""
+        return tuple(map(self._prediction, TARGETS))
 
-    def _prediction(self, target: float) -> dict[str, Any]:
+    def _prediction(self, target: float) -> Prediction:
         prunable = [group.prunable for group in self._groups]
         macs, parameters = (_of(cost, prunable) for cost in (self.macs, self.parameters))
         budget = Budget(macs, self._alignment)
         if not any(prunable) or budget.ratio(budget.least) > target:
-            return {"target": target, "macs": None, "parameters": None, "channels": None}
+            return Prediction(target=target, macs=None, parameters=None, channels=None)
         kept = budget.allocate(self._scores, target)
         names = [group.name for group in self._groups if group.prunable]
-        return {
-            "target": target,
-            "macs": macs.total(kept),
-            "parameters": parameters.total(kept),
-            "channels": dict(zip(names, kept, strict=True)),
-        }
+        return Prediction(
+            target=target,
+            macs=macs.total(kept),
+            parameters=parameters.total(kept),
+            channels=dict(zip(names, map(int, kept), strict=True)),
+        )
 
     @cached_property
     def _scores(self) -> list[Tensor]:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.linalg import vector_norm
 
-from compressor.penalties import Penalty
+from compressor.penalties.kinds import Penalty
 from compressor.penalties.l1 import L1
 
 

@@ -13,7 +13,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from compressor.penalties import Penalty
+from compressor.penalties.kinds import Penalty
 
 
 @dataclass(frozen=True)

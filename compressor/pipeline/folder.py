@@ -11,29 +11,22 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from compressor.codec import decode, encode, read_report
 from compressor.errors import CompressorError, UsageError
-from compressor.files import remove_leftovers, write_text
+from compressor.files import remove_leftovers, write_bytes
+from compressor.pipeline.plan import FORMAT
+from compressor.records import RunReport
+from compressor.stages.table import REPORTS, STAGES
 
-Figures = dict[str, Any]
-RECORD = "run.json"
-STAGES = ("dense", "fine-tune", "shrink", "recover", "export", "benchmark")
-PRODUCTS = (
-    "dense.pt",
-    "sparse.pt",
-    "small.pt",
-    "recovered.pt",
-    "dense.onnx",
-    "small.onnx",
-    "dense.onnx.data",
-    "small.onnx.data",
-    "fine-tune.jsonl",
-    "recover.jsonl",
-    "report.json",
-    "report.html",
-    "report.md",
-)
+Settings = Mapping[str, Any]
+Kind = TypeVar("Kind")
+SETTINGS = "run.json"
+# Before formats had numbers.
+FIRST_FORMAT = 1
+# Of options that older versions resolved to other values when they were not given.
+CHANGED_DEFAULTS = {"beta", "strength", "group_penalty"}
 
 
 @dataclass(frozen=True)
@@ -46,51 +39,71 @@ class RunFolder:
         """The path of one product."""
         return self.path / name
 
-    def stage(self, name: str, work: Callable[[], Figures], on_skip: Callable[[str], None]) -> Figures:
-        """The figures of stage ``name``: from its record when it is finished, else from ``work``."""
-        record = self._record(name)
+    def stage(self, name: str, kind: type[Kind], work: Callable[[], Kind], on_skip: Callable[[], None]) -> Kind:
+        """What stage ``name`` found: from its record when it is finished, else from ``work``."""
+        record = _record(self.path, name)
         if record.exists():
-            on_skip(name)
-            return _read(record)
-        figures = work()
-        write_text(record, json.dumps(figures, indent=1))
-        return figures
-
-    def finished(self) -> list[str]:
-        """Names of the finished stages, in order."""
-        return [name for name in STAGES if self._record(name).exists()]
-
-    def _record(self, name: str) -> Path:
-        return self.path / "stages" / f"{name}.json"
+            on_skip()
+            return _read(record, kind)
+        result = work()
+        write_bytes(record, encode(result))
+        return result
 
 
 def holds_run(path: Path) -> bool:
     """Whether a run was begun in ``path``."""
-    return (path / RECORD).exists()
+    return (path / SETTINGS).exists()
 
 
-def open_folder(path: Path, settings: Mapping[str, Any], *, overwrite: bool) -> RunFolder:
+def open_folder(path: Path, settings: Settings, *, overwrite: bool) -> RunFolder:
     """Start a run in ``path``, or take up the one that is there when it has the same ``settings``.
 
-    `UsageError` when the folder holds something else, or a run with other settings and no ``overwrite``.
+    `UsageError` when the folder holds something else, or a run with other settings or of another version and no
+    ``overwrite``.
     """
-    plain, record = json.loads(json.dumps(settings)), path / RECORD
+    plain, record = json.loads(json.dumps(settings)), path / SETTINGS
     if record.exists():
         if overwrite:
             _clear(path)
         else:
-            _require_same(path, _read(record), plain)
+            _require_same(path, _read_settings(path), plain)
     elif path.exists() and (not path.is_dir() or any(map(_foreign, path.iterdir()))):
         raise UsageError(f"{path} exists and holds no run; choose another --out")
-    folder = RunFolder(path)
     for part in (path, path / "stages"):
         remove_leftovers(part)
     if overwrite or not record.exists():
-        write_text(record, json.dumps(plain, indent=1))
-    return folder
+        write_bytes(record, encode(plain))
+    return RunFolder(path)
 
 
-def _require_same(path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+def older_report(path: Path, settings: Settings) -> RunReport | None:
+    """The report of a finished run of an older version with the same ``settings``; None when there is no such run.
+
+    `UsageError` when an older version began a run here and did not finish it, or with other settings.
+    """
+    if not holds_run(path):
+        return None
+    old = _read_settings(path)
+    if _format(old) >= FORMAT:
+        return None
+    file = path / "report.json"
+    if not (file.exists() and all(_record(path, stage.name).exists() for stage in STAGES)):
+        raise UsageError(
+            f"{path} holds a run begun by an older version; choose another --out, or pass --overwrite to start it again"
+        )
+    # An option that the older version did not know cannot differ from what it did, and a default may have changed.
+    known = old.keys() - CHANGED_DEFAULTS
+    mine = json.loads(json.dumps(settings))
+    _require_same(path, {key: old[key] for key in known}, {key: mine[key] for key in known & mine.keys()})
+    report = read_report(file)
+    if not isinstance(report, RunReport):
+        raise CompressorError(f"{file} is no report of a run; pass --overwrite to start the run again")
+    return report
+
+
+def _require_same(path: Path, old: Settings, new: Settings) -> None:
+    if _format(old) > FORMAT:
+        raise UsageError(f"{path} holds a run begun by a newer version; upgrade, or choose another --out")
     differing = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
     changed = [
         f"the {key.removesuffix('_sha256')} differ"
@@ -105,26 +118,39 @@ def _require_same(path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) ->
         )
 
 
-def _read(record: Path) -> dict[str, Any]:
+def _format(settings: Settings) -> int:
+    known = settings.get("compressor", FIRST_FORMAT)
+    return known if isinstance(known, int) else FIRST_FORMAT
+
+
+def _record(path: Path, stage: str) -> Path:
+    return path / "stages" / f"{stage}.json"
+
+
+def _read_settings(path: Path) -> Settings:
+    settings: Settings = _read(path / SETTINGS, dict[str, Any])
+    return settings
+
+
+def _read(record: Path, kind: type[Kind]) -> Kind:
     try:
-        content = json.loads(record.read_text())
-    except (OSError, ValueError) as error:
-        raise CompressorError(f"{record} is damaged ({error}); pass --overwrite to start the run again") from error
-    if not isinstance(content, dict):
-        raise CompressorError(f"{record} is no record of a run; choose another --out")
-    return content
+        return decode(record.read_bytes(), kind, str(record))
+    except (OSError, CompressorError) as error:
+        raise CompressorError(f"{error}; pass --overwrite to start the run again") from error
 
 
 def _foreign(path: Path) -> bool:
     """Whether a file is not what a run that was killed at its very beginning leaves."""
-    return not path.match(f".{RECORD}.*.part")
+    return not path.match(f".{SETTINGS}.*.part")
 
 
 def _clear(path: Path) -> None:
-    """Remove what a run writes, and nothing else; the record stays until the new one takes its place."""
-    for name in STAGES:
-        (path / "stages" / f"{name}.json").unlink(missing_ok=True)
-    for name in PRODUCTS:
+    """Remove what a run writes, and nothing else; the settings stay until the new ones take their place."""
+    for stage in STAGES:
+        _record(path, stage.name).unlink(missing_ok=True)
+        for name in stage.files:
+            (path / name).unlink(missing_ok=True)
+    for name in REPORTS:
         (path / name).unlink(missing_ok=True)
     with contextlib.suppress(OSError):
         (path / "stages").rmdir()

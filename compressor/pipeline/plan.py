@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
-from torch import Tensor
-
-from compressor.benchmarking import Settings
-from compressor.benchmarking.checks import check_settings
+from compressor.benchmarking import check_settings
 from compressor.checkpoints import Network
 from compressor.data.samples import DataSet
 from compressor.errors import UsageError
 from compressor.export import DEFAULT_OPSET, check_opset
+from compressor.pipeline.fingerprints import fingerprint
+from compressor.records import BenchmarkSettings
 from compressor.splitting import SplittingConfig
 from compressor.training.recipe import Recipe
+
+FORMAT = 2
+"""Of run folders: raised when what the stages do or keep changes, so that no run is half old and half new."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,17 +39,9 @@ class RunPlan:
             raise UsageError("a run needs a target: --target-macs or --target-params, a share in (0, 1]")
         check_opset(self.opset)
         # What the last stage needs is checked before the first one runs.
-        check_settings(Settings(**self.timing, batches=(1,), pairs=8, rounds=6))
-
-    @property
-    def timing(self) -> dict[str, Any]:
-        """How latency is measured, as arguments of `benchmark`."""
-        return {
-            "provider": self.provider,
-            "threads": self.threads,
-            "max_seconds": self.max_seconds,
-            "seed": self.recipe.seed,
-        }
+        check_settings(
+            BenchmarkSettings(provider=self.provider, threads=self.threads, max_seconds=self.max_seconds, batches=(1,))
+        )
 
     def noted(self, notes: tuple[str, ...]) -> RunPlan:
         """The same plan with notes for the reader of its report."""
@@ -61,6 +52,7 @@ def settings_of(network: Network, data: DataSet, plan: RunPlan) -> dict[str, Any
     """Everything that decides the results: a run is only resumed with the same."""
     recipe = {key: value for key, value in vars(plan.recipe).items() if key != "device"}
     return {
+        "compressor": FORMAT,
         **{key: value for key, value in vars(plan.penalties).items() if key != "beta"},
         **recipe,
         "beta": "{:g}:{:g}".format(*plan.penalties.beta_range),
@@ -74,8 +66,8 @@ def settings_of(network: Network, data: DataSet, plan: RunPlan) -> dict[str, Any
         "train_samples": len(data.train),
         "architecture": network.metadata.architecture.ref,
         "normalization": str(network.metadata.normalization) if network.metadata.normalization else None,
-        "weights_sha256": _fingerprint(network.model.state_dict()),
-        "data_sha256": _fingerprint(
+        "weights_sha256": fingerprint(network.model.state_dict()),
+        "data_sha256": fingerprint(
             {
                 f"{part}.{kind}": getattr(getattr(data, part), kind)
                 for part in ("train", "val", "test")
@@ -83,11 +75,3 @@ def settings_of(network: Network, data: DataSet, plan: RunPlan) -> dict[str, Any
             }
         ),
     }
-
-
-def _fingerprint(tensors: Mapping[str, Tensor]) -> str:
-    digest = hashlib.sha256()
-    for name, tensor in tensors.items():
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()

@@ -1,20 +1,17 @@
-"""Results as JSON, terminal tables, Markdown and HTML."""
+"""Reports as terminal tables, Markdown and HTML."""
 
 from __future__ import annotations
 
-from compressor.report.compare import Labelled, SideBySide, check_gates, compare
-from compressor.report.documents import Document, environments_differ, read_document, write_document
-from compressor.report.headline import headline, summary_lines
+from compressor.report.gates import check_gates
+from compressor.report.headline import finding_lines, headline
+from compressor.report.side_by_side import Labelled, SideBySide, compare_reports, environments_differ
 
 __all__ = [
-    "Document",
     "Labelled",
     "SideBySide",
     "check_gates",
-    "compare",
+    "compare_reports",
     "environments_differ",
+    "finding_lines",
     "headline",
-    "read_document",
-    "summary_lines",
-    "write_document",
 ]

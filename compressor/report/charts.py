@@ -4,48 +4,50 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from compressor.records import Comparison, Epoch, Interval, Metric, RunReport
 from compressor.report.canvas import ACCENT, COLOURS, FAINT, INK, LINE, MUTED, canvas
-from compressor.report.compare import SideBySide
-from compressor.report.documents import Document
-from compressor.report.wording import TONES, plain
+from compressor.report.format import TONES, metric_axis, plain
+from compressor.report.side_by_side import SideBySide
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-def accuracy_chart(run: Document) -> str | None:
-    """Accuracy through the stages with 95 % intervals."""
-    stages = [stage for stage in run["stages"] if stage["accuracy"]]
-    if not stages:
+def metric_chart(run: RunReport) -> str | None:
+    """The metric through the stages with 95 % intervals."""
+    measured = [(plain(stage.stage), stage.metric) for stage in run.stages if stage.metric]
+    if not measured:
         return None
+    label, factor = metric_axis(measured[0][1])
+    places = range(len(measured))
     with canvas("accuracy", 2.8) as (figure, svg):
         axes = figure.subplots()
-        values = [100 * stage["accuracy"]["value"] for stage in stages]
-        reach = [_reach(value, stage["accuracy"]["ci95"], 100) for value, stage in zip(values, stages, strict=True)]
-        axes.errorbar(range(len(stages)), values, yerr=_transposed(reach), **_points(ACCENT))
-        axes.plot(range(len(stages)), values, color=ACCENT, linewidth=1)
-        axes.set_xticks(range(len(stages)), [plain(stage["stage"]) for stage in stages])
+        values = [factor * metric.value for _, metric in measured]
+        reach = [_reach(value, metric.ci95, factor) for value, (_, metric) in zip(values, measured, strict=True)]
+        axes.errorbar(places, values, yerr=_transposed(reach), **_points(ACCENT))
+        axes.plot(places, values, color=ACCENT, linewidth=1)
+        axes.set_xticks(places, [stage for stage, _ in measured])
         axes.margins(x=0.08, y=0.15)
         axes.tick_params(axis="x", labelsize=8)
-        axes.set_ylabel("accuracy, %")
+        axes.set_ylabel(label)
         axes.grid(axis="y")
     return svg[0]
 
 
-def latency_chart(comparisons: Sequence[dict[str, Any]], names: Sequence[str]) -> str | None:
+def latency_chart(comparisons: Sequence[Comparison], names: Sequence[str]) -> str | None:
     """Latency as a fraction of the baseline's, with its interval and the noise floor around 1."""
     if not comparisons:
         return None
     with canvas("latency", 1.0 + 0.34 * len(comparisons)) as (figure, svg):
         axes = figure.subplots()
-        noise = max((one["noise_floor"] or 0 for one in comparisons), default=0)
+        noise = max((one.noise_floor or 0 for one in comparisons), default=0)
         axes.axvspan(1 - noise, 1 + noise, color=LINE, alpha=0.7, linewidth=0)
         axes.axvline(1, color=MUTED, linewidth=1)
         for position, one in enumerate(comparisons):
-            reach = _transposed([_reach(one["ratio"], one["ci95"], 1)])
-            axes.errorbar([one["ratio"]], [position], xerr=reach, **_points(_tone(one)))
+            reach = _transposed([_reach(one.ratio, one.ci95, 1)])
+            axes.errorbar([one.ratio], [position], xerr=reach, **_points(_tone(one)))
         axes.set_yticks(range(len(names)), [_short(name) for name in names])
         axes.set_ylim(len(comparisons) - 0.4, -0.6)
         axes.set_xlim(*_with_room(comparisons, noise))
@@ -54,18 +56,18 @@ def latency_chart(comparisons: Sequence[dict[str, Any]], names: Sequence[str]) -
     return svg[0]
 
 
-def channel_chart(run: Document) -> str | None:
+def channel_chart(run: RunReport) -> str | None:
     """Channels of every layer before and after."""
-    layers = run["layers"]
+    layers = run.layers
     if not layers:
         return None
     with canvas("channels", min(9.0, 0.9 + 0.19 * len(layers))) as (figure, svg):
         axes = figure.subplots()
         rows = range(len(layers))
-        axes.barh(rows, [layer["before"] for layer in layers], height=0.72, color=FAINT, label="before")
-        axes.barh(rows, [layer["after"] for layer in layers], height=0.72, color=ACCENT, label="after")
+        axes.barh(rows, [float(layer.before) for layer in layers], height=0.72, color=FAINT, label="before")
+        axes.barh(rows, [float(layer.after) for layer in layers], height=0.72, color=ACCENT, label="after")
         every = math.ceil(len(layers) / 44)
-        axes.set_yticks(list(rows)[::every], [_short(layer["name"]) for layer in layers][::every])
+        axes.set_yticks(list(rows)[::every], [_short(layer.name) for layer in layers][::every])
         axes.set_ylim(len(layers) - 0.4, -0.6)
         axes.set_xlabel("channels")
         axes.tick_params(axis="y", labelsize=8 if len(layers) <= 44 else 6)
@@ -74,64 +76,75 @@ def channel_chart(run: Document) -> str | None:
     return svg[0]
 
 
-def training_chart(run: Document) -> str | None:
-    """Loss, accuracy, MACs kept, gap and beta over the epochs of all phases, as far as they were logged."""
-    epochs = run["training"]
-    panels = [panel for panel in _PANELS if any(epoch[panel[1]] is not None for epoch in epochs)]
+def training_chart(run: RunReport) -> str | None:
+    """Loss, metric, MACs kept, gap and beta over the epochs of all phases, as far as they were logged."""
+    epochs = run.training
+    panels = [panel for panel in _panels(epochs) if any(value is not None for value in panel.values)]
     if not panels:
         return None
     with canvas("training", 0.5 + 1.15 * len(panels)) as (figure, svg):
         stack = figure.subplots(len(panels), sharex=True, squeeze=False)[:, 0]
-        for axes, (label, key, scale, log) in zip(stack, panels, strict=True):
-            values = [math.nan if epoch[key] is None else scale * epoch[key] for epoch in epochs]
+        for axes, panel in zip(stack, panels, strict=True):
+            values = [math.nan if value is None else panel.factor * value for value in panel.values]
             axes.plot(range(1, len(epochs) + 1), values, color=ACCENT, marker=".", markersize=4, linewidth=1.4)
-            if log and all(not value <= 0 for value in values):
+            if panel.log and all(not value <= 0 for value in values):
                 axes.set_yscale("log")
                 axes.yaxis.set_major_formatter("{x:g}")
-            axes.set_ylabel(label)
+            axes.set_ylabel(panel.label)
             axes.grid(axis="y")
-            _mark_phases(axes, [epoch["phase"] for epoch in epochs])
+            _mark_phases(axes, [epoch.phase for epoch in epochs])
         axes.set_xlabel("epoch")
         figure.align_ylabels()
     return svg[0]
 
 
 def tradeoff_chart(result: SideBySide) -> str | None:
-    """Accuracy against latency ratio, both with intervals, for the rows that have both."""
-    points = [(row.label, row.accuracy, row.comparison) for row in result.rows]
-    whole = [(label, accuracy, timing) for label, accuracy, timing in points if accuracy and timing]
+    """The metric against the latency ratio, both with intervals, for the rows that have both."""
+    points = [(row.label, row.metric, row.comparison) for row in result.rows]
+    whole = [(label, metric, timing) for label, metric, timing in points if metric and timing]
     if not whole:
         return None
+    axis, factor = metric_axis(whole[0][1])
     with canvas("tradeoff", 2.8) as (figure, svg):
         axes = figure.subplots()
         axes.axvline(1, color=MUTED, linewidth=1)
         axes.margins(x=0.25, y=0.2)
-        for _, accuracy, timing in whole:
-            _tradeoff_point(axes, accuracy, timing)
-        for label, accuracy, timing in whole:
-            _label_point(axes, label, timing["ratio"], 100 * accuracy["value"])
+        for _, metric, timing in whole:
+            _tradeoff_point(axes, metric, factor, timing)
+        for label, metric, timing in whole:
+            _label_point(axes, label, timing.ratio, factor * metric.value)
         axes.set_xlabel("latency / its own baseline")
-        axes.set_ylabel("accuracy, %")
+        axes.set_ylabel(axis)
         axes.grid()
     return svg[0]
 
 
-_PANELS = (
-    ("loss", "loss", 1, False),
-    ("accuracy, %", "val_accuracy", 100, False),
-    ("MACs kept, %", "macs_kept", 100, False),
-    ("gap", "gap", 1, True),
-    ("beta", "beta", 1, True),
-)
+class _Panel(NamedTuple):
+    label: str
+    values: list[float | None]
+    factor: float = 1
+    log: bool = False
 
 
-def _tradeoff_point(axes: Axes, accuracy: dict[str, Any], timing: dict[str, Any]) -> None:
-    x, y = timing["ratio"], 100 * accuracy["value"]
+def _panels(epochs: Sequence[Epoch]) -> list[_Panel]:
+    validated = [epoch.validation for epoch in epochs if epoch.validation]
+    label, factor = metric_axis(validated[0]) if validated else ("", 1.0)
+    return [
+        _Panel("loss", [epoch.loss for epoch in epochs]),
+        _Panel(label, [epoch.validation.value if epoch.validation else None for epoch in epochs], factor),
+        _Panel("MACs kept, %", [epoch.macs_kept for epoch in epochs], 100),
+        _Panel("gap", [epoch.gap for epoch in epochs], log=True),
+        _Panel("beta", [epoch.beta for epoch in epochs], log=True),
+    ]
+
+
+def _tradeoff_point(axes: Axes, metric: Metric, factor: float, timing: Comparison) -> None:
+    x, y = timing.ratio, factor * metric.value
     axes.errorbar(
         [x],
         [y],
-        xerr=_transposed([_reach(x, timing["ci95"], 1)]),
-        yerr=_transposed([_reach(y, accuracy["ci95"], 100)]),
+        xerr=_transposed([_reach(x, timing.ci95, 1)]),
+        yerr=_transposed([_reach(y, metric.ci95, factor)]),
         **_points(_tone(timing)),
     )
 
@@ -150,8 +163,8 @@ def _label_point(axes: Axes, label: str, x: float, y: float) -> None:
     ).set_in_layout(False)
 
 
-def _tone(comparison: dict[str, Any]) -> str:
-    return COLOURS.get(TONES[comparison["verdict"]], MUTED)
+def _tone(comparison: Comparison) -> str:
+    return COLOURS.get(TONES[comparison.verdict], MUTED)
 
 
 def _mark_phases(axes: Axes, phases: Sequence[str]) -> None:
@@ -172,7 +185,7 @@ def _points(colour: str) -> dict[str, Any]:
     }
 
 
-def _reach(value: float, interval: Sequence[float] | None, scale: float) -> tuple[float, float]:
+def _reach(value: float, interval: Interval | None, scale: float) -> tuple[float, float]:
     """How far the error bar goes down and up from ``value``."""
     low, high = (scale * bound for bound in interval) if interval else (value, value)
     return max(0.0, value - low), max(0.0, high - value)
@@ -182,10 +195,10 @@ def _transposed(pairs: Sequence[tuple[float, float]]) -> list[list[float]]:
     return [[low for low, _ in pairs], [high for _, high in pairs]]
 
 
-def _with_room(comparisons: Sequence[dict[str, Any]], noise: float) -> tuple[float, float]:
+def _with_room(comparisons: Sequence[Comparison], noise: float) -> tuple[float, float]:
     """Limits that show the baseline, the noise floor and every interval."""
-    low = min(1 - noise, *(one["ci95"][0] for one in comparisons))
-    high = max(1 + noise, *(one["ci95"][1] for one in comparisons))
+    low = min(1 - noise, *(one.ci95[0] for one in comparisons))
+    high = max(1 + noise, *(one.ci95[1] for one in comparisons))
     room = max(0.02, 0.06 * (high - low))
     return low - room, high + room
 

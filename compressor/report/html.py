@@ -1,27 +1,193 @@
-"""Documents as one self-contained HTML page: no script, no request to anywhere, light and dark, printable."""
+"""Reports as one self-contained HTML page: no script, no request to anywhere, light and dark, printable.
+
+A `Page` is what is shown, in reading order, before it is HTML.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template, select_autoescape
 
-from compressor.report.compare import Labelled
-from compressor.report.documents import Document
-from compressor.report.page import Page, benchmark_page, comparison_page, run_page
-from compressor.report.wording import plain
+from compressor.records import BenchmarkReport, Report, RunReport
+from compressor.report import charts
+from compressor.report.benchmark_tables import (
+    environment_tables,
+    files_table,
+    latency_table,
+    unaligned_table,
+    verdict_table,
+)
+from compressor.report.format import duration, metric_title, moment, plain
+from compressor.report.headline import KeyFigure, all_warnings, benchmark_of, headline, key_figures
+from compressor.report.run_tables import layer_table, parity_table, proof_table, stage_table
+from compressor.report.side_by_side import Labelled, SideBySide, compare_reports, comparison_table
+from compressor.report.table import Table, facts
 
 TEMPLATE = "report.html.j2"
 
 
-def document_html(document: Document) -> str:
+def report_html(report: Report) -> str:
     """A run or a benchmark as a page."""
-    return render(run_page(document) if document["kind"] == "run" else benchmark_page(document))
+    return render(run_page(report) if isinstance(report, RunReport) else benchmark_page(report))
 
 
 def comparison_html(labelled: Labelled) -> str:
-    """Several labelled documents side by side as a page."""
+    """Several labelled reports side by side as a page."""
     return render(comparison_page(labelled))
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """An inline SVG, what it shows, and how to read it."""
+
+    svg: str
+    title: str
+    caption: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Section:
+    """A heading with charts and tables; a folded section opens on a click and always in print."""
+
+    title: str
+    charts: tuple[Chart, ...] = ()
+    tables: tuple[Table, ...] = ()
+    folded: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Page:
+    """One report."""
+
+    title: str
+    headline: str
+    subtitle: str
+    figures: tuple[KeyFigure, ...] = ()
+    warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    sections: tuple[Section, ...] = ()
+    command: str = ""
+
+
+def run_page(run: RunReport) -> Page:
+    """The page of a run."""
+    sections = [
+        _section("Stages", tables=[stage_table(run)]),
+        _section("Proofs", tables=[proof_table(run), parity_table(run)]),
+        _section("Charts", drawn=_run_charts(run)),
+        *(_benchmark_sections(run.benchmark) if run.benchmark else ()),
+        _section("Layers", tables=[layer_table(run)], folded=True),
+        _section("Settings of the run", tables=[facts("Run settings", run.settings)], folded=True),
+    ]
+    return Page(
+        title=f"Compression of {run.settings.get('architecture') or 'a network'}",
+        headline=headline(run),
+        subtitle=_subtitle(run),
+        figures=tuple(key_figures(run)),
+        warnings=tuple(all_warnings(run)),
+        notes=run.notes,
+        sections=tuple(filter(_has_content, sections)),
+        command=run.command,
+    )
+
+
+def benchmark_page(benchmark: BenchmarkReport) -> Page:
+    """The page of a benchmark."""
+    sections = [_section("Charts", drawn=[_latency_chart(benchmark)]), *_benchmark_sections(benchmark)]
+    return Page(
+        title=f"Benchmark of {', '.join(variant.name for variant in benchmark.variants)}",
+        headline=headline(benchmark),
+        subtitle=_subtitle(benchmark),
+        warnings=tuple(all_warnings(benchmark)),
+        sections=tuple(filter(_has_content, sections)),
+    )
+
+
+def comparison_page(labelled: Labelled) -> Page:
+    """The page of several reports side by side."""
+    result = compare_reports(labelled)
+    timed = [
+        (f"{row.label}: {row.variant}, batch {row.batch}", row.comparison) for row in result.rows if row.comparison
+    ]
+    drawn = [
+        Chart(charts.tradeoff_chart(result) or "", *_tradeoff_words(result)),
+        Chart(
+            charts.latency_chart([comparison for _, comparison in timed], [name for name, _ in timed]) or "",
+            "Latency",
+            "Each against the baseline of its own document.",
+        ),
+    ]
+    sections = [_section("Side by side", tables=[comparison_table(result)]), _section("Charts", drawn=drawn)]
+    for label, report in labelled:
+        if (benchmark := benchmark_of(report)) is not None:
+            machine = environment_tables(benchmark)
+            sections.append(_section(f"Environment of {label}", tables=machine, folded=True))
+    return Page(
+        title=f"Comparison of {', '.join(label for label, _ in labelled)}",
+        headline=f"{len(labelled)} reports side by side.",
+        subtitle="",
+        warnings=result.warnings,
+        notes=tuple(f"{label}: {headline(report)}" for label, report in labelled),
+        sections=tuple(filter(_has_content, sections)),
+    )
+
+
+def _tradeoff_words(result: SideBySide) -> tuple[str, str]:
+    metrics = [row.metric for row in result.rows if row.metric]
+    better = "down" if metrics and metrics[0].direction == "lower" else "up"
+    return f"{metric_title(metrics)} against latency", f"Left and {better} is better."
+
+
+def _run_charts(run: RunReport) -> list[Chart]:
+    title = metric_title(stage.metric for stage in run.stages)
+    drawn = [
+        Chart(charts.metric_chart(run) or "", f"{title} through the stages", "Bars: 95 % intervals."),
+        Chart(charts.channel_chart(run) or "", "Channels per layer", "Before and after removal."),
+        Chart(charts.training_chart(run) or "", "Training", "Dotted line: a new phase begins."),
+    ]
+    if run.benchmark:
+        drawn.insert(1, _latency_chart(run.benchmark))
+    return drawn
+
+
+def _latency_chart(benchmark: BenchmarkReport) -> Chart:
+    names = [f"{comparison.variant}, batch {comparison.batch}" for comparison in benchmark.comparisons]
+    names += [f"control, batch {control.batch}" for control in benchmark.controls]
+    svg = charts.latency_chart([*benchmark.comparisons, *benchmark.controls], names)
+    return Chart(
+        svg or "",
+        "Latency",
+        "Left of 1 is faster. Bars: 95 % intervals, band: noise floor, control: baseline against itself.",
+    )
+
+
+def _benchmark_sections(benchmark: BenchmarkReport) -> tuple[Section, ...]:
+    return (
+        _section("Benchmark", tables=[latency_table(benchmark), verdict_table(benchmark)]),
+        _section("Files", tables=[files_table(benchmark), unaligned_table(benchmark)], folded=True),
+        _section("Environment", tables=environment_tables(benchmark), folded=True),
+    )
+
+
+def _section(title: str, *, drawn: Iterable[Chart] = (), tables: Iterable[Table] = (), folded: bool = False) -> Section:
+    return Section(
+        title=title,
+        charts=tuple(chart for chart in drawn if chart.svg),
+        tables=tuple(table for table in tables if table.rows),
+        folded=folded,
+    )
+
+
+def _has_content(section: Section) -> bool:
+    return bool(section.charts or section.tables)
+
+
+def _subtitle(report: Report) -> str:
+    written = f"{report.tool.name} {report.tool.version}"
+    return f"{moment(report.started)} · took {duration(report.duration_s)} · {written}"
 
 
 def render(page: Page) -> str:

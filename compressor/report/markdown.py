@@ -1,42 +1,40 @@
-"""Documents as GitHub Markdown, for a comment on a pull request."""
+"""Reports as GitHub Markdown, for a comment on a pull request."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
 
-from compressor.report.benchmark_sheets import benchmark_sheet, files_sheet, unaligned_sheet, verdict_sheet
-from compressor.report.compare import Labelled, compare
-from compressor.report.comparison_sheet import comparison_sheet
-from compressor.report.documents import Document
-from compressor.report.headline import all_warnings, headline
-from compressor.report.run_sheets import layer_sheet, parity_sheet, proof_sheet, stage_sheet
-from compressor.report.sheet import Sheet
-from compressor.report.wording import plain
+from compressor.records import Report, RunReport
+from compressor.report.benchmark_tables import files_table, latency_table, unaligned_table, verdict_table
+from compressor.report.format import plain
+from compressor.report.headline import all_warnings, benchmark_of, headline
+from compressor.report.run_tables import layer_table, parity_table, proof_table, stage_table
+from compressor.report.side_by_side import Labelled, compare_reports, comparison_table
+from compressor.report.table import Table
 
 MARKS = {"good": "🟢 ", "bad": "🔴 ", "open": "🟡 ", "plain": ""}
 
 
-def document_markdown(document: Document) -> str:
+def report_markdown(report: Report) -> str:
     """A run or a benchmark as Markdown."""
-    benchmark = document["benchmark"] if document["kind"] == "run" else document
-    sheets: list[Sheet] = []
-    folded: list[Sheet] = []
-    if document["kind"] == "run":
-        sheets += [stage_sheet(document), proof_sheet(document), parity_sheet(document)]
-        folded += [layer_sheet(document)]
-    if benchmark is not None:
-        sheets += [benchmark_sheet(benchmark)]
-        folded += [verdict_sheet(benchmark), files_sheet(benchmark), unaligned_sheet(benchmark)]
-    notes = document["notes"] if document["kind"] == "run" else []
-    return _page(headline(document), all_warnings(document), sheets, folded, notes)
+    tables: list[Table] = []
+    folded: list[Table] = []
+    if isinstance(report, RunReport):
+        tables += [stage_table(report), proof_table(report), parity_table(report)]
+        folded += [layer_table(report)]
+    if (benchmark := benchmark_of(report)) is not None:
+        tables += [latency_table(benchmark)]
+        folded += [verdict_table(benchmark), files_table(benchmark), unaligned_table(benchmark)]
+    notes = report.notes if isinstance(report, RunReport) else ()
+    return _page(headline(report), all_warnings(report), tables, folded, notes)
 
 
 def comparison_markdown(labelled: Labelled) -> str:
-    """Several labelled documents side by side as Markdown."""
-    result = compare(labelled)
-    lines = [f"{label}: {headline(document)}" for label, document in labelled]
-    return _page("Side by side", result.warnings, [comparison_sheet(result)], [], lines)
+    """Several labelled reports side by side as Markdown."""
+    result = compare_reports(labelled)
+    lines = [f"{label}: {headline(report)}" for label, report in labelled]
+    return _page("Side by side", result.warnings, [comparison_table(result)], [], lines)
 
 
 def escape(text: str) -> str:
@@ -48,30 +46,30 @@ def escape(text: str) -> str:
 def _page(
     title: str,
     warnings: Iterable[str],
-    sheets: Iterable[Sheet],
-    folded: Iterable[Sheet],
+    tables: Iterable[Table],
+    folded: Iterable[Table],
     notes: Iterable[str],
 ) -> str:
     blocks = [f"### {escape(title)}"]
     if listed := [f"> - {escape(warning)}" for warning in warnings]:
         blocks.append("\n".join(["> [!WARNING]", *listed]))
-    blocks += [_section(sheet) for sheet in sheets if sheet.rows]
+    blocks += [_section(table) for table in tables if table.rows]
     blocks += [
-        f"<details><summary>{escape(sheet.title)}</summary>\n\n{_table(sheet)}\n\n</details>"
-        for sheet in folded
-        if sheet.rows
+        f"<details><summary>{escape(table.title)}</summary>\n\n{_drawn(table)}\n\n</details>"
+        for table in folded
+        if table.rows
     ]
     blocks += [f"*{escape(note)}*" for note in notes]
     return "\n\n".join(blocks) + "\n"
 
 
-def _section(sheet: Sheet) -> str:
-    caption = f"\n\n<sub>{escape(sheet.caption)}</sub>" if sheet.caption else ""
-    return f"**{escape(sheet.title)}**\n\n{_table(sheet)}{caption}"
+def _section(table: Table) -> str:
+    caption = f"\n\n<sub>{escape(table.caption)}</sub>" if table.caption else ""
+    return f"**{escape(table.title)}**\n\n{_drawn(table)}{caption}"
 
 
-def _table(sheet: Sheet) -> str:
-    header = [escape(column.title) for column in sheet.columns]
-    rule = ["---:" if column.numeric else ":---" for column in sheet.columns]
-    body = [[MARKS[cell.tone] + escape(cell.text) for cell in cells] for cells in sheet.rows]
+def _drawn(table: Table) -> str:
+    header = [escape(column.title) for column in table.columns]
+    rule = ["---:" if column.numeric else ":---" for column in table.columns]
+    body = [[MARKS[cell.tone] + escape(cell.text) for cell in cells] for cells in table.rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in (header, rule, *body))

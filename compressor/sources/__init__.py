@@ -6,7 +6,7 @@
     package.module:factory       any importable factory
     path/to/file.py:factory      a factory in a file
 
-Adding a source is one file with ``build(name, args) -> Module`` and one line in `SOURCES`.
+Adding a source is one function ``(name, args) -> Module`` and one line in `SOURCES`.
 The last two run the user's own code, so they need the user's word (``trust``).
 """
 
@@ -22,11 +22,11 @@ from compressor.errors import UsageError
 from compressor.registry import resolve
 
 SOURCES = {
-    "builtin": "compressor.sources.builtin:build",
-    "file": "compressor.sources.file:build",
-    "module": "compressor.sources.module:build",
-    "timm": "compressor.sources.timm:build",
-    "torchvision": "compressor.sources.torchvision:build",
+    "builtin": "compressor.sources.factory:build_builtin",
+    "file": "compressor.sources.user_code:build_from_file",
+    "module": "compressor.sources.user_code:build_from_module",
+    "timm": "compressor.sources.libraries:build_timm",
+    "torchvision": "compressor.sources.libraries:build_torchvision",
 }
 RUN_USER_CODE = frozenset({"file", "module"})
 # These are told by their form; the others by their name before the colon.

@@ -1,4 +1,4 @@
-"""Call a factory with the user's arguments, and say in one line what did not fit."""
+"""Call a factory with the user's arguments, and say in one line what did not fit; our own factories."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+from compressor.architectures import ARCHITECTURES
 from compressor.errors import UsageError
+from compressor.registry import resolve
 
 
 def call(factory: Callable[..., Any], name: str, args: dict[str, Any]) -> Any:
@@ -27,9 +29,14 @@ def call(factory: Callable[..., Any], name: str, args: dict[str, Any]) -> Any:
 
 def pick(module: Any, attribute: str, where: str) -> Callable[..., Any]:
     """``module.attribute`` as a factory; `UsageError` names the factories that are there."""
-    found = getattr(module, attribute, None)
-    if callable(found):
-        return found  # type: ignore[no-any-return]
+    factory = getattr(module, attribute, None)
+    if callable(factory):
+        return factory  # type: ignore[no-any-return]
     public = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
     own = [name for name in public if getattr(vars(module)[name], "__module__", "") == module.__name__]
     raise UsageError(f"{where} has no factory {attribute!r}; it has: {', '.join(sorted(own)) or 'none'}")
+
+
+def build_builtin(name: str, args: dict[str, Any]) -> Any:
+    """A built-in architecture by name."""
+    return call(resolve("architecture", ARCHITECTURES, name), name, args)

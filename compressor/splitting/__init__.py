@@ -13,11 +13,11 @@ for every learning rate. The papers' methods (`PaperSplitting`) act before every
 from __future__ import annotations
 
 from compressor.alignment import Alignment
+from compressor.records.stages import Projection
 from compressor.splitting.budget import Target
 from compressor.splitting.build import build_splitting
 from compressor.splitting.config import SplittingConfig
 from compressor.splitting.paper import PaperSplitting
-from compressor.splitting.projection import Projection
 from compressor.splitting.splitting import Splitting
 
 __all__ = ["Alignment", "PaperSplitting", "Projection", "Splitting", "SplittingConfig", "Target", "build_splitting"]

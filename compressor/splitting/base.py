@@ -14,12 +14,12 @@ from torch.utils.hooks import RemovableHandle
 
 from compressor.errors import CompressorWarning, UsageError
 from compressor.groups import ChannelGroup, is_zero
-from compressor.records import Sparsity
+from compressor.records import Sparsity, Target
+from compressor.records.stages import Pair, Projection
 from compressor.splitting.config import SplittingConfig
 from compressor.splitting.optimizers import check_optimizers, refuse_capture, skips
 from compressor.splitting.paper_groups import sparsity
 from compressor.splitting.penalised import penalised_weights, twin_of
-from compressor.splitting.projection import Projection
 from compressor.splitting.prunable import Prunable
 from compressor.splitting.zero_target import share_of_zeros, surviving
 
@@ -96,15 +96,18 @@ class SplittingBase(ABC):
         entries = self._zero(target)
         weights = self._same_in(target)
         gone = [is_zero(target, group) for group in self.prunable.groups]
+        channels, macs, parameters = self.prunable.figures(target)
         return Projection(
             gap=gap,
             entries_zeroed=entries,
             died=sum(int(zeros.sum()) for zeros in gone) - self._dropped(),
-            sparsity=before,
-            target=self.config.target,
             zeros=share_of_zeros(weights, surviving(target, weights, self.prunable.groups, gone)) if weights else None,
+            sparsity=before,
+            channels=channels,
+            macs=macs,
+            parameters=parameters,
+            target=self._target(macs, parameters),
             warnings=told,
-            **self.prunable.figures(target),
         )
 
     @torch.no_grad()
@@ -206,6 +209,14 @@ class SplittingBase(ABC):
                 f"projection changes the outputs: a gap of {gap:.1e} of the weights' norm is left, "
                 f"at most {GAP_LIMIT:g} goes unseen"
             )
+
+    def _target(self, macs: Pair | None, parameters: Pair | None) -> Target | None:
+        asked = self.config.target
+        pair = macs if asked is not None and asked.kind == "macs" else parameters
+        if asked is None or pair is None:
+            return None
+        reached = pair[1] / pair[0]
+        return Target(kind=asked.kind, asked=asked.ratio, reached=reached, met=reached <= asked.ratio)
 
     def _identity(self) -> dict[str, Any]:
         """What must be the same where a state is taken and where it is loaded."""

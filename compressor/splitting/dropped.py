@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.linalg import vector_norm
 
+from compressor.channels import vanishing_tensors
 from compressor.groups import ChannelGroup
-from compressor.groups.channels import vanishing_tensors
 
 
 class DroppedChannels:

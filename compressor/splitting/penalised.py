@@ -5,8 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from compressor.errors import UnknownName, UsageError
-from compressor.groups.channels import matrices
-from compressor.groups.graph import PRODUCERS
+from compressor.layer_kinds import PRODUCERS, matrices
 from compressor.splitting.config import SplittingConfig, matches
 
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from compressor.alignment import Alignment
+from compressor.channels import vanishing_tensors
 from compressor.costs import CostModel, Kind, cost_model
 from compressor.groups import ChannelGroup, find_groups, is_zero, zero
-from compressor.groups.channels import matrices, vanishing_tensors
+from compressor.layer_kinds import matrices
+from compressor.records.stages import Pair
 from compressor.splitting.config import SplittingConfig, matches
 from compressor.splitting.paper_groups import as_rows, rows_axis
 
@@ -79,17 +80,16 @@ class Prunable:
         """The cost model of that kind."""
         return self.macs if kind == "macs" else self.parameters
 
-    def figures(self, model: nn.Module) -> dict[str, Any]:
-        """Channels and costs of ``model``, dense and as `shrink` will leave it, as fields of a `Projection`."""
+    def figures(self, model: nn.Module) -> tuple[dict[str, Pair], Pair | None, Pair | None]:
+        """Channels by group, MACs and parameters of ``model``, each dense and as `shrink` will leave it."""
         # The penalties may have emptied further channels; what counts is what `shrink` will keep.
         alive = [group.channels - int(is_zero(model, group).sum()) for group in self.groups]
         kept = [self._alignment.up(max(1, n), group.channels) for n, group in zip(alive, self.groups, strict=True)]
-        return {
-            "channels": {group.name: group.channels for group in self.groups},
-            "kept": {group.name: count for group, count in zip(self.groups, kept, strict=True)},
-            "macs": (self.macs.total(), self.macs.total(kept)) if self.groups else None,
-            "parameters": (self.parameters.total(), self.parameters.total(kept)) if self.groups else None,
-        }
+        channels = {group.name: (group.channels, count) for group, count in zip(self.groups, kept, strict=True)}
+        if not self.groups:
+            return channels, None, None
+        macs, parameters = self.macs, self.parameters
+        return channels, (macs.total(), macs.total(kept)), (parameters.total(), parameters.total(kept))
 
 
 def zero_dead_rows(weights: Sequence[Tensor], tolerance: float) -> None:

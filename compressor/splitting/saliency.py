@@ -11,8 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from compressor.groups import ChannelGroup, Member
-from compressor.groups.channels import output_axis
-from compressor.groups.graph import NORMS
+from compressor.layer_kinds import NORMS, output_axis
 
 
 @torch.no_grad()

@@ -14,10 +14,10 @@ from compressor import penalties
 from compressor.alignment import Alignment
 from compressor.groups import ChannelGroup, is_zero, zero
 from compressor.penalties import step_of
+from compressor.records.stages import Projection
 from compressor.splitting.auxiliary import AuxiliaryVariables, in_units, rms, squared_loss
 from compressor.splitting.base import SplittingBase
 from compressor.splitting.config import Arguments, SplittingConfig
-from compressor.splitting.projection import Projection
 from compressor.splitting.prunable import zero_useless
 from compressor.splitting.schedule import PULL_EVERY, Schedule, implicit_share, prox_step
 from compressor.splitting.selection import Selection

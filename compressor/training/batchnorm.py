@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from compressor.equivalence import eval_mode
-from compressor.groups.graph import NORMS
+from compressor.layer_kinds import NORMS
 
 
 @torch.no_grad()

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from math import sqrt
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,33 +13,22 @@ from compressor.data.normalization import Normalization
 from compressor.data.samples import Samples
 from compressor.equivalence import eval_mode
 from compressor.errors import DataError
+from compressor.records import Metric
 
 Predict = Callable[[Tensor], Tensor]
 
 
-@dataclass(frozen=True)
-class Accuracy:
-    """Share of ``n`` samples whose class is right."""
-
-    value: float
-    n: int
-
-    @property
-    def ci95(self) -> tuple[float, float]:
-        """Wilson's 95 % score interval."""
-        z, n, p = 1.959964, self.n, self.value
-        middle = (p + z * z / (2 * n)) / (1 + z * z / n)
-        half = z / (1 + z * z / n) * sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-        return max(0.0, middle - half), min(1.0, middle + half)
-
-    def to_plain(self) -> dict[str, Any]:
-        """JSON-ready form."""
-        return {"value": self.value, "n": self.n, "ci95": list(self.ci95)}
+def accuracy_of(share: float, n: int) -> Metric:
+    """The ``share`` of ``n`` samples whose class is right, with Wilson's 95 % score interval."""
+    z, p = 1.959964, share
+    middle = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    return Metric(value=share, n=n, ci95=(max(0.0, middle - half), min(1.0, middle + half)))
 
 
 def accuracy(
     predict: Predict, samples: Samples, normalization: Normalization | None, *, batch_size: int = 256
-) -> Accuracy:
+) -> Metric:
     """Accuracy of ``predict``, which maps images (batch, c, h, w) to logits (batch, classes)."""
     if not len(samples):
         raise DataError("there are no samples to evaluate on; choose another part or a larger --val-fraction")
@@ -54,10 +41,10 @@ def accuracy(
                 "class scores (images x classes) are needed"
             )
         right += int((logits.argmax(1).cpu() == labels).sum())
-    return Accuracy(right / len(samples), len(samples))
+    return accuracy_of(right / len(samples), len(samples))
 
 
-def model_accuracy(model: nn.Module, samples: Samples, normalization: Normalization | None) -> Accuracy:
+def model_accuracy(model: nn.Module, samples: Samples, normalization: Normalization | None) -> Metric:
     """Accuracy of a PyTorch network on the device it lies on; its train/eval mode is restored."""
     device = next(model.parameters()).device
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,10 +14,12 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from compressor.data.batches import Augmentation, batches
+from compressor.data.batches import batches
 from compressor.data.normalization import Normalization
-from compressor.data.samples import DataSet, Samples
+from compressor.data.samples import Augmentation, DataSet, Samples
 from compressor.errors import CompressorError
+from compressor.progress import Progress, silent
+from compressor.records import Epoch
 from compressor.splitting.base import SplittingBase
 from compressor.training.evaluation import model_accuracy
 from compressor.training.recipe import Recipe, learning_rate_factor
@@ -30,27 +31,6 @@ TEACHER_SHARE = 0.5
 TEMPERATURE = 2.0
 # How often a diverged training goes back one epoch and halves its learning rate before it gives up.
 RETRIES = 3
-
-
-@dataclass(frozen=True, kw_only=True)
-class Epoch:
-    """Figures of one epoch; ``lr_halved`` when it diverged and was undone: then there is no loss."""
-
-    epoch: int
-    loss: float | None
-    val_accuracy: float | None
-    macs_kept: float | None
-    beta: float | None
-    gap: float | None
-    lr_halved: bool = False
-
-    def to_plain(self) -> dict[str, Any]:
-        """JSON-ready form."""
-        return dict(vars(self))
-
-
-Progress = Callable[[float, str], None]
-"""Called with the finished share in [0, 1] and the figures that matter."""
 
 
 def train(
@@ -93,7 +73,7 @@ class _Run:
         self.model, self.recipe, self.normalization = model, recipe, normalization
         self.train_part, self.val = data.train, data.val
         self.augmentation: Augmentation = data.augmentation
-        self.splitting, self.progress = splitting, progress or (lambda share, text: None)
+        self.splitting, self.progress = splitting, progress or silent
         self.total_steps, self.step, self.retries, self.accuracy = recipe.steps(len(data.train)), 0, 0, ""
         self.shuffle = torch.Generator().manual_seed(recipe.seed)
         self.fabric: Fabric = recipe.fabric()
@@ -112,13 +92,13 @@ class _Run:
         diverged = not (math.isfinite(loss) and self._finite())
         if diverged:
             self._undo(before, loss)
-        accuracy = model_accuracy(self.model, self.val, self.normalization).value if len(self.val) else None
-        self.accuracy = "" if accuracy is None else f"accuracy {100 * accuracy:.1f} %"
+        validation = model_accuracy(self.model, self.val, self.normalization) if len(self.val) else None
+        self.accuracy = "" if validation is None else f"accuracy {100 * validation.value:.1f} %"
         splitting = self.splitting
         return Epoch(
             epoch=number,
             loss=None if diverged else loss,
-            val_accuracy=accuracy,
+            validation=validation,
             macs_kept=splitting.macs_kept if splitting is not None else None,
             beta=splitting.beta if splitting is not None and math.isfinite(splitting.beta) else None,
             gap=splitting.gap() if splitting is not None else None,

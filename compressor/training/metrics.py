@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+
+import msgspec
 
 from compressor.errors import CompressorError
+from compressor.records import Epoch
 
 
 @contextlib.contextmanager
-def metrics_file(path: Path) -> Iterator[Callable[[dict[str, Any]], None]]:
+def metrics_file(path: Path) -> Iterator[Callable[[Epoch], None]]:
     """Yield a function that appends one line to a new ``path``; `CompressorError` when it cannot be written.
 
     A training that fails leaves no file, so that the same command can be given again.
@@ -21,8 +22,8 @@ def metrics_file(path: Path) -> Iterator[Callable[[dict[str, Any]], None]]:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("w", encoding="utf-8") as file:
 
-            def write(figures: dict[str, Any]) -> None:
-                file.write(json.dumps(figures) + "\n")
+            def write(epoch: Epoch) -> None:
+                file.write(msgspec.json.encode(epoch).decode() + "\n")
                 file.flush()
 
             try:

@@ -69,12 +69,12 @@ class Recipe:
 
     def fabric(self) -> Fabric:
         """Lightning Fabric for the chosen device and precision; `UsageError` when they do not go together."""
-        accelerator, index = pick_device(self.device)
+        accelerator, _, index = pick_device(self.device).partition(":")
         if accelerator == "cpu" and self.precision == "16":
             raise UsageError("--precision 16 needs a GPU; on the cpu use bf16 or 32")
         return Fabric(
             accelerator=accelerator,
-            devices=1 if index is None else [index],
+            devices=[int(index)] if index else 1,
             precision=PRECISIONS[self.precision],  # type: ignore[arg-type]
         )
 
@@ -87,16 +87,16 @@ def learning_rate_factor(step: int, total: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))
 
 
-def pick_device(text: str) -> tuple[str, int | None]:
-    """``auto``, ``cpu``, ``cuda`` or ``cuda:i`` as (accelerator, index); `UsageError` when it is not there."""
+def pick_device(text: str) -> str:
+    """``auto``, ``cpu``, ``cuda`` or ``cuda:i`` as "cpu" or "cuda:i"; `UsageError` when it is not there."""
     kind, colon, index = text.partition(":")
     if kind not in {"auto", "cpu", "cuda"} or (colon and not (kind == "cuda" and index.isdecimal())):
         raise UsageError(f"--device must be auto, cpu, cuda or cuda:INDEX, got {text!r}")
     if kind == "auto":
-        return ("cuda", 0) if torch.cuda.is_available() else ("cpu", None)
+        return "cuda:0" if torch.cuda.is_available() else "cpu"
     if kind == "cpu":
-        return "cpu", None
+        return "cpu"
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if int(index or 0) >= count:
         raise UsageError(f"--device {text} is not there: {count} CUDA devices are visible; use --device cpu")
-    return "cuda", int(index or 0)
+    return f"cuda:{int(index or 0)}"

@@ -9,8 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
-from compressor.groups.channels import matrices
-from compressor.groups.graph import MAKERS, NORMS
+from compressor.layer_kinds import MAKERS, NORMS, matrices
 
 
 def keep_zeros(model: nn.Module, optimizer: Optimizer) -> RemovableHandle:

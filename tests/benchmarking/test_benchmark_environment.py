@@ -1,9 +1,8 @@
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from compressor.benchmarking import environment
-from compressor.benchmarking.environment import describe, doubts, load_average
+from compressor.benchmarking.environment import describe, load_average, timing_warnings
 
 CPUINFO = """processor\t: 0
 model name\t: Example 9000
@@ -68,8 +67,8 @@ def test_the_quota_of_the_container_is_read(machine, files, expected):
 )
 def test_doubtful_circumstances_are_warned_of(machine, change, expected):
     quiet = replace(describe((0.1, 0.0, 0.0)), logical_cpus=4)
-    assert list(doubts(quiet, 2)) == []
-    (warning,) = doubts(replace(quiet, **change), 2)
+    assert list(timing_warnings(quiet, 2)) == []
+    (warning,) = timing_warnings(replace(quiet, **change), 2)
     assert expected in warning
 
 

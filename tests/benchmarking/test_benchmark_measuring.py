@@ -3,10 +3,12 @@ from dataclasses import replace
 import pytest
 
 from compressor.benchmarking import measuring
-from compressor.benchmarking.document import Settings
 from compressor.benchmarking.graph import read_graph
 from compressor.benchmarking.inputs import Input
-from compressor.benchmarking.measuring import graph_warnings, measure, silent
+from compressor.benchmarking.measuring import graph_warnings, measure
+from compressor.benchmarking.process import MemoryAnswer, MemoryTask
+from compressor.progress import silent
+from compressor.records import BenchmarkSettings
 
 
 @pytest.mark.parametrize(
@@ -24,12 +26,12 @@ def test_incomplete_and_uneven_graphs_are_warned_of(light, change, expected):
 
 
 def test_memory_that_cannot_be_measured_is_none_with_a_warning(light, heavy, monkeypatch):
-    def ask(request, say):
-        return {"unavailable": "no /proc"} if request["task"] == "memory" else real(request, say)
+    def request(task, answer, on_progress):
+        return MemoryAnswer(None, "no /proc") if isinstance(task, MemoryTask) else real(task, answer, on_progress)
 
-    real = measuring.ask
-    monkeypatch.setattr(measuring, "ask", ask)
-    settings = Settings(provider="cpu", threads=1, batches=(1,), pairs=3, rounds=1, seed=0, max_seconds=2.0)
-    variants, _, warnings = measure([light, heavy], ["a", "b"], settings, silent)
-    assert [variant.memory for variant in variants] == [None, None]
-    assert warnings[0] == "memory was not measured: no /proc"
+    real = measuring.request
+    monkeypatch.setattr(measuring, "request", request)
+    settings = BenchmarkSettings(provider="cpu", threads=1, batches=(1,), pairs=3, rounds=1, seed=0, max_seconds=2.0)
+    measured = measure([light, heavy], ["a", "b"], settings, silent)
+    assert [variant.memory for variant in measured.variants] == [None, None]
+    assert measured.warnings[0] == "memory was not measured: no /proc"

@@ -5,6 +5,7 @@ import pytest
 
 from compressor.benchmarking import process
 from compressor.errors import CompressorError
+from compressor.progress import silent
 
 
 @pytest.fixture
@@ -19,26 +20,22 @@ def worker(monkeypatch, tmp_path):
     return become
 
 
-def quiet(done, text):
-    pass
-
-
 def test_the_answer_comes_back(worker):
     worker("request = json.load(sys.stdin); print(json.dumps({'answer': {'twice': 2 * request['n']}}))")
-    assert process.ask({"n": 21}, quiet) == {"twice": 42}
+    assert process.request({"n": 21}, dict[str, int], silent) == {"twice": 42}
 
 
 def test_progress_is_passed_on(worker):
     worker('print(\'{"progress": [0.5, "half"]}\'); print(\'{"answer": {}}\')')
     seen = []
-    process.ask({}, lambda done, text: seen.append((done, text)))
+    process.request({}, dict[str, int], lambda done, text: seen.append((done, text)))
     assert seen == [(0.5, "half")]
 
 
 def test_an_error_of_the_worker_is_ours(worker):
     worker("print(json.dumps({'error': 'cannot load a.onnx'}))")
     with pytest.raises(CompressorError, match=r"^cannot load a\.onnx$"):
-        process.ask({}, quiet)
+        process.request({}, dict[str, int], silent)
 
 
 @pytest.mark.parametrize(
@@ -53,7 +50,7 @@ def test_an_error_of_the_worker_is_ours(worker):
 def test_a_dead_worker_is_told_with_its_last_words(worker, script, complaint):
     worker(script)
     with pytest.raises(CompressorError, match=complaint):
-        process.ask({"much": "x" * 1_000_000}, quiet)
+        process.request({"much": "x" * 1_000_000}, dict[str, int], silent)
 
 
 def test_the_worker_ends_when_the_caller_is_interrupted(worker):
@@ -65,7 +62,7 @@ def test_the_worker_ends_when_the_caller_is_interrupted(worker):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        process.ask({}, interrupt)
+        process.request({}, dict[str, int], interrupt)
     with pytest.raises(ProcessLookupError):
         process.os.kill(seen[0], 0)
 

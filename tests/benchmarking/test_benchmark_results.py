@@ -2,13 +2,14 @@ import math
 
 import pytest
 
-from compressor.benchmarking.results import compare, latency_of, load_of
+from compressor.benchmarking.latency import Samples
+from compressor.benchmarking.results import batch_result, latency_of, load_time
 
 STEADY = [0.001, -0.001, 0.001, -0.001]
 
 
 def found(*rows, rounds=6):
-    return {"log_ratios": [[0.0] * len(rows[0]), *rows], "rounds": rounds, "doubled": False}
+    return Samples([[0.0] * len(rows[0]), *map(list, rows)], calls_ns=[], opens_ns=[], rounds=rounds)
 
 
 def shifted(ratio):
@@ -16,26 +17,26 @@ def shifted(ratio):
 
 
 def test_comparisons_go_by_the_names_in_order():
-    batch = compare(["base", "a", "b"], 8, found(shifted(0.5), shifted(2.0), STEADY), 6)
+    batch = batch_result(["base", "a", "b"], 8, found(shifted(0.5), shifted(2.0), STEADY), 6)
     said = [(c.variant, c.baseline, c.batch, c.verdict) for c in batch.comparisons]
     assert said == [("a", "base", 8, "faster"), ("b", "base", 8, "slower")]
 
 
 def test_speedup_is_the_ratio_turned_over():
-    (comparison,) = compare(["base", "a"], 1, found(shifted(0.5), STEADY), 6).comparisons
+    (comparison,) = batch_result(["base", "a"], 1, found(shifted(0.5), STEADY), 6).comparisons
     assert comparison.speedup == pytest.approx(2.0)
     assert comparison.speedup_ci95 == pytest.approx((1 / comparison.ci95[1], 1 / comparison.ci95[0]))
     assert comparison.speedup_ci95[0] < 2.0 < comparison.speedup_ci95[1]
 
 
 def test_the_control_gives_the_noise_floor():
-    batch = compare(["base", "a"], 1, found(shifted(0.5), STEADY), 6)
+    batch = batch_result(["base", "a"], 1, found(shifted(0.5), STEADY), 6)
     low, high = batch.control.ci95
     assert batch.comparisons[0].noise_floor == batch.control.noise_floor == (high - low) / 2
 
 
 def test_one_file_has_a_control_and_no_comparison():
-    batch = compare(["base"], 1, found(STEADY), 6)
+    batch = batch_result(["base"], 1, found(STEADY), 6)
     assert (batch.comparisons, batch.control.verdict, batch.warnings) == ((), "same", ())
 
 
@@ -51,13 +52,13 @@ def test_one_file_has_a_control_and_no_comparison():
     ],
 )
 def test_doubtful_samples_are_warned_of(samples, expected):
-    (warning,) = compare(["base", "a"], 1, samples, 6).warnings
+    (warning,) = batch_result(["base", "a"], 1, samples, 6).warnings
     assert warning.startswith("batch 1: ")
     assert expected in warning
 
 
 def test_a_control_that_differs_takes_every_claim_back():
-    (comparison,) = compare(["base", "a"], 1, found(shifted(0.5), shifted(1.1)), 6).comparisons
+    (comparison,) = batch_result(["base", "a"], 1, found(shifted(0.5), shifted(1.1)), 6).comparisons
     assert comparison.verdict == "inconclusive"
 
 
@@ -75,5 +76,5 @@ def test_latency_is_in_milliseconds():
 
 
 def test_load_is_in_milliseconds():
-    load = load_of([3_000_000, 1_000_000, 2_000_000])
+    load = load_time([3_000_000, 1_000_000, 2_000_000])
     assert (load.p50, load.min, load.n) == (2.0, 1.0, 3)

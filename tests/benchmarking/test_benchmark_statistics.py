@@ -5,9 +5,9 @@ import pytest
 
 from compressor.benchmarking.statistics import (
     Interval,
+    claim,
     control_verdict,
     interval,
-    judge,
     settled,
     student_cdf,
     student_quantile,
@@ -65,17 +65,17 @@ def test_interval_covers_the_truth_nineteen_times_of_twenty():
     ],
 )
 def test_verdict_follows_the_rule(low, high, noise, expected):
-    assert verdict(low, high, noise) == expected
+    assert claim(low, high, noise) == expected
 
 
 def test_no_claim_is_made_when_the_control_differs():
     control = Interval(1.05, 1.04, 1.06)
     assert control_verdict(control) == "slower"
-    assert judge(Interval(0.5, 0.49, 0.51), control) == "inconclusive"
+    assert verdict(Interval(0.5, 0.49, 0.51), control) == "inconclusive"
 
 
 def test_a_wide_control_raises_the_bar():
-    assert judge(Interval(0.95, 0.94, 0.96), Interval(1.0, 0.9, 1.1)) == "inconclusive"
+    assert verdict(Interval(0.95, 0.94, 0.96), Interval(1.0, 0.9, 1.1)) == "inconclusive"
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,9 @@ import torch
 from torch import nn
 
 from compressor import load
-from compressor.checkpoints.agreeing import agrees
 from compressor.checkpoints.structure import Edit
 from compressor.errors import CheckpointError
+from compressor.layer_kinds import agrees
 
 CONV1 = {
     "edit": "resize",

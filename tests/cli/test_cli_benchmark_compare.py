@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from compressor.report import read_document
+from compressor.codec import decode_report, read_report
 
 
 @pytest.fixture(scope="module")
@@ -15,7 +15,7 @@ def measured(finished, compress, tmp_path_factory):
 
 def test_benchmark_prints_the_report_that_it_writes(measured):
     out, done = measured
-    assert json.loads(done.stdout) == read_document(out)
+    assert decode_report(done.stdout.encode(), "stdout") == read_report(out)
 
 
 def test_benchmark_writes_three_files(measured):
@@ -92,3 +92,22 @@ def test_compare_writes_what_it_shows(finished, compress, name):
 def test_one_report_cannot_be_compared(finished, compress):
     done = compress("compare", finished[0] / "report.json")
     assert (done.exit_code, done.error) == (2, ["Error: compare needs at least two reports, got 1"])
+
+
+@pytest.mark.parametrize("gate", ["--max-drop", "--min-speedup"])
+def test_a_gate_that_is_no_number_is_refused(finished, compress, gate):
+    report = finished[0] / "report.json"
+    done = compress("compare", report, report, gate, "nan")
+    assert (done.exit_code, done.error) == (2, [f"Error: {gate} must be a finite number, got nan"])
+
+
+def test_what_a_report_says_cannot_steer_the_terminal(measured, compress):
+    def change(document):
+        document["environment"] |= {"cpu_model": "\x1b[2Jx", "os": "\x1b]0;owned\x07"}
+        document["warnings"] = ["\x1b[31mred\x9b"]
+        document["variants"][0]["name"] = "\x1b[1mdense"
+
+    done = compress("compare", measured[0], altered(measured[0], "other.json", change))
+    assert done.exit_code == 0
+    assert "[2Jx" in done.stderr
+    assert all(line.isprintable() for line in (done.stdout + done.stderr).splitlines())

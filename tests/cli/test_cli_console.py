@@ -74,3 +74,13 @@ def test_stages_are_announced_one_after_the_other(capsys):
         start("b")
         update(0.5, "half")
     assert capsys.readouterr().err == "Doing a: finished before, not repeated\nDoing b\n"
+
+
+def test_nothing_that_is_printed_can_steer_the_terminal(capsys):
+    console, nasty = Console(), "a\x1b[2Jb\x9bc"
+    console.warn(nasty)
+    console.note(nasty)
+    console.result({}, f"{nasty}\nnext")
+    captured = capsys.readouterr()
+    assert captured.err == "Warning: a [2Jb c\na [2Jb c\n"
+    assert captured.out == "a [2Jb c\nnext\n"

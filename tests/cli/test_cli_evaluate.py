@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -14,14 +15,14 @@ def test_a_checkpoint_of_ours_needs_no_option_but_trust(tiny, compress):
 def test_an_onnx_file_of_ours_needs_no_option(finished, tiny, compress):
     done = compress("evaluate", finished[0] / "small.onnx", "--json")
     document = json.loads(done.stdout)
-    assert (document["data"], document["accuracy"]["n"]) == (tiny.data, 48)
+    assert (document["data"], document["metric"]["n"]) == (tiny.data, 48)
     assert done.stderr == ""
 
 
 def test_onnx_and_checkpoint_agree(finished, compress):
     folder, _ = finished
     found = [
-        json.loads(compress("evaluate", folder / name, *trust, "--part", "train", "--json").stdout)["accuracy"]
+        json.loads(compress("evaluate", folder / name, *trust, "--part", "train", "--json").stdout)["metric"]
         for name, trust in (("recovered.pt", ["--trust-arch"]), ("small.onnx", []))
     ]
     assert found[0] == found[1]
@@ -69,3 +70,10 @@ def test_options_that_an_onnx_file_has_no_use_for_are_refused(finished, compress
     done = compress("evaluate", finished[0] / "small.onnx", *option)
     assert done.exit_code == 2
     assert words in done.error[0]
+
+
+def test_a_folder_of_images_is_told_apart_from_a_data_set(tiny, compress):
+    Path("photos").mkdir()
+    done = compress("evaluate", tiny.checkpoint, "--trust-arch", "--data", "photos")
+    assert done.exit_code == 2
+    assert "write --data folder:photos" in done.error[0]

@@ -58,3 +58,32 @@ def test_a_program_is_never_read(tiny, compress):
     done = compress("inspect", "a.pt2", "--arch", tiny.arch)
     assert done.exit_code == 1
     assert "a.pt2" in done.error[0]
+
+
+def moved(tiny, to):
+    """The checkpoint as it is after its data have gone elsewhere."""
+    from dataclasses import replace
+
+    network = load(tiny.sparse, trust_arch=True)
+    data = replace(network.metadata.data, ref="npz:gone.npz")
+    save(replace(network, metadata=replace(network.metadata, data=data)), to)
+
+
+def test_real_samples_are_compared_when_the_data_are_known(tiny, compress):
+    done = compress("export", tiny.sparse, "--trust-arch", "--json")
+    assert json.loads(done.stdout)["parity"]["inputs"].endswith(", 16 real samples")
+
+
+@pytest.mark.parametrize("command", ["export", "shrink"])
+def test_data_that_are_elsewhere_are_left_out_with_a_warning(tiny, compress, command):
+    moved(tiny, "moved.pt")
+    done = compress(command, "moved.pt", "--trust-arch")
+    assert done.exit_code == 0
+    assert "random inputs only, because npz:gone.npz is not here; pass --data" in done.stderr
+    assert "real samples" not in done.stdout
+
+
+@pytest.mark.parametrize("command", ["export", "shrink"])
+def test_data_that_are_asked_for_must_be_there(tiny, compress, command):
+    done = compress(command, tiny.sparse, "--trust-arch", "--data", "npz:gone.npz")
+    assert (done.exit_code, "gone.npz" in done.error[0]) == (1, True)

@@ -6,7 +6,8 @@ import pytest
 
 from compressor.checkpoints import load
 from compressor.groups import find_groups, is_zero
-from compressor.splitting import Projection
+from compressor.records import Target
+from compressor.splitting.base import SplittingBase
 
 QUICK = ("--epochs", 2, "--lr", 0.1, "--batch-size", 32)
 
@@ -32,8 +33,8 @@ def test_machines_read_one_document(tiny, compress):
     args = ("--target-params", 0.6, "--penalty", "l1", "--json", "--out", "a.safetensors")
     done = compress("fine-tune", tiny.checkpoint, "--arch", tiny.arch, *QUICK, *args)
     document = json.loads(done.stdout)
-    assert document["accuracy"]["projected"]["n"] == 48
-    assert document["parameters"][1] <= 0.6 * document["parameters"][0]
+    assert document["projected"]["n"] == 48
+    assert document["projection"]["parameters"][1] <= 0.6 * document["parameters"]
     assert document["out"] == "a.safetensors"
 
 
@@ -45,7 +46,7 @@ def test_metrics_are_one_json_line_an_epoch(tiny):
 def test_a_penalty_alone_keeps_half_of_the_macs(tiny, compress):
     args = ("--penalty", "l1-l2", "--out", "a.pt", "--json")
     done = compress("fine-tune", tiny.checkpoint, "--arch", tiny.arch, *QUICK, *args)
-    dense, kept = json.loads(done.stdout)["macs"]
+    dense, kept = json.loads(done.stdout)["projection"]["macs"]
     assert kept <= 0.5 * dense
 
 
@@ -63,10 +64,11 @@ def test_a_teacher_is_a_checkpoint(tiny, compress):
 
 
 def test_a_missed_target_is_exit_code_1_and_the_checkpoint_is_kept(tiny, compress, monkeypatch):
-    monkeypatch.setattr(Projection, "met", property(lambda self: False))
+    missed = Target(kind="macs", asked=0.5, reached=0.597, met=False)
+    monkeypatch.setattr(SplittingBase, "_target", lambda *_: missed)
     done = compress("fine-tune", tiny.checkpoint, "--arch", tiny.arch, *QUICK, "--target-macs", 0.5, "--out", "a.pt")
     assert done.exit_code == 1
-    assert done.error == ["Error: 0.397 of the MACs are left, 0.5 was asked; a.pt is kept"]
+    assert done.error == ["Error: 0.597 of the MACs are left, 0.5 was asked; a.pt is kept"]
     assert Path("a.pt").exists()
 
 
@@ -79,10 +81,12 @@ def test_a_failed_training_can_be_given_again(tiny, compress):
     assert not list(Path().iterdir())
 
 
-def test_epochs_that_were_undone_are_warned_about(tiny, compress):
-    done = compress("fine-tune", tiny.checkpoint, "--arch", tiny.arch, "--epochs", 1, "--lr", 1e30, "--out", "a.pt")
+def test_epochs_that_were_undone_are_warned_about(tiny, compress, monkeypatch):
+    answers = iter([False])
+    monkeypatch.setattr("compressor.training.loop._Run._finite", lambda run: next(answers, True))
+    done = compress("fine-tune", tiny.checkpoint, "--arch", tiny.arch, "--epochs", 1, "--out", "a.pt")
     assert done.exit_code == 0
-    assert "Warning: training diverged in epoch 1; undone, learning rate halved" in done.stderr
+    assert "Warning: training diverged in epoch 1; undone and repeated with half the learning rate" in done.stderr
 
 
 @pytest.mark.parametrize("flag", ["--quiet", "-q"])

@@ -5,11 +5,11 @@ import re
 from pathlib import Path
 
 import pytest
-from compressor.splitting.rows import sparsity
 from torch import nn
 
 from compressor.checkpoints import load
 from compressor.methods import METHODS
+from compressor.splitting.paper_groups import sparsity
 
 TINY = ("--epochs", 2, "--max-train", 128, "--lr", 0.01, "--quiet")
 # Strong enough for zeros within two short epochs, weak enough for the network to live.
@@ -53,31 +53,32 @@ def test_people_read_what_machines_read(made, method):
     _, text, document = made[method]
     assert "zero before projection" in text
     for name, (weights, groups) in shown(text).items():
-        found = document["sparsity"][name]
+        found = document["projection"]["sparsity"][name]
         assert (weights, groups) == pytest.approx((100 * found["weights"], 100 * found["groups"]), abs=0.005)
 
 
 @every_method
 def test_w_and_v_are_both_reported(made, method):
     assert list(shown(made[method][1])) == ["W at 1e-05", "V"]
-    assert made[method][2]["sparsity"]["V"]["weights"] > 0.01
+    assert made[method][2]["projection"]["sparsity"]["V"]["weights"] > 0.01
 
 
 def test_the_zeros_of_v_in_method_paper_are_those_that_projection_sets(made):
     out, _, document = made["paper"]
     total = 430_500
     # Exact zeros of the file are those of V, and of channels that became useless.
-    assert document["sparsity"]["V"]["weights"] * total == pytest.approx(document["entries_zeroed"], abs=2)
-    assert zeros_of(out).weights >= document["sparsity"]["V"]["weights"]
-    assert document["sparsity"]["W at 1e-05"]["weights"] < 0.01
+    projection = document["projection"]
+    assert projection["sparsity"]["V"]["weights"] * total == pytest.approx(projection["entries_zeroed"], abs=2)
+    assert zeros_of(out).weights >= projection["sparsity"]["V"]["weights"]
+    assert projection["sparsity"]["W at 1e-05"]["weights"] < 0.01
 
 
 def test_w_is_v_at_the_end_of_rvsm(made):
     out, _, document = made["rvsm"]
-    table = document["sparsity"]
+    table = document["projection"]["sparsity"]
     assert table["W at 1e-05"]["weights"] == table["V"]["weights"]
     assert zeros_of(out).weights == pytest.approx(table["V"]["weights"], abs=1e-3)
-    assert document["gap"] == 0
+    assert document["projection"]["gap"] == 0
 
 
 def test_rgsm_zeroes_whole_input_channels(made):
@@ -90,15 +91,15 @@ def test_rgsm_zeroes_whole_input_channels(made):
 def test_what_is_kept_is_what_shrinking_leaves(made, method, compress):
     out, _, document = made[method]
     done = compress("shrink", out, "--json", "--out", "small.pt")
-    if document["macs"][0] == document["macs"][1]:
+    if document["projection"]["macs"][0] == document["projection"]["macs"][1]:
         assert "has no zero channel that can be removed" in done.error[0]
     else:
-        assert json.loads(done.stdout)["macs"] == document["macs"]
+        assert json.loads(done.stdout)["macs"] == document["projection"]["macs"]
 
 
 @pytest.mark.parametrize("method", ["paper", "rgsm"])
 def test_these_trainings_do_free_channels(made, method):
-    dense, kept = made[method][2]["macs"]
+    dense, kept = made[method][2]["projection"]["macs"]
     assert kept < dense
 
 
@@ -111,25 +112,26 @@ def test_the_settings_are_in_the_file(made, method):
 
 
 def test_a_group_penalty_alone_keeps_half_of_the_macs(tiny, compress):
-    args = ("--group-penalty", "mcp", "--group-penalty-arg", "a=2", "--epochs", 1, "--out", "a.pt", "--json")
-    dense, kept = json.loads(compress("fine-tune", tiny.checkpoint, "--arch", tiny.arch, *args).stdout)["macs"]
+    args = ("--group-penalty", "l0", "--epochs", 1, "--out", "a.pt", "--json")
+    document = json.loads(compress("fine-tune", tiny.checkpoint, "--arch", tiny.arch, *args).stdout)
+    dense, kept = document["projection"]["macs"]
     assert kept <= 0.5 * dense
 
 
 def test_without_a_group_penalty_single_weights_alone_are_penalised(tiny, compress):
     args = ("--penalty", "l0", "--group-penalty", "none", "--epochs", 1, "--out", "a.pt", "--json")
     document = json.loads(compress("fine-tune", tiny.checkpoint, "--arch", tiny.arch, *args).stdout)
-    assert document["macs"] is None
-    assert document["entries_zeroed"] > 0
+    assert document["projection"]["macs"] is None
+    assert document["projection"]["zeros"] > 0
 
 
 def test_neither_penalty_only_trains(tiny, compress):
     args = ("--penalty", "none", "--group-penalty", "none", "--epochs", 1, "--json")
     document = json.loads(compress("fine-tune", tiny.checkpoint, "--arch", tiny.arch, *args).stdout)
-    assert (document["out"], document["sparsity"]) == ("tiny-tuned.pt", None)
+    assert (document["out"], document["projection"]) == ("tiny-tuned.pt", None)
 
 
-OTHER_PENALTIES = ("--group-penalty", "mcp", "--group-penalty-arg", "a=2", "--penalty", "scad", "--beta", "1:500")
+OTHER_PENALTIES = ("--penalty", "scad", "--penalty-arg", "a=4", "--strength", 0.2, "--beta", "1:500")
 
 
 @pytest.fixture(scope="module")
@@ -143,11 +145,7 @@ def with_other_penalties(tiny, compress, tmp_path_factory, run_options):
 
 def test_a_run_takes_every_penalty(with_other_penalties):
     settings = json.loads((with_other_penalties[0] / "report.json").read_text())["settings"]
-    assert (settings["group_penalty"], settings["group_penalty_args"], settings["penalty"]) == (
-        "mcp",
-        {"a": "2"},
-        "scad",
-    )
+    assert (settings["penalty"], settings["penalty_args"], settings["strength"]) == ("scad", {"a": "4"}, 0.2)
     assert settings["beta"] == "1:500"
 
 
@@ -161,8 +159,7 @@ def test_the_same_run_again_repeats_nothing(with_other_penalties, compress):
 @pytest.mark.parametrize(
     ("changes", "name"),
     [
-        (("--group-penalty", "transformed-l1"), "group_penalty"),
-        (("--group-penalty-arg", "a=3"), "group_penalty_args"),
+        (("--strength", 0.3), "strength"),
         (("--penalty", "mcp"), "penalty"),
         (("--penalty-arg", "a=3"), "penalty_args"),
         (("--beta", "1:1000"), "beta"),

@@ -135,7 +135,7 @@ def test_an_interrupted_command_is_exit_code_1(do, monkeypatch):
     def interrupt(*args, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("compressor.training.fine_tuning.train", interrupt)
+    monkeypatch.setattr("compressor.stages.fine_tune.train", interrupt)
     done = do("fine-tune {checkpoint} --arch {arch} --out a.pt")
     assert (done.exit_code, done.error) == (1, ["Aborted!"])
     assert not list(Path().iterdir())

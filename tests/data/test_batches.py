@@ -5,9 +5,9 @@ from itertools import chain
 import pytest
 import torch
 
-from compressor.data.batches import Augmentation, batches
+from compressor.data.batches import batches
 from compressor.data.normalization import Normalization
-from compressor.data.samples import Samples
+from compressor.data.samples import Augmentation, Samples
 from compressor.errors import UsageError
 
 # Every image is one colour, its own number, which is its label too.

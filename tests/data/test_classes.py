@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from compressor.data import load_data
-from compressor.data.classes import in_order_of
+from compressor.data.samples import in_order_of
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ from numpy.random import PCG64, Generator
 from torch.nn.functional import avg_pool2d
 
 from compressor.data import curves, load_data
-from compressor.data.batches import Augmentation
 from compressor.data.curves import CHUNK, TREMOR, WORDS, Curves, _moved, shared_out
+from compressor.data.samples import Augmentation
 from compressor.errors import DataError, UsageError
 
 

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from compressor.data import load_data
-from compressor.data.batches import Augmentation
 from compressor.data.digits import FILE
 from compressor.data.normalization import Normalization
+from compressor.data.samples import Augmentation
 from compressor.errors import DataError
 
 

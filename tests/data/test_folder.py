@@ -8,8 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from compressor.data import load_data, tree
-from compressor.data.batches import Augmentation
+from compressor.data import image_files, load_data
+from compressor.data.samples import Augmentation
 from compressor.errors import DataError
 
 RED, BLUE, GREY = (255, 0, 0), (0, 0, 255), 128
@@ -234,7 +234,7 @@ def test_decompression_bomb_is_refused(tmp_path, side):
 
 
 def test_zip_member_that_unpacks_to_too_much_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(tree, "MAX_FILE_BYTES", 1000)
+    monkeypatch.setattr(image_files, "MAX_FILE_BYTES", 1000)
     files = two_classes() | {"cat/large.png": bytes(2000)}
     refused(as_zip(tmp_path, files), r"cannot read the image .*large\.png: it unpacks to")
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from compressor.data import load_data
-from compressor.data.batches import Augmentation
 from compressor.data.normalization import Normalization
+from compressor.data.samples import Augmentation
 from compressor.errors import DataError
 
 

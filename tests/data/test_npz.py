@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from compressor.data import load_data, npz
-from compressor.data.batches import Augmentation
+from compressor.data.samples import Augmentation
 from compressor.errors import DataError
 
 LABELS = np.arange(30) % 3

@@ -7,9 +7,8 @@ import pytest
 import torch
 
 from compressor.data import load_data
-from compressor.data.batches import Augmentation
 from compressor.data.reader import Parts
-from compressor.data.samples import Samples
+from compressor.data.samples import Augmentation, Samples
 from compressor.data.split import split, subset
 
 

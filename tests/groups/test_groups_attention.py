@@ -7,8 +7,9 @@ import torch
 from torch import nn
 
 from compressor.equivalence import relative_difference
-from compressor.groups import find_groups, remove, zero
+from compressor.groups import find_groups, zero
 from compressor.shrinking import remove_zero_channels
+from compressor.surgery import remove
 
 TOKENS = torch.randn(2, 5, 3, generator=torch.Generator().manual_seed(0))
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from compressor.groups import find_groups, zero
-from compressor.groups.liveliness import enliven
+from compressor.groups.randomize import randomize
 from compressor.shrinking import remove_zero_channels
 
 IMAGE = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -54,7 +54,7 @@ def test_the_scales_of_the_network_itself_stay():
 def test_weights_that_say_something_are_left_alone():
     model = nn.Sequential(conv(3, 8), nn.LayerNorm(8), nn.Linear(8, 1))
     before = [model[0].weight.clone(), model[2].weight.clone()]
-    enliven(model, torch.Generator().manual_seed(0))
+    randomize(model, torch.Generator().manual_seed(0))
     assert all(torch.equal(one, other) for one, other in zip(before, [model[0].weight, model[2].weight], strict=True))
 
 

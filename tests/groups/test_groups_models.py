@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
+import compressor.groups.dispatch
 import compressor.groups.probe
-import compressor.groups.trace
 from compressor.equivalence import output_difference
 from compressor.errors import UsageError
 from compressor.groups import find_groups, is_zero, zero
@@ -78,9 +78,9 @@ def test_members_of_a_wrapped_network_are_found_by_the_wrapper():
 def test_other_precisions_are_kept(dtype):
     model = network().to(dtype)
     zeroed(model, prunable(model))
-    removal = remove_zero_channels(model, IMAGE, align=1)
-    assert removal.removed == 7
-    assert {tensor.dtype for tensor in removal.model.parameters()} == {dtype}
+    shrunk = remove_zero_channels(model, IMAGE, align=1)
+    assert shrunk.removal.channels_removed == 7
+    assert {tensor.dtype for tensor in shrunk.model.parameters()} == {dtype}
 
 
 def test_channels_last_and_strided_weights_are_shrunk():
@@ -88,7 +88,8 @@ def test_channels_last_and_strided_weights_are_shrunk():
     model[6].weight = nn.Parameter(model[6].weight.detach().t().contiguous().t())
     assert not model[6].weight.is_contiguous()
     zeroed(model, prunable(model))
-    assert remove_zero_channels(model, IMAGE.contiguous(memory_format=torch.channels_last), align=1).removed == 7
+    shrunk = remove_zero_channels(model, IMAGE.contiguous(memory_format=torch.channels_last), align=1)
+    assert shrunk.removal.channels_removed == 7
 
 
 @pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode, torch.enable_grad])
@@ -120,18 +121,18 @@ def test_frozen_layers_are_refused_by_name():
 @pytest.mark.parametrize("model", [nn.Flatten(), nn.Sequential(nn.ReLU(), nn.MaxPool2d(2))])
 def test_a_network_without_parameters_has_no_groups(model):
     assert find_groups(model, IMAGE) == ()
-    assert remove_zero_channels(model, IMAGE).removed == 0
+    assert remove_zero_channels(model, IMAGE).removal.channels_removed == 0
 
 
 @pytest.mark.parametrize("inputs", [(IMAGE,), {"input": IMAGE}])
 def test_inputs_may_be_several_or_have_names(inputs):
     model = network()
     assert [group.name for group in prunable(model, inputs)] == ["0", "3"]
-    assert remove_zero_channels(zeroed(model, prunable(model)), inputs, align=1).removed == 7
+    assert remove_zero_channels(zeroed(model, prunable(model)), inputs, align=1).removal.channels_removed == 7
 
 
 def test_tracing_that_takes_too_long_says_where_it_is(monkeypatch):
-    monkeypatch.setattr(compressor.groups.trace, "TRACE_SECONDS", -1.0)
+    monkeypatch.setattr(compressor.groups.dispatch, "TRACE_SECONDS", -1.0)
     with pytest.raises(UsageError, match=re.escape("more than -1 s (it has come to 0, operation 1)")):
         find_groups(network(), IMAGE)
 

@@ -1,4 +1,4 @@
-"""Which foreign modules are taken for shortcuts that pad channels."""
+"""Which modules of users are taken for shortcuts that pad channels."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from compressor.architectures.cifar_resnet import PaddedShortcut
-from compressor.groups.shortcuts import equal_shortcuts
+from compressor.surgery.replacements import equal_shortcuts
 
 IMAGE = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 
@@ -26,7 +26,7 @@ def after(function):
 
 
 @pytest.mark.parametrize(("before", "behind", "step"), [(0, 4, 1), (2, 2, 2), (4, 0, 3)])
-def test_the_widths_of_a_foreign_shortcut_are_found(before, behind, step):
+def test_the_widths_of_a_shortcut_of_the_users_own_are_found(before, behind, step):
     pad = (0, 0, 0, 0, before, behind)
     model = after(lambda x: nn.functional.pad(x[:, :, ::step, ::step], pad))
     (shortcut,) = equal_shortcuts(model, IMAGE).values()

@@ -7,16 +7,20 @@ from pathlib import Path
 
 import pytest
 
-import compressor.pipeline as pipeline
-from compressor.pipeline.folder import STAGES
-from compressor.report import read_document
+from compressor.pipeline import run_stages
+from compressor.stages.table import TITLES
 
+STAGES = tuple(TITLES)
 TIMINGS = ("benchmark", "started", "duration_s", "warnings")
+
+
+def read(folder):
+    return json.loads((folder / "report.json").read_text())
 
 
 def figures(folder):
     """Everything in a report that does not depend on the clock."""
-    return {key: value for key, value in read_document(folder / "report.json").items() if key not in TIMINGS}
+    return {key: value for key, value in read(folder).items() if key not in TIMINGS}
 
 
 def fingerprints(folder):
@@ -46,19 +50,19 @@ def stopping(stage, patch):
     def stop_after_an_epoch(*args, on_epoch, **options):
         return train(*args, on_epoch=lambda epoch: (on_epoch(epoch), stop()), **options)
 
-    def stop_at_the_second(model, example, path, **options):
-        return stop() if path.name == "small.onnx" else export(model, example, path, **options)
+    def stop_at_the_second(network, path, *args, **options):
+        return stop() if path.name == "small.onnx" else export(network, path, *args, **options)
 
-    train, export = pipeline.fine_tune, pipeline.export_onnx
     name, replacement = {
-        "dense": ("model_accuracy", stop),
+        "dense": ("evaluate", stop),
         "fine-tune": ("fine_tune", stop_after_an_epoch),
-        "shrink": ("layer_changes", stop),
-        "recover": ("fine_tune", stop_after_an_epoch),
-        "export": ("export_onnx", stop_at_the_second),
+        "shrink": ("evaluate", stop),
+        "recover": ("recover", stop_after_an_epoch),
+        "export": ("export", stop_at_the_second),
         "benchmark": ("benchmark", stop),
     }[stage]
-    patch.setattr(pipeline, name, replacement)
+    train, export = getattr(run_stages, name), run_stages.export
+    patch.setattr(run_stages, name, replacement)
 
 
 def test_an_interrupt_in_every_stage_changes_no_number(run, finished, monkeypatch):
@@ -84,7 +88,7 @@ def test_finished_stages_are_not_repeated(run, copy):
 def test_a_lost_report_is_written_again(run, copy, finished):
     (copy / "report.json").unlink()
     run(copy)
-    assert read_document(copy / "report.json") == read_document(finished[0] / "report.json")
+    assert read(copy) == read(finished[0])
 
 
 def test_leftovers_of_a_killed_process_are_removed(run, copy):
@@ -97,7 +101,7 @@ def test_leftovers_of_a_killed_process_are_removed(run, copy):
 def test_a_kill_at_the_very_beginning_leaves_a_folder_that_can_be_used(run, monkeypatch):
     Path("r").mkdir()
     Path("r/.run.json.abc.part").touch()
-    monkeypatch.setattr(pipeline._Stages, "do", lambda *args: 1 / 0)
+    monkeypatch.setattr(run_stages.Stages, "run", lambda *args: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         run("r")
     assert [path.name for path in Path("r").iterdir()] == ["run.json"]
@@ -140,19 +144,20 @@ def test_a_damaged_record_is_one_line(run, copy, record, content):
 
 def test_a_diverged_training_is_in_the_report(run, copy):
     record = copy / "stages/fine-tune.json"
-    found = json.loads(record.read_text())
-    record.write_text(json.dumps({**found, "epochs": [{**found["epochs"][0], "loss": None, "lr_halved": True}]}))
+    kept = json.loads(record.read_text())
+    kept["result"]["epochs"][0] |= {"loss": None, "lr_halved": True}
+    record.write_text(json.dumps(kept))
     done = run(copy)
-    warnings = read_document(copy / "report.json")["warnings"]
+    warnings = read(copy)["warnings"]
     assert done.exit_code == 0
-    assert "fine-tune: training diverged in epoch 1; undone, learning rate halved" in warnings
+    assert "fine-tune: training diverged in epoch 1; undone and repeated with half the learning rate" in warnings
     assert "Warning: fine-tune: training diverged in epoch 1" in done.stderr
 
 
 def test_overwrite_starts_again_and_keeps_what_is_not_its_own(run, copy, monkeypatch):
     for name in ("notes.txt", "stages/notes.txt"):
         (copy / name).write_text("mine")
-    monkeypatch.setattr(pipeline._Stages, "do", lambda *args: 1 / 0)
+    monkeypatch.setattr(run_stages.Stages, "run", lambda *args: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         run(copy, "--overwrite", "--epochs", 4)
     names = sorted(path.relative_to(copy).as_posix() for path in copy.rglob("*"))
@@ -168,8 +173,9 @@ def test_a_target_that_cannot_be_reached_overwrites_nothing(run, copy):
 
 def test_a_missed_target_is_exit_code_1_and_everything_is_kept(run, copy):
     record = copy / "stages/fine-tune.json"
-    found = json.loads(record.read_text())
-    record.write_text(json.dumps({**found, "target": {**found["target"], "reached": 0.6, "met": False}}))
+    kept = json.loads(record.read_text())
+    kept["result"]["projection"]["target"] |= {"reached": 0.6, "met": False}
+    record.write_text(json.dumps(kept))
     done = run(copy)
     assert done.exit_code == 1
     assert done.error[-1] == "Error: 0.600 of the MACs are left, 0.5 was asked; copy is kept"

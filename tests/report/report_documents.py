@@ -1,8 +1,15 @@
-"""Realistic documents for the tests of the report."""
+"""Realistic reports for the tests, and what changes them."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
+
+from msgspec import Struct, convert
+from msgspec.structs import replace
+
+from compressor.records import BenchmarkReport, Comparison, Metric, RunReport, StageRow, Target
+
+Kind = TypeVar("Kind", bound=Struct)
 
 INTERVALS = {
     "faster": (0.526, (0.515, 0.538)),
@@ -12,9 +19,9 @@ INTERVALS = {
 }
 
 
-def comparison(verdict: str = "faster", *, variant: str = "small", batch: int = 1) -> dict[str, Any]:
+def comparison(verdict: str = "faster", *, variant: str = "small", batch: int = 1) -> Comparison:
     ratio, (low, high) = INTERVALS[verdict]
-    return {
+    plain = {
         "variant": variant,
         "baseline": "dense",
         "batch": batch,
@@ -29,6 +36,7 @@ def comparison(verdict: str = "faster", *, variant: str = "small", batch: int = 
         "rule": "t interval over 8 session pairs",
         "sequential": False,
     }
+    return convert(plain, Comparison)
 
 
 def timing(batch: int, p50_ms: float) -> dict[str, Any]:
@@ -89,11 +97,10 @@ ENVIRONMENT = {
 }
 
 
-def benchmark(verdict: str = "faster", **environment: Any) -> dict[str, Any]:
+def benchmark(verdict: str = "faster", **environment: Any) -> BenchmarkReport:
     dense = variant("dense", macs=82_300_000, parameters=274_000, p50_ms=2.34)
     small = variant("small", macs=41_000_000, parameters=118_000, p50_ms=1.23)
-    return {
-        "schema_version": 1,
+    plain = {
         "kind": "benchmark",
         "tool": {"name": "compressor", "version": "0.1.0"},
         "started": "2025-06-01T10:00:00+00:00",
@@ -115,29 +122,29 @@ def benchmark(verdict: str = "faster", **environment: Any) -> dict[str, Any]:
         "controls": [comparison("same", variant="dense")],
         "warnings": ["the machine is virtualised: absolute times may drift"],
     }
+    return convert(plain, BenchmarkReport, from_attributes=True)
 
 
-def accuracy(value: float, reach: float = 0.014) -> dict[str, Any]:
-    return {"value": value, "n": 360, "ci95": [value - reach, min(1.0, value + 0.7 * reach)]}
+def accuracy(value: float, reach: float = 0.014) -> Metric:
+    return Metric(value=value, n=360, ci95=(value - reach, min(1.0, value + 0.7 * reach)))
 
 
-def stage(name: str, value: float | None, macs: int, **others: Any) -> dict[str, Any]:
-    row = {
+def stage(name: str, value: float | None, macs: int, **others: Any) -> StageRow:
+    row: dict[str, Any] = {
         "stage": name,
         "variant": None,
-        "accuracy": None if value is None else accuracy(value),
+        "metric": None if value is None else accuracy(value),
         "macs": macs,
         "parameters": 274_000 if macs > 50_000_000 else 118_000,
         "size_bytes": None,
         "note": "",
     }
-    return {**row, **others}
+    return StageRow(**{**row, **others})
 
 
-def run(verdict: str = "faster") -> dict[str, Any]:
+def run(verdict: str = "faster", **changes: Any) -> RunReport:
     dense, small = 82_300_000, 41_000_000
-    return {
-        "schema_version": 1,
+    plain = {
         "kind": "run",
         "tool": {"name": "compressor", "version": "0.1.0"},
         "started": "2025-06-01T10:00:00+00:00",
@@ -178,6 +185,7 @@ def run(verdict: str = "faster") -> dict[str, Any]:
         "warnings": [],
         "notes": ["These are the images the checkpoint was trained on: the table compares methods."],
     }
+    return replace(convert(plain, RunReport, from_attributes=True), **changes)
 
 
 def export(name: str) -> dict[str, Any]:
@@ -223,7 +231,7 @@ def phase(name: str, epochs: int) -> list[dict[str, Any]]:
             "phase": name,
             "epoch": epoch,
             "loss": 0.4 / (epoch + 1) + (0.02 if tuning else 0.0),
-            "val_accuracy": 0.985 - 0.01 / (epoch + 1),
+            "validation": {"value": 0.985 - 0.01 / (epoch + 1), "n": 130},
             "macs_kept": max(0.5, 1 - 0.09 * epoch) if tuning else None,
             "beta": 10.0 ** (epoch / 2) if tuning else None,
             "gap": 0.3 / 4**epoch if tuning else None,
@@ -232,7 +240,27 @@ def phase(name: str, epochs: int) -> list[dict[str, Any]]:
     ]
 
 
-def missed_target() -> dict[str, Any]:
-    target = {"kind": "macs", "asked": 0.4, "reached": 0.498, "met": False}
+def missed_target() -> RunReport:
+    target = Target(kind="macs", asked=0.4, reached=0.498, met=False)
     warning = "the target was not met: 49.8 % of the MACs remain, 40.0 % were asked"
-    return {**run("inconclusive"), "target": target, "warnings": [warning]}
+    return run("inconclusive", target=target, warnings=(warning,))
+
+
+def without_metrics(report: RunReport) -> RunReport:
+    return replace(report, stages=tuple(replace(stage, metric=None) for stage in report.stages))
+
+
+def with_final(report: RunReport, metric: Metric) -> RunReport:
+    (*others, last) = report.stages
+    return replace(report, stages=(*others, replace(last, metric=metric)))
+
+
+def with_first(rows: tuple[Kind, ...], **changes: Any) -> tuple[Kind, ...]:
+    """``rows`` with the first changed."""
+    return (replace(rows[0], **changes), *rows[1:])
+
+
+def perplexity(value: float, reach: float = 1.0) -> Metric:
+    """A metric with a unit of its own, of which less is better."""
+    interval = (value - reach, value + reach)
+    return Metric(name="perplexity", unit="nats", direction="lower", value=value, n=360, ci95=interval)

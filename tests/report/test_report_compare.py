@@ -1,22 +1,24 @@
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
 import report_documents as documents
+from msgspec.structs import replace
 
-from compressor.report import check_gates, compare
-from compressor.report.compare import drop_bound
+from compressor.errors import UsageError
+from compressor.records import Metric, Report, RunReport
+from compressor.report import check_gates, compare_reports
+from compressor.report.gates import drop_bound
 
 
-def with_accuracy(value: float, reach: float) -> dict[str, Any]:
-    document = documents.run()
-    document["stages"][-1]["accuracy"] = documents.accuracy(value, reach)
-    return document
+def with_accuracy(value: float, reach: float) -> RunReport:
+    return documents.with_final(documents.run(), documents.accuracy(value, reach))
 
 
 def test_a_run_gives_its_dense_and_its_final_network() -> None:
-    rows = compare([("main", documents.run())]).rows
+    rows = compare_reports([("main", documents.run())]).rows
     assert [(row.label, row.variant, row.macs) for row in rows] == [
         ("main", "dense", 82_300_000),
         ("main", "small", 41_000_000),
@@ -24,7 +26,7 @@ def test_a_run_gives_its_dense_and_its_final_network() -> None:
 
 
 def test_a_benchmark_gives_a_row_for_each_variant_and_batch() -> None:
-    rows = compare([("b", documents.benchmark())]).rows
+    rows = compare_reports([("b", documents.benchmark())]).rows
     assert [(row.variant, row.batch) for row in rows] == [
         ("dense", 1),
         ("dense", 8),
@@ -34,40 +36,38 @@ def test_a_benchmark_gives_a_row_for_each_variant_and_batch() -> None:
 
 
 def test_only_what_was_measured_against_a_baseline_has_a_comparison() -> None:
-    dense, small = compare([("main", documents.run("slower"))]).rows
+    dense, small = compare_reports([("main", documents.run("slower"))]).rows
     assert dense.comparison is None
     assert small.comparison is not None
-    assert small.comparison["verdict"] == "slower"
+    assert small.comparison.verdict == "slower"
 
 
 def test_a_run_that_was_not_timed_has_no_times() -> None:
-    rows = compare([("main", {**documents.run(), "benchmark": None})]).rows
+    rows = compare_reports([("main", documents.run(benchmark=None))]).rows
     assert [row.p50_ms for row in rows] == [None, None]
     assert rows[-1].size_bytes == 481_000
 
 
 def test_other_machines_are_a_warning() -> None:
     other = documents.benchmark(cpu_model="Intel Xeon")
-    warnings = compare([("a", documents.benchmark()), ("b", other)]).warnings
+    warnings = compare_reports([("a", documents.benchmark()), ("b", other)]).warnings
     assert warnings[0] == "The measurements differ in processor: AMD EPYC 9354 32-Core Processor | Intel Xeon."
 
 
 def test_other_data_is_a_warning() -> None:
-    other = documents.run()
-    other["settings"]["data"] = "mnist:data"
-    warnings = compare([("a", documents.run()), ("b", other)]).warnings
-    assert "The accuracies were measured on different data: digits | mnist:data." in warnings
+    other = documents.run(settings={"data": "mnist:data"})
+    warnings = compare_reports([("a", documents.run()), ("b", other)]).warnings
+    assert "The accuracy was measured on different data: digits | mnist:data." in warnings
 
 
 def test_another_number_of_samples_is_a_warning() -> None:
-    other = documents.run()
-    other["stages"][-1]["accuracy"]["n"] = 100
-    warnings = compare([("a", documents.run()), ("b", other)]).warnings
-    assert "The accuracies were measured on different numbers of samples: 100 | 360." in warnings
+    other = documents.with_final(documents.run(), Metric(value=0.98, n=100))
+    warnings = compare_reports([("a", documents.run()), ("b", other)]).warnings
+    assert "The accuracy was measured on different numbers of samples: 100 | 360." in warnings
 
 
 def test_the_warnings_of_each_document_carry_its_label() -> None:
-    warnings = compare([("old", documents.run())]).warnings
+    warnings = compare_reports([("old", documents.run())]).warnings
     assert warnings == ("old: the machine is virtualised: absolute times may drift",)
 
 
@@ -87,8 +87,8 @@ def test_the_drop_is_judged_by_its_bound() -> None:
 
 def test_the_bound_of_a_drop_is_newcombes() -> None:
     # Newcombe 1998, Table II (a): 56/70 against 48/80 with Wilson intervals gives 0.0524 to 0.3339.
-    old = {"value": 56 / 70, "ci95": [0.6918, 0.8770]}
-    new = {"value": 48 / 80, "ci95": [0.4905, 0.7004]}
+    old = Metric(value=56 / 70, n=70, ci95=(0.6918, 0.8770))
+    new = Metric(value=48 / 80, n=80, ci95=(0.4905, 0.7004))
     assert drop_bound(old, new) == pytest.approx(33.39, abs=0.03)
 
 
@@ -105,7 +105,7 @@ def test_every_comparison_has_to_pass_the_speed_gate() -> None:
 
 
 def test_a_gate_on_what_was_not_timed_fails() -> None:
-    new = {**documents.run(), "benchmark": None}
+    new = documents.run(benchmark=None)
     assert check_gates(documents.run(), new, max_drop=None, min_speedup=1.2) == [
         "the new document has no timed comparison, so min-speedup 1.2 cannot be checked"
     ]
@@ -118,6 +118,38 @@ def test_a_gate_on_what_was_not_timed_fails() -> None:
         (documents.run(), documents.benchmark(), "new"),
     ],
 )
-def test_a_gate_on_an_accuracy_that_is_not_there_fails(old: dict[str, Any], new: dict[str, Any], which: str) -> None:
+def test_a_gate_on_an_accuracy_that_is_not_there_fails(old: Report, new: Report, which: str) -> None:
     (failure,) = check_gates(old, new, max_drop=1.0, min_speedup=None)
     assert failure == f"max-drop 1 cannot be checked: the {which} document has no accuracy interval"
+
+
+@pytest.mark.parametrize("limit", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("gate", ["max_drop", "min_speedup"])
+def test_a_gate_without_a_finite_limit_is_refused(gate: str, limit: float) -> None:
+    limits: dict[str, Any] = {"max_drop": None, "min_speedup": None, gate: limit}
+    with pytest.raises(UsageError, match=f"^--{gate.replace('_', '-')} must be a finite number, got {limit}$"):
+        check_gates(documents.run(), documents.run(), **limits)
+
+
+def test_a_metric_of_which_less_is_better_is_worse_when_it_rises() -> None:
+    old = documents.with_final(documents.run(), documents.perplexity(20.0))
+    assert check_gates(old, documents.with_final(old, documents.perplexity(15.0)), max_drop=0.0, min_speedup=None) == []
+    (failure,) = check_gates(old, documents.with_final(old, documents.perplexity(23.0)), max_drop=4.0, min_speedup=None)
+    assert failure == (
+        "perplexity changed by +3 nats, but with 360 samples a rise of up to 4.414 lies within the 95 % interval; "
+        "4 is allowed"
+    )
+
+
+def test_two_metrics_have_no_drop_between_them() -> None:
+    other = documents.with_final(documents.run(), documents.perplexity(20.0))
+    (failure,) = check_gates(documents.run(), other, max_drop=1.0, min_speedup=None)
+    assert failure == "max-drop 1 cannot be checked: the documents measure accuracy and perplexity"
+
+
+def test_warnings_cannot_steer_the_terminal() -> None:
+    other = documents.benchmark(os="\x1b]0;owned\x07", cpu_model="\x9b2J", flags=["\x1b[2J"])
+    nasty = replace(other, warnings=("\x1b[31mred",))
+    warnings = compare_reports([("\x1b[1ma", documents.benchmark()), ("b", nasty)]).warnings
+    assert len(warnings) == 5
+    assert all(warning.isprintable() for warning in warnings)

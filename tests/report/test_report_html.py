@@ -3,12 +3,13 @@ from __future__ import annotations
 import re
 from functools import cache
 from html.parser import HTMLParser
-from typing import Any
 
 import pytest
 import report_documents as documents
+from msgspec.structs import replace
 
-from compressor.report.html import comparison_html, document_html
+from compressor.records import RunReport
+from compressor.report.html import comparison_html, report_html
 
 NASTY = '<script>alert("1")</script>'
 
@@ -37,25 +38,30 @@ class Page(HTMLParser):
         return re.sub(r"\s+", " ", " ".join(self.words))
 
 
-def nasty_run() -> dict[str, Any]:
-    document = documents.run()
-    document["settings"]["architecture"] = NASTY
-    document["command"] = f"compress run {NASTY}"
-    document["warnings"] = [NASTY]
-    document["notes"] = [NASTY]
-    document["layers"][0]["name"] = NASTY
-    document["stages"][1]["stage"] = NASTY
-    document["benchmark"]["variants"][0]["name"] = NASTY
-    document["benchmark"]["comparisons"][0]["variant"] = NASTY
-    document["benchmark"]["environment"]["cpu_model"] = NASTY
-    return document
+def nasty_run() -> RunReport:
+    run, benchmark = documents.run(), documents.benchmark()
+    return replace(
+        run,
+        settings={**run.settings, "architecture": NASTY},
+        command=f"compress run {NASTY}",
+        warnings=(NASTY,),
+        notes=(NASTY,),
+        layers=documents.with_first(run.layers, name=NASTY),
+        stages=(run.stages[0], *documents.with_first(run.stages[1:], stage=NASTY)),
+        benchmark=replace(
+            benchmark,
+            variants=documents.with_first(benchmark.variants, name=NASTY),
+            comparisons=documents.with_first(benchmark.comparisons, variant=NASTY),
+            environment=replace(benchmark.environment, cpu_model=NASTY),
+        ),
+    )
 
 
 PAGES = {
-    "run": lambda: document_html(documents.run()),
-    "missed": lambda: document_html(documents.missed_target()),
-    "benchmark": lambda: document_html(documents.benchmark("slower")),
-    "nasty": lambda: document_html(nasty_run()),
+    "run": lambda: report_html(documents.run()),
+    "missed": lambda: report_html(documents.missed_target()),
+    "benchmark": lambda: report_html(documents.benchmark("slower")),
+    "nasty": lambda: report_html(nasty_run()),
     "comparison": lambda: comparison_html([(NASTY, documents.run()), ("new", documents.benchmark())]),
 }
 
@@ -80,7 +86,7 @@ def test_every_id_of_a_page_is_its_own(name: str) -> None:
 
 
 def test_the_same_document_gives_the_same_bytes() -> None:
-    assert document_html(documents.run()) == html("run")
+    assert report_html(documents.run()) == html("run")
 
 
 def test_names_from_a_file_are_shown_as_text() -> None:
@@ -132,15 +138,28 @@ def test_a_run_tells_how_it_came_about(words: str) -> None:
 
 
 def test_a_run_without_benchmark_training_or_accuracy_still_has_a_page() -> None:
-    document = {**documents.run(), "benchmark": None, "training": [], "layers": [], "export": []}
-    document |= {"removal": None, "target": None, "gap": None}
-    document["stages"] = [{**stage, "accuracy": None} for stage in document["stages"]]
-    page = Page(document_html(document))
+    run = documents.run(benchmark=None, training=(), layers=(), export=(), removal=None, target=None, gap=None)
+    page = Page(report_html(documents.without_metrics(run)))
     assert "svg" not in page.tags
     assert "latency was not measured" in page.text
 
 
 def test_a_name_with_dollars_is_no_formula() -> None:
-    document = documents.run()
-    document["layers"][0]["name"] = "a$b_$c"
-    assert "a$b_$c" in Page(document_html(document)).text
+    run = documents.run()
+    run = replace(run, layers=documents.with_first(run.layers, name="a$b_$c"))
+    assert "a$b_$c" in Page(report_html(run)).text
+
+
+def test_the_charts_of_another_metric_carry_its_name() -> None:
+    run = documents.run()
+    run = replace(run, stages=tuple(replace(stage, metric=documents.perplexity(20.0)) for stage in run.stages))
+    text = Page(report_html(run)).text
+    assert "Perplexity through the stages" in text
+    assert "perplexity, nats" in text
+    assert "Left and down is better." in Page(comparison_html([("a", run), ("b", run)])).text
+
+
+def test_counts_beyond_all_measure_still_have_a_page() -> None:
+    run = documents.run()
+    run = replace(run, layers=documents.with_first(run.layers, after=2**63))
+    assert Page(report_html(run)).tags.count("svg") == 4

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import report_documents as documents
+from msgspec.structs import replace
 
-from compressor.report.markdown import comparison_markdown, document_markdown
+from compressor.report.markdown import comparison_markdown, report_markdown
 
 
 def table_lines(text: str) -> list[str]:
@@ -10,7 +11,7 @@ def table_lines(text: str) -> list[str]:
 
 
 def test_a_run_has_headline_stages_proofs_and_benchmark() -> None:
-    text = document_markdown(documents.run())
+    text = report_markdown(documents.run())
     assert text.startswith("### 49.8 % of the MACs")
     assert "| onnx | 98.61 % \\[97.2–99.6\\] | 41.0 M | 49.8 % |" in text
     assert "**Proofs**" in text
@@ -18,24 +19,24 @@ def test_a_run_has_headline_stages_proofs_and_benchmark() -> None:
 
 
 def test_a_verdict_is_marked_by_its_colour() -> None:
-    assert "🟡 inconclusive \\[0.93–1.08\\]" in document_markdown(documents.missed_target())
+    assert "🟡 inconclusive \\[0.93–1.08\\]" in report_markdown(documents.missed_target())
 
 
 def test_warnings_are_one_alert() -> None:
-    text = document_markdown(documents.missed_target())
+    text = report_markdown(documents.missed_target())
     assert "> [!WARNING]\n> - the target was not met: 49.8 % of the MACs remain, 40.0 % were asked\n> - the" in text
 
 
 def test_a_benchmark_alone_has_no_stages() -> None:
-    text = document_markdown(documents.benchmark())
+    text = report_markdown(documents.benchmark())
     assert "**Stages**" not in text
     assert "| small | 8 |" in text
 
 
 def test_names_keep_to_their_cell() -> None:
-    document = documents.benchmark()
-    document["variants"][1]["name"] = "a|b<script>\n`c`"
-    text = document_markdown(document)
+    report = documents.benchmark()
+    dense, small = report.variants
+    text = report_markdown(replace(report, variants=(dense, replace(small, name="a|b<script>\n`c`"))))
     assert "<script>" not in text
     assert "| a\\|b&lt;script&gt; \\`c\\` | 1 |" in text
 

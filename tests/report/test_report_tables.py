@@ -5,9 +5,14 @@ from typing import Any
 
 import pytest
 import report_documents as documents
+from msgspec.structs import replace
 from rich.console import Console
 
-from compressor.report import tables
+from compressor.report import compare_reports
+from compressor.report.benchmark_tables import latency_table
+from compressor.report.run_tables import stage_table
+from compressor.report.side_by_side import comparison_table
+from compressor.report.terminal import FittedTable
 
 
 def drawn(table: Any, width: int, *, color: bool = False) -> str:
@@ -18,9 +23,9 @@ def drawn(table: Any, width: int, *, color: bool = False) -> str:
 
 LABELLED = [("main", documents.run()), ("branch", documents.missed_target())]
 TABLES = {
-    "stages": tables.stage_table(documents.run()),
-    "benchmark": tables.benchmark_table(documents.benchmark()),
-    "comparison": tables.comparison_table(LABELLED),
+    "stages": FittedTable(stage_table(documents.run())),
+    "benchmark": FittedTable(latency_table(documents.benchmark())),
+    "comparison": FittedTable(comparison_table(compare_reports(LABELLED))),
 }
 
 
@@ -28,7 +33,7 @@ TABLES = {
 @pytest.mark.parametrize("width", [80, 100, 120])
 def test_no_row_wraps_in_a_usual_terminal(name: str, width: int) -> None:
     lines = drawn(TABLES[name], width).splitlines()
-    rows = len(TABLES[name].sheet.rows)
+    rows = len(TABLES[name].table.rows)
     assert sum(bool(line.strip()) for line in lines) == rows + 2
     assert max(map(len, lines)) <= width
 
@@ -53,11 +58,11 @@ def test_the_batch_stays_when_it_tells_rows_apart() -> None:
     ("verdict", "code"), [("faster", "\x1b[32m"), ("slower", "\x1b[31m"), ("inconclusive", "\x1b[33m")]
 )
 def test_the_verdict_is_coloured(verdict: str, code: str) -> None:
-    assert code in drawn(tables.benchmark_table(documents.benchmark(verdict)), 120, color=True)
+    assert code in drawn(FittedTable(latency_table(documents.benchmark(verdict))), 120, color=True)
 
 
 def test_no_difference_has_no_colour() -> None:
-    text = drawn(tables.benchmark_table(documents.benchmark("same")), 120, color=True)
+    text = drawn(FittedTable(latency_table(documents.benchmark("same"))), 120, color=True)
     assert not any(code in text for code in ("\x1b[31m", "\x1b[32m", "\x1b[33m"))
 
 
@@ -66,12 +71,17 @@ def test_a_percentile_without_enough_samples_is_not_available() -> None:
 
 
 def test_a_run_that_was_not_timed_has_no_latency_column() -> None:
-    assert "Latency" not in drawn(tables.stage_table({**documents.run(), "benchmark": None}), 200)
+    assert "Latency" not in drawn(FittedTable(stage_table(documents.run(benchmark=None))), 200)
 
 
 def test_names_are_text_not_markup_and_cannot_steer_the_terminal() -> None:
-    document = documents.benchmark()
-    document["variants"][0]["name"] = "[red]x[/]\x1b[2J"
-    text = drawn(tables.benchmark_table(document), 160)
+    report = documents.benchmark()
+    report = replace(report, variants=documents.with_first(report.variants, name="[red]x[/]\x1b[2J"))
+    text = drawn(FittedTable(latency_table(report)), 160)
     assert "[red]x[/] [2J" in text
     assert "\x1b" not in text
+
+
+def test_a_column_of_another_metric_carries_its_name() -> None:
+    text = drawn(FittedTable(stage_table(documents.with_final(documents.run(), documents.perplexity(20.0)))), 200)
+    assert "20 nats [19–21]" in text

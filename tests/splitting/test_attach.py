@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import warnings
 
 import pytest
 import torch
@@ -26,7 +27,7 @@ CONFIGS = {
     "zeros alone": {"target_zeros": 0.7, "penalty": "l0"},
     "paper": {"method": "paper", "penalty": "l1", "growth": (1.5, 1)},
     "rvsm": {"method": "rvsm", "strength": 1e-4},
-    "rgsm": {"method": "rgsm"},
+    "rgsm": {"method": "rgsm", "strength": 0.2},
 }
 every_config = pytest.mark.parametrize("options", CONFIGS.values(), ids=list(CONFIGS))
 
@@ -38,6 +39,7 @@ def splitting_of(model, options):
 @every_config
 @pytest.mark.parametrize("kind", ["nesterov", "adamw"])
 @pytest.mark.parametrize("cut", [7, 10, 13, 18, 19])
+@pytest.mark.filterwarnings("ignore:projection changes the outputs")
 def test_a_loop_that_is_cut_and_resumed_ends_as_one_that_was_not(options, kind, cut):
     def start():
         model = network()
@@ -63,7 +65,7 @@ def test_a_loop_that_is_cut_and_resumed_ends_as_one_that_was_not(options, kind, 
     splitting.load_state_dict(states[2])
     splitting.attach(optimizer)
     train(model, optimizer, STEPS - cut, start=cut)
-    assert same(model, undisturbed) is False or splitting.step == STEPS
+    assert splitting.step == STEPS
     projection = splitting.project()
     assert same(model, undisturbed)
     assert projection == expected
@@ -92,10 +94,13 @@ def test_attaching_twice_is_refused_until_the_first_attachment_is_removed():
 @every_config
 def test_a_trainable_penalised_parameter_without_an_optimizer_is_refused_by_name(options):
     model = network()
-    head = torch.optim.SGD(model[7].parameters(), lr=0.1)
-    with pytest.raises(UsageError, match=r"no attached optimizer trains 0.weight(?: and \d more)?, which would be") as e:
-        splitting_of(model, options).attach(head)
-    assert "attach all optimizers in one call" in str(e.value)
+    splitting = splitting_of(model, options)
+    part = torch.optim.SGD(model[3].parameters(), lr=0.1)
+    with pytest.raises(
+        UsageError, match=r"no attached optimizer trains 0.weight(?: and \d more)?, which would"
+    ) as told:
+        splitting.attach(part)
+    assert "attach all optimizers in one call" in str(told.value)
 
 
 def test_attaching_nothing_is_refused():
@@ -168,7 +173,10 @@ def test_an_optimizer_with_two_sets_of_weights_is_refused():
 
 
 def scaled(model, splitting, fused, overflows, options):
-    """Train with a GradScaler; in the steps named by ``overflows`` a gradient is infinite."""
+    """Train with a GradScaler; in the steps named by ``overflows`` a gradient is infinite.
+
+    Not in the first: torch's fused SGD then goes on with a momentum that it never set.
+    """
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.01, fused=fused) if options == "adamw" else None
     optimizer = optimizer or torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, fused=fused)
     splitting.attach(optimizer)
@@ -178,7 +186,7 @@ def scaled(model, splitting, fused, overflows, options):
         images, labels = batch(step)
         scaler.scale(F.cross_entropy(model(images), labels)).backward()
         if step in overflows:
-            model[7].weight.grad[0, 0] = float("inf")
+            next(p for p in model.parameters() if p.ndim > 1).grad.fill_(float("inf"))
         scaler.step(optimizer)
         scaler.update()
     return splitting
@@ -188,7 +196,7 @@ def scaled(model, splitting, fused, overflows, options):
 @pytest.mark.parametrize("fused", [False, True])
 def test_steps_that_the_scaler_skips_are_neither_counted_nor_pulled(fused, options):
     model = network()
-    splitting = scaled(model, splitting_for(model, total_steps=STEPS - 3), fused, {0, 1, 9}, options)
+    splitting = scaled(model, splitting_for(model, total_steps=STEPS - 3), fused, {3, 4, 9}, options)
     assert splitting.step == STEPS - 3
     assert splitting.gap() <= 1e-5
     skipped = network()
@@ -199,7 +207,7 @@ def test_steps_that_the_scaler_skips_are_neither_counted_nor_pulled(fused, optio
 
 def test_a_tenth_of_the_steps_may_be_skipped_without_a_gap():
     model = network()
-    splitting = scaled(model, splitting_for(model, total_steps=STEPS, beta=None), True, {0, 1}, "sgd")
+    splitting = scaled(model, splitting_for(model, total_steps=STEPS, beta=None), True, {3, 4}, "sgd")
     assert splitting.step == STEPS - 2
     assert splitting.gap() <= 1e-5
     with pytest.warns(CompressorWarning, match="stopped after 18 of 20 steps"):
@@ -236,6 +244,7 @@ def test_a_group_with_a_frozen_member_is_excluded_and_named():
     splitting.attach(torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1))
 
 
+@pytest.mark.filterwarnings("ignore:projection changes the outputs")
 @pytest.mark.parametrize("build", ["average", "deepcopy"])
 @every_config
 def test_an_averaged_copy_is_projected_the_same_way(options, build):
@@ -249,8 +258,10 @@ def test_an_averaged_copy_is_projected_the_same_way(options, build):
         average.update_parameters(model)
     other = average if build == "average" else copy.deepcopy(average.module)
     before = copy.deepcopy(other)
-    with pytest.warns(CompressorWarning, match="a gap of"):
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
         projected = splitting.project(model=other)
+    assert [str(entry.message) for entry in told] == list(projected.warnings)
     own = splitting.project() if options.get("method", "budget") == "budget" else None
     twin = other.module if build == "average" else other
     moved = [(a - b).detach().double() for a, b in zip(other.parameters(), before.parameters(), strict=True)]
@@ -291,6 +302,7 @@ def test_a_training_to_the_end_says_nothing():
     assert splitting.project().warnings == ()
 
 
+@pytest.mark.filterwarnings("ignore")  # torch's compiler has deprecations of its own
 def test_a_compiled_step_is_pulled_all_the_same():
     def trained(wrap):
         model = network()
@@ -350,7 +362,7 @@ def test_a_stronger_penalty_leaves_more_zeros():
 def test_channels_can_die_by_the_penalty_on_single_weights():
     model = network()
     optimizer = optimizer_for(model, "sgd")
-    splitting = splitting_for(model, total_steps=STEPS, penalty="l1", strength=1.5, target_macs=0.9, align=1)
+    splitting = splitting_for(model, total_steps=STEPS, penalty="l1", strength=5.0, target_macs=0.9, align=1)
     splitting.attach(optimizer)
     train(model, optimizer, STEPS)
     gap = splitting.gap()

@@ -3,13 +3,13 @@ from __future__ import annotations
 import pytest
 import torch
 from by_hand import input_channels, neurons, norm
-from compressor.splitting.paper_groups import as_rows, from_rows, prox_of_rows, rows_axis, sparsity
 from torch import nn
 
 from compressor.architectures.lenet import lenet5
 from compressor.penalties import group_penalty
 from compressor.records import Sparsity
 from compressor.splitting import PaperSplitting
+from compressor.splitting.paper_groups import as_rows, from_rows, prox_of_rows, rows_axis, sparsity
 
 EXAMPLE = torch.zeros(2, 1, 28, 28)
 WEIGHTS = {

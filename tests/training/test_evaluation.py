@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 from torch import nn
 
+from compressor.codec import encode
 from compressor.data.samples import Samples
 from compressor.errors import DataError
-from compressor.training.evaluation import Accuracy, accuracy, model_accuracy
+from compressor.training.evaluation import accuracy, accuracy_of, model_accuracy
 
 SAMPLES = Samples(torch.tensor([0, 255, 255, 0], dtype=torch.uint8).view(4, 1, 1, 1), torch.tensor([0, 1, 0, 0]))
 
@@ -23,19 +26,19 @@ def bright(images):
     [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],
 )
 def test_wilson_intervals_are_the_published_ones(right, n, low, high):
-    assert Accuracy(right / n, n).ci95 == pytest.approx((low, high), abs=6e-5)
+    assert accuracy_of(right / n, n).ci95 == pytest.approx((low, high), abs=6e-5)
 
 
 @pytest.mark.parametrize("n", [1, 7, 1000])
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
 def test_the_interval_lies_around_the_value_and_in_0_to_1(share, n):
-    low, high = Accuracy(share, n).ci95
+    low, high = accuracy_of(share, n).ci95
     assert 0 <= low <= share + 1e-12
     assert share - 1e-12 <= high <= 1
 
 
 def test_accuracy_is_the_share_of_right_classes():
-    assert accuracy(bright, SAMPLES, None) == Accuracy(0.75, 4)
+    assert accuracy(bright, SAMPLES, None) == accuracy_of(0.75, 4)
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 4, 100])
@@ -44,7 +47,8 @@ def test_accuracy_does_not_depend_on_the_batch_size(batch_size):
 
 
 def test_plain_form_holds_value_count_and_interval():
-    plain = Accuracy(0.5, 10).to_plain()
+    plain = json.loads(encode(accuracy_of(0.5, 10)))
+    assert (plain["name"], plain["unit"], plain["direction"]) == ("accuracy", "share", "higher")
     assert (plain["value"], plain["n"], len(plain["ci95"])) == (0.5, 10, 2)
 
 

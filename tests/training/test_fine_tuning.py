@@ -8,12 +8,13 @@ from torch import nn
 
 from compressor.checkpoints import DataChoice, Metadata, Network
 from compressor.costs import count_macs, count_parameters
-from compressor.data.batches import Augmentation
-from compressor.data.samples import DataSet, Samples
+from compressor.data.samples import Augmentation, DataSet, Samples
 from compressor.errors import CompressorError, DataError, TargetNotMet, UnknownName, UsageError
 from compressor.shrinking import shrink
 from compressor.sources import Architecture
-from compressor.training.fine_tuning import SplittingConfig, check_fit, check_target, fine_tune
+from compressor.splitting import SplittingConfig
+from compressor.stages.fine_tune import check_target, fine_tune
+from compressor.stages.fit import check_fit
 from compressor.training.recipe import Recipe
 
 
@@ -61,36 +62,39 @@ def tuned():
 
 
 def test_the_network_learns(tuned):
-    assert tuned.trained.value > tuned.before.value + 0.3
+    assert tuned.record.trained.value > tuned.record.before.value + 0.3
 
 
 def test_projection_costs_no_more_than_the_gap(tuned):
-    assert tuned.projection.gap < 0.01
-    assert tuned.projected.value == tuned.trained.value
+    assert tuned.record.projection.gap < 0.01
+    assert tuned.record.projected.value == tuned.record.trained.value
 
 
 def test_the_target_is_met(tuned):
-    assert tuned.met
-    assert tuned.projection.reached <= 0.5
+    target = tuned.record.target
+    assert target.met
+    assert (target.kind, target.asked) == ("macs", 0.5)
+    assert target.reached <= 0.5
 
 
 def test_the_shrunk_network_costs_what_was_promised(tuned):
     example = tuned.network.example_input()
     small = shrink(tuned.network.model, example)
-    assert count_macs(small, example) == tuned.projection.macs[1]
-    assert count_parameters(small) == tuned.projection.parameters[1]
+    assert count_macs(small, example) == tuned.record.projection.macs[1]
+    assert count_parameters(small) == tuned.record.projection.parameters[1]
 
 
 def test_costs_of_the_sparse_network_are_still_the_dense_ones(tuned):
-    assert (tuned.macs, tuned.parameters) == (tuned.projection.macs[0], tuned.projection.parameters[0])
+    record = tuned.record
+    assert (record.macs, record.parameters) == (record.projection.macs[0], record.projection.parameters[0])
 
 
 def test_the_history_records_the_stage(tuned):
     (stage,) = tuned.network.metadata.history
     assert stage["stage"] == "fine-tune"
     assert (stage["epochs"], stage["lr"], stage["penalty"], stage["target_macs"]) == (8, 0.1, "l1-l2", 0.5)
-    assert (stage["data"], stage["test_accuracy"]) == ("npz:quadrants.npz", tuned.final.value)
-    assert (stage["gap"], stage["reached"]) == (tuned.projection.gap, tuned.projection.reached)
+    assert (stage["data"], stage["test_accuracy"]) == ("npz:quadrants.npz", tuned.record.final.value)
+    assert (stage["gap"], stage["reached"]) == (tuned.record.projection.gap, tuned.record.target.reached)
 
 
 def test_the_checkpoint_knows_its_data_and_classes(tuned):
@@ -100,14 +104,14 @@ def test_the_checkpoint_knows_its_data_and_classes(tuned):
 
 
 def test_every_epoch_is_there(tuned):
-    assert [epoch.epoch for epoch in tuned.epochs] == list(range(1, 9))
+    assert [epoch.epoch for epoch in tuned.record.epochs] == list(range(1, 9))
 
 
 def test_the_same_seed_gives_the_same_bits(tuned):
     again = fine_tune(network(), DATA, RECIPE, HALF)
     pairs = zip(again.network.model.state_dict().values(), tuned.network.model.state_dict().values(), strict=True)
     assert all(torch.equal(one, other) for one, other in pairs)
-    assert again.projection == tuned.projection
+    assert again.record.projection == tuned.record.projection
 
 
 def short(**options):
@@ -139,8 +143,8 @@ def test_dropout_draws_from_the_seed():
 
 def test_without_penalties_nothing_is_projected():
     found = fine_tune(network(), DATA, short(), SplittingConfig())
-    assert (found.projection, found.projected, found.met) == (None, None, True)
-    assert found.final == found.trained
+    assert (found.record.projection, found.record.projected, found.record.target) == (None, None, None)
+    assert found.record.final == found.record.trained
     assert "gap" not in found.network.metadata.history[0]
 
 

@@ -4,10 +4,10 @@ import torch
 from torch import nn
 
 from compressor.checkpoints import Metadata, Network
-from compressor.data.batches import Augmentation
-from compressor.data.samples import DataSet, Samples
+from compressor.data.samples import Augmentation, DataSet, Samples
 from compressor.sources import Architecture
-from compressor.training.fine_tuning import SplittingConfig, fine_tune
+from compressor.splitting import SplittingConfig
+from compressor.stages.fine_tune import fine_tune
 from compressor.training.recipe import Recipe
 
 

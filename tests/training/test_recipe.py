@@ -79,7 +79,7 @@ def test_a_network_that_is_all_frozen_is_refused():
 
 
 def test_the_cpu_is_always_there():
-    assert pick_device("cpu") == ("cpu", None)
+    assert pick_device("cpu") == "cpu"
 
 
 @pytest.mark.parametrize("text", ["tpu", "cpu:0", "cuda:", "cuda:-1", "cuda:x", "auto:1", ""])
@@ -91,7 +91,7 @@ def test_a_device_that_is_no_device_is_refused(text):
 def test_a_device_that_is_not_there_is_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert pick_device("cuda:1") == ("cuda", 1)
+    assert pick_device("cuda:1") == "cuda:1"
     with pytest.raises(UsageError, match="--device cuda:2 is not there: 2 CUDA devices are visible"):
         pick_device("cuda:2")
 
@@ -99,4 +99,4 @@ def test_a_device_that_is_not_there_is_refused(monkeypatch):
 @pytest.mark.parametrize("available", [True, False])
 def test_auto_takes_what_is_there(monkeypatch, available):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: available)
-    assert pick_device("auto") == (("cuda", 0) if available else ("cpu", None))
+    assert pick_device("auto") == ("cuda:0" if available else "cpu")

@@ -29,9 +29,9 @@ def row(pattern):
     if not groups:
         return pattern.name, "-", words, "-", "-", "-"
     model, prunable = with_zeros(pattern)
-    removal = remove_zero_channels(model, pattern.inputs(), groups=prunable, align=1)
-    parity = onnx_parity(pattern, removal.model)
-    return pattern.name, groups, words, f"{removal.float64:.1e}", f"{removal.float32:.1e}", parity
+    shrunk = remove_zero_channels(model, pattern.inputs(), groups=prunable, align=1)
+    parity = onnx_parity(pattern, shrunk.model)
+    return pattern.name, groups, words, f"{shrunk.removal.float64:.1e}", f"{shrunk.removal.float32:.1e}", parity
 
 
 def onnx_parity(pattern, model):

@@ -15,9 +15,10 @@ from zoo_tools import quick_parity, seeded, with_zeros
 
 from compressor import checkpoints
 from compressor.equivalence import call, each, output_difference, relative_difference
-from compressor.groups import find_groups, is_zero, remove
+from compressor.groups import find_groups, is_zero
 from compressor.shrinking import remove_zero_channels
 from compressor.splitting import Splitting
+from compressor.surgery import remove
 
 every = pytest.mark.parametrize("pattern", PATTERNS, ids=lambda pattern: pattern.name)
 removable = pytest.mark.parametrize("pattern", [p for p in PATTERNS if p.groups], ids=lambda pattern: pattern.name)
@@ -45,11 +46,11 @@ def test_what_cannot_be_removed_says_why(pattern):
 @pytest.mark.parametrize("seed", range(3))
 def test_removing_a_random_half_changes_no_output(pattern, seed):
     model, groups = with_zeros(pattern, seed)
-    removal = remove_zero_channels(model, pattern.inputs(), groups=groups, align=1)
-    assert removal.float64 <= 1e-9
-    assert removal.float32 <= 1e-5
-    assert removal.removed == sum(group.channels // 2 for group in groups)
-    assert parameters(removal.model) < parameters(model)
+    shrunk = remove_zero_channels(model, pattern.inputs(), groups=groups, align=1)
+    assert shrunk.removal.float64 <= 1e-9
+    assert shrunk.removal.float32 <= 1e-5
+    assert shrunk.removal.channels_removed == sum(group.channels // 2 for group in groups)
+    assert parameters(shrunk.model) < parameters(model)
 
 
 @removable
@@ -73,9 +74,9 @@ def test_a_few_penalised_steps_make_zeros_that_can_be_removed(pattern):
         sum(leaf.square().mean() for leaf in tree_leaves(call(model, inputs))).backward()
         optimizer.step()
     splitting.project()
-    removal = remove_zero_channels(model, inputs, groups=splitting.groups, align=1)
-    assert removal.removed > 0
-    assert removal.float64 <= 1e-9
+    shrunk = remove_zero_channels(model, inputs, groups=splitting.groups, align=1)
+    assert shrunk.removal.channels_removed > 0
+    assert shrunk.removal.float64 <= 1e-9
 
 
 @removable

@@ -28,10 +28,10 @@ def check(seeds):
     removed = 0
     for seed in seeds:
         try:
-            removal, _ = shrunk(seed)
+            result, _ = shrunk(seed)
         except Exception as error:
             raise AssertionError(f"network {seed} of {random_network(seed)[1]}") from error
-        removed += removal.removed
+        removed += result.removal.channels_removed
     return removed
 
 

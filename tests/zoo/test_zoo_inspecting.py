@@ -12,8 +12,8 @@ from zoo_tools import seeded
 from compressor.alignment import Alignment
 from compressor.costs import count_macs, count_parameters
 from compressor.groups import find_groups, zero
+from compressor.inspecting.advice import advice, is_output
 from compressor.inspecting.forecast import Forecast
-from compressor.inspecting.unlocking import is_output, unlock
 from compressor.shrinking import remove_zero_channels
 
 removable = pytest.mark.parametrize("pattern", [p for p in PATTERNS if p.groups], ids=lambda pattern: pattern.name)
@@ -51,4 +51,4 @@ def test_what_is_predicted_is_what_removal_gives(pattern):
 def test_a_refused_group_says_what_would_help(pattern):
     for group in find_groups(seeded(pattern), pattern.inputs()):
         if group.excluded and not is_output(group.excluded):
-            assert unlock(group.excluded) or re.search(BY_INTENT, group.excluded), group.excluded
+            assert advice(group.excluded) or re.search(BY_INTENT, group.excluded), group.excluded

@@ -9,8 +9,8 @@ import warnings
 import torch
 from torch import nn
 
+from compressor.equivalence.exported import by_name, check_parity
 from compressor.groups import find_groups, zero
-from compressor.parity import by_name, check_parity
 
 
 def seeded(pattern, seed=0):

@@ -1,0 +1,83 @@
+"""A channel group as data: which places on which axes of which tensors belong to each channel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+# A producer is a convolution, linear or recurrent layer or an embedding that makes the channels, a consumer a layer
+# that reads them, as a recurrent one does its own. What is added to them (norm, addend) must vanish with them; what
+# scales them (follower) or merely reads them need not. Padding is the zero channels at the sides of a
+# `PaddedShortcut`, a count an attribute that says how many channels there are.
+Role = Literal["producer", "norm", "addend", "follower", "reader", "consumer", "padding", "count"]
+VANISHING = ("producer", "norm", "addend")
+
+
+@dataclass(frozen=True, eq=False)
+class Member:
+    """One module's part in a group.
+
+    ``tensors`` names tensors of the module, each with the axis on which its channels lie; ``index``
+    (channels, k) holds, for every channel, its k places there. ``feeds`` is the norm that directly
+    follows a producer or consumer, if any.
+    """
+
+    module: str
+    role: Role
+    index: Tensor
+    tensors: tuple[tuple[str, int], ...]
+    feeds: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class ChannelGroup:
+    """Channels that can only be removed together with all their members; named after one of its producers."""
+
+    name: str
+    channels: int
+    members: tuple[Member, ...]
+    excluded: str | None = None
+
+    @property
+    def prunable(self) -> bool:
+        """Whether its channels can be removed; ``excluded`` says why not."""
+        return self.excluded is None
+
+    @property
+    def vanishing(self) -> tuple[Member, ...]:
+        """The members whose entries must be zero for a channel to be removed."""
+        return tuple(member for member in self.members if member.role in VANISHING)
+
+
+def vanishing_tensors(model: nn.Module, group: ChannelGroup) -> Iterator[tuple[nn.Parameter, Member, int]]:
+    """Every parameter that must vanish with the group's channels, its member and its channel axis."""
+    for member in group.vanishing:
+        module = model.get_submodule(member.module)
+        for name, axis in member.tensors:
+            parameter = getattr(module, name)
+            if isinstance(parameter, nn.Parameter):
+                yield parameter, member, axis
+
+
+@torch.no_grad()
+def zero(model: nn.Module, group: ChannelGroup, channels: Tensor) -> None:
+    """Set everything that must vanish with ``channels`` (bool mask or indices) to exactly zero."""
+    for parameter, member, axis in vanishing_tensors(model, group):
+        places = member.index[channels].flatten().to(parameter.device)
+        parameter.index_fill_(axis, places, 0.0)
+
+
+@torch.no_grad()
+def is_zero(model: nn.Module, group: ChannelGroup) -> Tensor:
+    """Which channels are exactly zero in every vanishing member: bool (channels,)."""
+    total = torch.zeros(group.channels, dtype=torch.bool)
+    for parameter, member, axis in vanishing_tensors(model, group):
+        rest = [dim for dim in range(parameter.ndim) if dim != axis]
+        # Not a sum of squares: squares of tiny weights underflow to zero.
+        largest = parameter.detach().abs().amax(rest) if rest else parameter.detach().abs()
+        total |= (largest.cpu()[member.index] != 0).any(1)
+    return ~total

@@ -1,0 +1,103 @@
+"""What the commands that train have in common: the teacher, and what people and machines read of a training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from compressor.cli.console import Console
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from compressor.records import Target
+    from compressor.records.stages import FineTuning, Projection
+    from compressor.training.recipe import Recipe
+
+
+def recipe_of(options: dict[str, Any]) -> Recipe:
+    """The training options as a recipe; a missing device is told here, before anything is loaded."""
+    from compressor.training.recipe import Recipe
+
+    recipe = Recipe(**{key: options[key] for key in options.keys() & Recipe.__dataclass_fields__.keys()})
+    recipe.fabric()
+    return recipe
+
+
+def check_outputs(out: Path, *, overwrite: bool) -> None:
+    """Raise `UsageError` when the checkpoint ``out`` or the metrics beside it cannot be written there."""
+    from compressor.checkpoints import SUFFIXES
+    from compressor.cli.publishing import check_out
+
+    for file, endings in ((out, SUFFIXES), (out.with_suffix(".jsonl"), (".jsonl",))):
+        check_out(file, endings, overwrite=overwrite)
+
+
+def load_teacher(options: dict[str, Any]) -> nn.Module | None:
+    """The teacher describes itself, or shares the architecture of MODEL."""
+    from compressor.checkpoints import load
+    from compressor.cli.loading import load_network
+    from compressor.errors import UsageError
+
+    if options["teacher"] is None:
+        return None
+    try:
+        return load(options["teacher"], trust_arch=options["trust_arch"]).model
+    except UsageError:
+        return load_network(options["teacher"], {**options, "classes": None}).model
+
+
+def require_met(target: Target | None, kept: Path) -> None:
+    """Raise `TargetNotMet` when there is a target that was missed; ``kept`` is where the result lies all the same."""
+    from compressor.errors import TargetNotMet
+
+    if target is not None and not target.met:
+        what = "MACs" if target.kind == "macs" else "parameters"
+        raise TargetNotMet(f"{target.reached:.3f} of the {what} are left, {target.asked:g} was asked; {kept} is kept")
+
+
+def show_training(console: Console, record: FineTuning, out: Path) -> None:
+    """Print the record of a training."""
+    import msgspec
+
+    if record.undone:
+        epochs = ", ".join(map(str, record.undone))
+        console.warn(f"training diverged in epoch {epochs}; undone and repeated with half the learning rate")
+    for warning in record.projection.warnings if record.projection is not None else ():
+        console.warn(warning)
+    projected = _projection_tables(record.projection) if record.projection is not None else []
+    document = {"out": str(out), **msgspec.structs.asdict(record)}
+    console.result(document, _metric_table(record), *projected, f"Wrote {out}")
+
+
+def _metric_table(record: FineTuning) -> Any:
+    from compressor.cli.figures import metric_text, table
+
+    steps = {
+        "before": record.before,
+        "after training": record.trained,
+        "after projection": record.projected,
+        "BatchNorm re-estimated": record.reestimated,
+    }
+    rows = [(name, metric_text(metric)) for name, metric in steps.items() if metric is not None]
+    return table(("", f"test {record.trained.name}"), rows)
+
+
+def _projection_tables(projection: Projection) -> list[Any]:
+    from compressor.cli.figures import percent, table
+
+    shown: list[Any] = []
+    kept = [
+        (name, f"{after:,} of {before:,}", percent(after / before))
+        for name, pair in (("MACs", projection.macs), ("parameters", projection.parameters))
+        if pair is not None
+        for before, after in [pair]
+    ]
+    if projection.target is None:
+        zeros = [(name, percent(zero.weights), percent(zero.groups)) for name, zero in projection.sparsity.items()]
+        shown.append(table(("zero before projection", "weights", "groups"), zeros))
+    if kept:
+        shown.append(table(("kept once the zero channels are removed", "", ""), kept))
+    left = "" if projection.zeros is None else f"; {percent(projection.zeros)} of the remaining weights are zero"
+    died = f"; the penalty on single weights emptied {projection.died:,} channels" if projection.died else ""
+    return [*shown, f"Gap |W - P(W)| / |W| before projection: {projection.gap:.1e}{left}{died}."]

@@ -1,0 +1,187 @@
+"""Operations that sum over channels and make new ones: convolutions, matrix products, attention."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from compressor.groups.channel_ids import along, head, varying
+from compressor.groups.trace import Call, Rule, Trace, View
+
+
+def convolution(trace: Trace, call: Call) -> None:
+    """Reads channels on one axis of its weight and makes those of the other; in groups, whole groups go together."""
+    tensor, weight, bias = call.args[:3]
+    transposed, groups = call.args[6], call.args[8]
+    ids, view = trace.get(tensor), trace.view(weight)
+    if view is None:
+        _computed(trace, tensor, weight)
+        return
+    axis = 1 if transposed and groups == 1 else 0
+    if groups > 1:
+        made = _grouped(trace, call, view, ids, groups)
+    else:
+        read = trace.axis(view, 1 - axis, "consumer") if ids is not None else None
+        if ids is not None and read is not None:
+            trace.union(ids, along(read, 1, ids.ndim))
+        made = trace.axis(view, axis, "producer")
+    if made is None:
+        return
+    _bias(trace, bias, made)
+    trace.set(call.out, along(made, 1, call.out.ndim))
+    trace.made(call.out)
+
+
+def _grouped(trace: Trace, call: Call, view: View, ids: Tensor | None, groups: int) -> Tensor | None:
+    rows = trace.axis(view, 0, "producer")
+    if rows is None:
+        return None
+    split = rows.reshape(groups, -1)
+    trace.union(split, split[:, :1], "")
+    width = call.args[0].shape[1] // groups
+    whole = split[:, 0]
+    if ids is not None:
+        trace.union(ids, along(whole.repeat_interleave(width), 1, ids.ndim))
+    else:
+        trace.ids.block(rows, f"{trace.place} reads channels of fixed width in {groups} groups")
+    return whole.repeat_interleave(call.out.shape[1] // groups)
+
+
+def _computed(trace: Trace, tensor: Tensor, weight: Tensor) -> None:
+    """A weight that the forward pass computes."""
+    reason = f"{trace.place} computes its weight anew in every forward pass"
+    trace.block(tensor, reason)
+    trace.block(weight, reason)
+
+
+def _bias(trace: Trace, bias: Tensor | None, made: Tensor) -> None:
+    own = trace.vector(bias, "producer")
+    if own is not None:
+        trace.union(own, made)
+
+
+def addmm(trace: Trace, call: Call) -> None:
+    """A linear layer with bias."""
+    made = product(trace, call.args[1], call.args[2], call.out)
+    if made is not None:
+        _bias(trace, call.args[0], made)
+
+
+def mm(trace: Trace, call: Call) -> None:
+    """A linear layer without bias, or a product of two tensors of the forward pass."""
+    product(trace, call.args[0], call.args[1], call.out)
+
+
+def baddbmm(trace: Trace, call: Call) -> None:
+    """Products with something added, for example a mask."""
+    trace.block(call.args[0], trace.fixed)
+    product(trace, call.args[1], call.args[2], call.out)
+
+
+def product(trace: Trace, one: Tensor, other: Tensor, out: Tensor) -> Tensor | None:
+    """A matrix product; returns the ids that a weight made, one per column."""
+    for flipped, tensor, weight in ((False, one, other), (True, other, one)):
+        view = trace.view(weight)
+        if view is not None and weight.ndim == 2 and tensor.ndim == 2:
+            return _linear(trace, tensor, view, out, flipped)
+    for tensor in (one, other):
+        if trace.view(tensor) is not None:
+            trace.block(tensor, f"{trace.place} multiplies with it as a whole")
+    trace.set(out, between(trace, trace.get(one), trace.get(other), one, other))
+    return None
+
+
+def _linear(trace: Trace, tensor: Tensor, view: View, out: Tensor, flipped: bool) -> Tensor | None:
+    """``tensor @ weight``, or ``weight @ tensor`` when flipped; channels of the tensor lie along the summed axis."""
+    ids = trace.get(tensor)
+    summed = int(not flipped)
+    if ids is not None and varying(ids) == [1 - summed]:
+        # It mixes another axis than the channels', for example the tokens.
+        reason = f"{trace.place} mixes along another axis than the channels"
+        trace.ids.block(ids, reason)
+        for dim in (0, 1):
+            own = trace.axis(view, dim, "consumer")
+            if own is not None:
+                trace.ids.block(own, reason)
+        trace.set(out, ids.narrow(summed, 0, 1))
+        return None
+    read = trace.axis(view, int(flipped), "consumer") if ids is not None else None
+    if ids is not None and read is not None:
+        trace.union(ids, along(read, summed, 2))
+    made = trace.axis(view, int(not flipped), "producer")
+    if made is not None:
+        trace.set(out, along(made, summed, 2))
+        trace.made(out)
+    return made
+
+
+def between(trace: Trace, one: Tensor | None, other: Tensor | None, left: Tensor, right: Tensor) -> Tensor | None:
+    """ChannelIds of ``left @ right``: (..., n, k) times (..., k, m)."""
+    rows, k = left.ndim - 2, left.ndim - 1
+    summed_one = one is not None and k in varying(one)
+    summed_other = other is not None and rows in varying(other)
+    if summed_one or summed_other:
+        _unite_summed(trace, one, other)
+    kept_one = None if one is None or summed_one else head(one, k).expand(*left.shape[:-1], right.shape[-1])
+    kept_other = None if other is None or summed_other else head(other, rows).expand(*left.shape[:-1], right.shape[-1])
+    for kept, partner in ((kept_one, kept_other), (kept_other, kept_one)):
+        # Matrices of the batch that belong to channels, beside matrices that do not.
+        if kept is not None and partner is None and any(dim < rows for dim in varying(kept)):
+            trace.ids.block(kept, f"{trace.place} multiplies it, matrix by matrix, with a fixed number of others")
+    if kept_one is None or kept_other is None:
+        return kept_one if kept_other is None else kept_other
+    if varying(kept_one) == varying(kept_other):
+        trace.union(kept_one, kept_other)
+    elif varying(kept_one):
+        trace.ids.block(kept_one, f"{trace.place} keeps it beside the channels of another tensor")
+    return kept_other if varying(kept_other) else kept_one
+
+
+def _unite_summed(trace: Trace, one: Tensor | None, other: Tensor | None) -> None:
+    if one is None or other is None:
+        known = one if one is not None else other
+        assert known is not None
+        trace.ids.block(known, f"{trace.place} multiplies it with a tensor of fixed width")
+        return
+    first = head(one, one.ndim - 2)
+    trace.products.append(torch.unique(first))
+    trace.union(one, first, "")
+    trace.union(first.transpose(-1, -2), other)
+
+
+def attention(trace: Trace, call: Call) -> None:
+    """Scaled dot products of queries and keys weigh the values."""
+    query, key, value = call.args[:3]
+    scores = query[..., :1, :1].expand(*query.shape[:-1], key.shape[-2])
+    asked, ids = trace.get(query), trace.get(key)
+    if call.kwargs.get("scale") is None and asked is not None and query.ndim - 1 in varying(asked):
+        trace.ids.block(asked, f"{trace.place} scales products of queries and keys by how many channels they have")
+    flipped = None if ids is None else ids.transpose(-1, -2)
+    weights = between(trace, asked, flipped, query, key.transpose(-1, -2))
+    mixed = between(trace, weights, trace.get(value), scores, value)
+    trace.set(call.out[0] if isinstance(call.out, tuple) else call.out, mixed)
+
+
+def embedding(trace: Trace, call: Call) -> None:
+    """Every row has all channels."""
+    view = trace.view(call.args[0])
+    ids = trace.axis(view, 1, "producer") if view is not None else None
+    trace.set(call.out, ids)
+
+
+MATMUL: dict[str, Rule] = {
+    "convolution": convolution,
+    "addmm": addmm,
+    "mm": mm,
+    "bmm": mm,
+    "baddbmm": baddbmm,
+    "embedding": embedding,
+    **dict.fromkeys(
+        (
+            "_scaled_dot_product_flash_attention_for_cpu", "_scaled_dot_product_flash_attention",
+            "_scaled_dot_product_efficient_attention", "_scaled_dot_product_attention_math",
+            "scaled_dot_product_attention",
+        ),
+        attention,
+    ),
+}  # fmt: skip

@@ -1,0 +1,47 @@
+"""Hashes that say whether two networks or data sets are the same."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from compressor import __version__
+from compressor.checkpoints import Network
+
+
+def fingerprint(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of names and contents, in their order."""
+    digest = hashlib.sha256()
+    for name, tensor in tensors.items():
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def architecture_fingerprint(network: Network) -> str:
+    """SHA-256 of what a network is beside its weights.
+
+    That is its architecture's name and arguments, its modules and the files that define them, the shape of its input,
+    which parameters are trained, and the versions of torch and of this package.
+    """
+    known, model = network.metadata, network.model
+    trained = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+    digest = hashlib.sha256()
+    for part in (__version__, torch.__version__, known.architecture, known.input_shape, model, trained):
+        digest.update(f"{part}\n".encode())
+    for source in sorted({_source(type(module)) for module in model.modules()}):
+        digest.update(source)
+    return digest.hexdigest()
+
+
+def _source(kind: type[nn.Module]) -> bytes:
+    """The file that defines a kind of module; its name where there is none."""
+    try:
+        return Path(inspect.getfile(kind)).read_bytes()
+    except (OSError, TypeError):
+        return kind.__qualname__.encode()

@@ -1,0 +1,186 @@
+"""The stages of a run, in their order: each writes its files into the run folder, and its record last."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TypeVar
+
+import msgspec
+
+from compressor.benchmarking import benchmark
+from compressor.checkpoints import Network, load, save
+from compressor.costs import count_macs, count_parameters
+from compressor.data.samples import DataSet
+from compressor.pipeline.finished import Finished, FinishedRun
+from compressor.pipeline.folder import RunFolder
+from compressor.pipeline.known_groups import KnownGroups
+from compressor.pipeline.plan import RunPlan
+from compressor.progress import Progress
+from compressor.records import BenchmarkReport, Export, Metric, StageRow
+from compressor.records.stages import Evaluation, FineTuning, Shrinking
+from compressor.stages.evaluate import evaluate, evaluate_onnx
+from compressor.stages.export import export
+from compressor.stages.fine_tune import fine_tune
+from compressor.stages.recover import recover
+from compressor.stages.shrink import shrink
+from compressor.stages.table import ROWS, STAGES
+from compressor.training.metrics import metrics_file
+from compressor.training.recipe import Recipe
+
+Result = TypeVar("Result")
+Announce = Callable[[str], None]
+
+
+class Stages:
+    """Each method does one stage and returns its record with the rows that it makes in the report."""
+
+    def __init__(
+        self,
+        network: Network,
+        data: DataSet,
+        plan: RunPlan,
+        folder: RunFolder,
+        groups: KnownGroups,
+        progress: Progress,
+    ) -> None:
+        self.network, self.data, self.plan, self.folder = network, data, plan, folder
+        self.groups, self.progress = groups, progress
+
+    def run(self, start: Announce, skip: Announce) -> FinishedRun:
+        """All stages; those that are finished already are read from the folder."""
+        dense, tune, small, again, onnx, timing = (stage.name for stage in STAGES)
+
+        def do(name: str, kind: type[Finished[Result]], work: Callable[[], Finished[Result]]) -> Finished[Result]:
+            return self.folder.stage(name, kind, lambda: _timed(lambda: start(name), work), lambda: skip(name))
+
+        return FinishedRun(
+            dense=do(dense, Finished[Evaluation], self.dense),
+            fine_tune=do(tune, Finished[FineTuning], self.fine_tune),
+            shrink=do(small, Finished[Shrinking], self.shrink),
+            recover=do(again, Finished[FineTuning], self.recover),
+            export=do(onnx, Finished[tuple[Export, ...]], self.export),
+            benchmark=do(timing, Finished[BenchmarkReport], self.benchmark),
+        )
+
+    def dense(self) -> Finished[Evaluation]:
+        """Write the network that the run starts from, and its channel groups."""
+        self._save(self.network, "dense.pt")
+        self.groups.kept()
+        evaluation = evaluate(self.network, self.data)
+        rows = self._rows("dense", self.network, "dense.pt", (evaluation.metric, ""), variant="dense")
+        return Finished(result=evaluation, rows=rows)
+
+    def fine_tune(self) -> Finished[FineTuning]:
+        """The first half of the epochs, with the penalty."""
+        recipe = self._recipe(self.plan.recipe.epochs - self.plan.recipe.epochs // 2)
+        with metrics_file(self.folder.file("fine-tune.jsonl")) as write:
+            tuned = fine_tune(
+                self.network,
+                self.data,
+                recipe,
+                self.plan.penalties,
+                teacher=self.network.model,
+                groups=self.groups.kept(),
+                on_epoch=write,
+                progress=self.progress,
+            )
+        self._save(tuned.network, "sparse.pt")
+        record, projection = tuned.record, tuned.record.projection
+        zeros = f"{projection.channels_zeroed} of {projection.channels_total} channels zero" if projection else ""
+        rows = self._rows(
+            "fine-tune",
+            tuned.network,
+            "sparse.pt",
+            (record.trained, "end of sparse training"),
+            (record.projected, zeros),
+            (record.reestimated, "BatchNorm re-estimated"),
+        )
+        return Finished(result=record, rows=rows)
+
+    def shrink(self) -> Finished[Shrinking]:
+        """Remove the zero channels."""
+        sparse = self._load("sparse.pt")
+        # Zeros change neither the architecture nor what belongs together in it.
+        shrunk = shrink(sparse, self.data, align=self.plan.penalties.align, groups=self.groups.kept())
+        self._save(shrunk.network, "small.pt")
+        metric, removal = evaluate(shrunk.network, self.data).metric, shrunk.record.removal
+        note = f"{removal.channels_removed} of {removal.channels_total} channels removed"
+        return Finished(result=shrunk.record, rows=self._rows("shrink", shrunk.network, "small.pt", (metric, note)))
+
+    def recover(self) -> Finished[FineTuning]:
+        """The other half of the epochs, without a penalty."""
+        recipe = self._recipe(self.plan.recipe.epochs // 2)
+        with metrics_file(self.folder.file("recover.jsonl")) as write:
+            recovered = recover(
+                self._load("small.pt"),
+                self.data,
+                recipe,
+                teacher=self.network.model,
+                on_epoch=write,
+                progress=self.progress,
+            )
+        self._save(recovered.network, "recovered.pt")
+        rows = self._rows("recover", recovered.network, "recovered.pt", (recovered.record.final, ""))
+        return Finished(result=recovered.record, rows=rows)
+
+    def export(self) -> Finished[tuple[Export, ...]]:
+        """Dense and small as ONNX."""
+        small, file = self._load("recovered.pt"), self.folder.file("small.onnx")
+        pairs = ((self._load("dense.pt"), self.folder.file("dense.onnx")), (small, file))
+        exports = tuple(export(network, path, self.data, opset=self.plan.opset) for network, path in pairs)
+        metric = evaluate_onnx(file, self.data, self.network.metadata.normalization).metric
+        rows = self._rows("export", small, "small.onnx", (metric, "through ONNX Runtime"), variant="small")
+        return Finished(result=exports, rows=rows)
+
+    def benchmark(self) -> Finished[BenchmarkReport]:
+        """Both side by side."""
+        measured = benchmark(
+            [self.folder.file("dense.onnx"), self.folder.file("small.onnx")],
+            provider=self.plan.provider,
+            threads=self.plan.threads,
+            max_seconds=self.plan.max_seconds,
+            seed=self.plan.recipe.seed,
+            progress=self.progress,
+        )
+        return Finished(result=measured)
+
+    def _rows(
+        self, stage: str, network: Network, file: str, *steps: tuple[Metric | None, str], variant: str | None = None
+    ) -> tuple[StageRow, ...]:
+        """The rows of a stage, with the metric and the note of each step; a step that was not taken has no row."""
+        cost = StageRow(
+            stage="",
+            variant=variant,
+            metric=None,
+            macs=count_macs(network.model, network.example_input()),
+            parameters=count_parameters(network.model),
+            size_bytes=self.folder.file(file).stat().st_size,
+        )
+        return tuple(
+            msgspec.structs.replace(cost, stage=name, metric=metric, note=note)
+            for name, (metric, note) in zip(ROWS[stage], steps, strict=True)
+            if metric is not None
+        )
+
+    def _recipe(self, epochs: int) -> Recipe:
+        # The seed starts anew with every stage, so that a stage done again alone ends the same.
+        return replace(self.plan.recipe, epochs=epochs)
+
+    def _save(self, network: Network, name: str) -> None:
+        save(network, self.folder.file(name), overwrite=True)
+
+    def _load(self, name: str) -> Network:
+        # Its architecture was built once already, by the user's word.
+        return load(self.folder.file(name), trust_arch=True)
+
+
+def _timed(start: Callable[[], None], work: Callable[[], Finished[Result]]) -> Finished[Result]:
+    start()
+    began, clock = datetime.now(UTC), time.monotonic()
+    finished = work()
+    return msgspec.structs.replace(
+        finished, started=began.isoformat(timespec="seconds"), seconds=round(time.monotonic() - clock, 2)
+    )

@@ -1,0 +1,42 @@
+"""What every record is, and the few that all documents share."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct
+
+from compressor import __version__
+
+SCHEMA_VERSION = 2
+
+Interval = tuple[float, float]
+
+
+class Record(Struct, frozen=True, kw_only=True):
+    """Base of all results. A field that a newer version may have added is ignored when an older one reads it."""
+
+
+class Tool(Record, frozen=True, kw_only=True):
+    """Which program wrote the document."""
+
+    name: str = "compressor"
+    version: str = __version__
+
+
+class Metric(Record, frozen=True, kw_only=True):
+    """How well a network does its task on ``n`` samples; a share lies in [0, 1], ``ci95`` is its 95 % interval."""
+
+    name: str = "accuracy"
+    unit: str = "share"
+    direction: Literal["higher", "lower"] = "higher"
+    value: float
+    n: int | None
+    ci95: Interval | None = None
+
+
+class Sparsity(Record, frozen=True, kw_only=True):
+    """Shares of zero weights, and of groups ("neurons") of zero weights."""
+
+    weights: float
+    groups: float

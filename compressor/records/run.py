@@ -1,0 +1,117 @@
+"""What a run, from the trained network to the exported file, did and measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from msgspec import field
+
+from compressor.records.base import SCHEMA_VERSION, Metric, Record, Tool
+from compressor.records.benchmark import BenchmarkReport
+
+
+class Target(Record, frozen=True, kw_only=True):
+    """A share of the dense network's cost that was asked for, and what was reached."""
+
+    kind: Literal["macs", "params"]
+    asked: float
+    reached: float
+    met: bool
+
+
+class Epoch(Record, frozen=True, kw_only=True):
+    """Figures of one epoch; ``lr_halved`` when it diverged and was undone: then there is no loss."""
+
+    epoch: int
+    loss: float | None
+    validation: Metric | None
+    macs_kept: float | None
+    beta: float | None
+    gap: float | None
+    lr_halved: bool = False
+
+
+class Removal(Record, frozen=True, kw_only=True):
+    """What was removed; differences are the largest absolute ones relative to the output scale."""
+
+    float64: float
+    float32: float
+    float64_limit: float
+    float32_limit: float
+    inputs: str
+    channels_removed: int
+    channels_total: int
+
+
+class LayerChange(Record, frozen=True, kw_only=True):
+    """Output channels and MACs of one layer before and after removal."""
+
+    name: str
+    before: int
+    after: int
+    macs_before: int
+    macs_after: int
+
+
+class Parity(Record, frozen=True, kw_only=True):
+    """How close an exported file's outputs are to PyTorch's."""
+
+    max_abs: float
+    norm_rel: float
+    sqnr_db: float | None
+    top1_agreement: float | None
+    inputs: str
+
+
+class Export(Record, frozen=True, kw_only=True):
+    """An exported file that passed its checks; ``fallback`` says why the first exporter was not used.
+
+    ``variant`` is the file's name without its ending; ``opset`` is of ONNX, ``torch`` the version behind a pt2 file.
+    """
+
+    variant: str
+    exporter: str
+    opset: int | None
+    torch: str | None = None
+    fallback: str | None = None
+    parity: Parity
+
+
+class StageRow(Record, frozen=True, kw_only=True):
+    """The network after one stage of a run; ``variant`` names it in the benchmark."""
+
+    stage: str
+    variant: str | None = None
+    metric: Metric | None
+    macs: int
+    parameters: int
+    size_bytes: int | None
+    note: str = ""
+
+
+class TrainingEpoch(Epoch, frozen=True, kw_only=True):
+    """An epoch of a run, and the stage that it belongs to."""
+
+    phase: str
+
+
+class RunReport(Record, frozen=True, kw_only=True, tag_field="kind", tag="run"):
+    """A whole run: every stage, what was proven on the way, and the benchmark of what it ended with."""
+
+    schema_version: int = SCHEMA_VERSION
+    tool: Tool = field(default_factory=Tool)
+    started: str
+    duration_s: float
+    command: str
+    settings: Mapping[str, Any]
+    stages: tuple[StageRow, ...]
+    removal: Removal | None
+    gap: float | None
+    target: Target | None
+    export: tuple[Export, ...]
+    layers: tuple[LayerChange, ...]
+    training: tuple[TrainingEpoch, ...]
+    benchmark: BenchmarkReport | None
+    warnings: tuple[str, ...]
+    notes: tuple[str, ...]

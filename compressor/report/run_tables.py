@@ -1,0 +1,141 @@
+"""Tables of a run."""
+
+from __future__ import annotations
+
+from compressor.records import Export, RunReport, StageRow
+from compressor.report.benchmark_tables import INTERVAL_NOTE, first_timing, verdict_cell
+from compressor.report.format import (
+    UNKNOWN,
+    count,
+    metric,
+    metric_title,
+    milliseconds,
+    percent,
+    scientific,
+    share,
+    size,
+    target_cost,
+)
+from compressor.report.table import Cell, Column, Table, row, without_empty_columns
+
+
+def stage_table(run: RunReport) -> Table:
+    """One row per stage: the metric, cost, size and, where it was timed, latency."""
+    columns = (
+        Column("Stage", numeric=False),
+        Column(metric_title(stage.metric for stage in run.stages)),
+        Column("MACs", spare=5),
+        Column("MACs kept", spare=1),
+        Column("Params", spare=4),
+        Column("Size", spare=2),
+        Column("p50", spare=3),
+        Column("Latency [95 % CI]", numeric=False),
+        Column("Note", spare=6, numeric=False, wraps=True),
+    )
+    dense = run.stages[0]
+    rows = tuple(
+        row(
+            stage.stage,
+            metric(stage.metric),
+            count(stage.macs),
+            share(stage.macs, dense.macs),
+            count(stage.parameters),
+            size(stage.size_bytes) if stage.size_bytes is not None else "",
+            *_timing(run, stage),
+            stage.note,
+        )
+        for stage in run.stages
+    )
+    return without_empty_columns(Table("Stages", columns, rows, INTERVAL_NOTE))
+
+
+def _timing(run: RunReport, stage: StageRow) -> tuple[str, Cell]:
+    timing = first_timing(run.benchmark, stage.variant)
+    if run.benchmark is None or timing is None:
+        return "", Cell("")
+    variant, latency = timing
+    return milliseconds(latency.p50_ms), verdict_cell(run.benchmark, variant.name, latency.batch)
+
+
+def proof_table(run: RunReport) -> Table:
+    """What was proven: equal outputs after removal, the target."""
+    columns = (
+        Column("Claim", numeric=False, wraps=True),
+        Column("Measured"),
+        Column("Limit"),
+        Column("Holds", numeric=False),
+        Column("On", spare=1, numeric=False, wraps=True),
+    )
+    rows = []
+    if removal := run.removal:
+        removed = f"Removing {removal.channels_removed} of {removal.channels_total} channels changes nothing"
+        for precision, difference, limit in (
+            ("float64", removal.float64, removal.float64_limit),
+            ("float32", removal.float32, removal.float32_limit),
+        ):
+            holds = _holds(difference <= limit)
+            rows.append(
+                row(f"{removed}, {precision}", scientific(difference), scientific(limit), holds, removal.inputs)
+            )
+    if target := run.target:
+        claim = f"Target: {target_cost(target)} kept"
+        rows.append(row(claim, percent(target.reached), percent(target.asked), _holds(target.met), ""))
+    return Table("Proofs", columns, tuple(rows), "Differences are relative to the scale of the output.")
+
+
+def parity_table(run: RunReport) -> Table:
+    """How far ONNX Runtime is from PyTorch on the exported files."""
+    columns = (
+        Column("ONNX file", numeric=False),
+        Column("Exporter", spare=3, numeric=False),
+        Column("Opset", spare=4),
+        Column("Difference"),
+        Column("Absolute", spare=5),
+        Column("SQNR", spare=1),
+        Column("Same top-1"),
+        Column("On", spare=2, numeric=False, wraps=True),
+    )
+    rows = tuple(map(_parity_row, run.export))
+    return Table("ONNX parity", columns, rows, "ONNX Runtime against PyTorch; the difference is relative.")
+
+
+def _parity_row(export: Export) -> tuple[Cell, ...]:
+    parity = export.parity
+    return row(
+        export.variant,
+        export.exporter,
+        UNKNOWN if export.opset is None else str(export.opset),
+        scientific(parity.norm_rel),
+        scientific(parity.max_abs),
+        UNKNOWN if parity.sqnr_db is None else f"{parity.sqnr_db:.0f} dB",
+        percent(parity.top1_agreement),
+        parity.inputs,
+    )
+
+
+def layer_table(run: RunReport) -> Table:
+    """Channels and MACs of every layer, before and after."""
+    columns = (
+        Column("Layer", numeric=False, wraps=True),
+        Column("Channels"),
+        Column("left"),
+        Column("MACs before", spare=2),
+        Column("MACs after", spare=1),
+        Column("MACs kept"),
+    )
+    rows = tuple(
+        row(
+            layer.name,
+            str(layer.before),
+            str(layer.after),
+            count(layer.macs_before),
+            count(layer.macs_after),
+            share(layer.macs_after, layer.macs_before),
+        )
+        for layer in run.layers
+    )
+    return Table("Layers", columns, rows)
+
+
+def _holds(yes: bool) -> Cell:
+    return Cell("yes", "good") if yes else Cell("no", "bad")

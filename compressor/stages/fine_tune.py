@@ -1,0 +1,173 @@
+"""Fine-tune a network, with or without penalties."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import msgspec
+import torch
+from torch import nn
+
+from compressor.checkpoints import DataChoice, Metadata, Network
+from compressor.costs import count_macs, count_parameters
+from compressor.data.batches import batches
+from compressor.data.normalization import Normalization
+from compressor.data.samples import DataSet
+from compressor.errors import CompressorWarning
+from compressor.groups import ChannelGroup
+from compressor.progress import Progress
+from compressor.records import Epoch
+from compressor.records.stages import FineTuning
+from compressor.splitting import SplittingConfig, build_splitting
+from compressor.splitting.base import SplittingBase
+from compressor.stages.fit import check_fit
+from compressor.training.batchnorm import reestimate
+from compressor.training.evaluation import model_accuracy
+from compressor.training.loop import train
+from compressor.training.recipe import Recipe
+
+# Enough samples for stable means and variances, few enough to take no time.
+NORM_SAMPLES = 2048
+NORM_BATCH = 128
+
+OnEpoch = Callable[[Epoch], None]
+
+
+@dataclass(frozen=True)
+class FineTuned:
+    """A fine-tuned network and its record."""
+
+    network: Network
+    record: FineTuning
+
+
+def fine_tune(
+    network: Network,
+    data: DataSet,
+    recipe: Recipe,
+    penalties: SplittingConfig | None = None,
+    *,
+    teacher: nn.Module | None = None,
+    groups: Sequence[ChannelGroup] | None = None,
+    on_epoch: OnEpoch | None = None,
+    progress: Progress | None = None,
+) -> FineTuned:
+    """Train a copy of ``network`` on ``data``; with ``penalties``, project it so that zeros are exact.
+
+    Half of the loss comes from the soft labels of ``teacher`` when there is one. ``groups`` saves finding them again.
+    `TargetNotMet` is raised before any training when the target cannot be reached, `DataError` when the data do not
+    fit the network.
+    """
+    check_fit(network, data)
+    penalties = penalties or SplittingConfig()
+    model, normalization = copy.deepcopy(network.model), network.metadata.normalization
+    example, steps = network.example_input(), recipe.steps(len(data.train))
+    splitting = None
+    if penalties.any:
+        splitting = build_splitting(
+            model,
+            example,
+            penalties,
+            total_steps=steps,
+            epoch_steps=steps // recipe.epochs,
+            samples=len(data.train),
+            groups=groups,
+        )
+    before = model_accuracy(model, data.test, normalization)
+    epochs = _train(model, data, recipe, normalization, splitting, copy.deepcopy(teacher), on_epoch, progress)
+    trained = model_accuracy(model, data.test, normalization)
+    projection = projected = reestimated = None
+    if splitting is not None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", CompressorWarning)  # they are in the record
+            projection = splitting.project()
+        projected = model_accuracy(model, data.test, normalization)
+        if _reestimate(model, data, normalization, recipe.seed):
+            reestimated = model_accuracy(model, data.test, normalization)
+    record = FineTuning(
+        before=before,
+        trained=trained,
+        projected=projected,
+        reestimated=reestimated,
+        projection=projection,
+        epochs=epochs,
+        macs=count_macs(model, example),
+        parameters=count_parameters(model),
+    )
+    return FineTuned(Network(model, _metadata(network.metadata, data, recipe, penalties, record)), record)
+
+
+def check_target(network: Network, penalties: SplittingConfig, groups: Sequence[ChannelGroup] | None = None) -> None:
+    """Raise `TargetNotMet` when no training can reach the target of ``penalties``."""
+    if penalties.target is not None:
+        build_splitting(
+            network.model,
+            network.example_input(),
+            penalties,
+            total_steps=1,
+            epoch_steps=1,
+            samples=1,
+            groups=groups,
+        )
+
+
+def _train(
+    model: nn.Module,
+    data: DataSet,
+    recipe: Recipe,
+    normalization: Normalization | None,
+    splitting: SplittingBase | None,
+    teacher: nn.Module | None,
+    on_epoch: OnEpoch | None,
+    progress: Progress | None,
+) -> tuple[Epoch, ...]:
+    with torch.random.fork_rng(devices=[]):
+        # Dropout in the user's network draws from the global generator.
+        torch.manual_seed(recipe.seed)
+        return train(
+            model,
+            data,
+            recipe,
+            normalization=normalization,
+            splitting=splitting,
+            teacher=teacher,
+            on_epoch=on_epoch,
+            progress=progress,
+        )
+
+
+def _reestimate(model: nn.Module, data: DataSet, normalization: Normalization | None, seed: int) -> int:
+    """On images augmented as in training: plain ones have other statistics, which cost a CIFAR network 5 points."""
+    generator = torch.Generator().manual_seed(seed)
+    samples = data.train.take(torch.randperm(len(data.train), generator=generator)[:NORM_SAMPLES])
+    # Without the short last batch: each counts the same, and BatchNorm refuses a single value.
+    size = min(NORM_BATCH, len(samples))
+    drawn = batches(
+        samples,
+        batch_size=size,
+        normalization=normalization,
+        shuffle=generator,
+        augmentation=data.augmentation,
+        drop_last=True,
+    )
+    return reestimate(model, (images for images, _ in drawn))
+
+
+def _metadata(
+    known: Metadata, data: DataSet, recipe: Recipe, penalties: SplittingConfig, record: FineTuning
+) -> Metadata:
+    settings = vars(penalties) if penalties.any else {}
+    figures: dict[str, Any] = {**vars(recipe), **settings, "data": data.ref, "test_accuracy": record.final.value}
+    if projection := record.projection:
+        figures |= {
+            "gap": projection.gap,
+            "reached": projection.target.reached if projection.target is not None else None,
+            "sparsity": msgspec.to_builtins(projection.sparsity),
+        }
+    choice = DataChoice(ref=data.ref, split_seed=data.split_seed, val_fraction=data.val_fraction)
+    described = known.with_stage("fine-tune", **figures)
+    return replace(described, data=choice, classes=known.classes or data.classes)

@@ -1,0 +1,63 @@
+"""Remove zero channels from a network, and compare the outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from compressor.checkpoints import Network
+from compressor.costs import count_macs, count_parameters
+from compressor.data.samples import DataSet
+from compressor.groups import ChannelGroup
+from compressor.records.stages import Shrinking
+from compressor.shrinking import remove_zero_channels
+from compressor.stages.layers import layer_changes
+from compressor.stages.samples import real_inputs
+
+
+@dataclass(frozen=True)
+class ShrunkNetwork:
+    """A network without its zero channels, and the record of their removal."""
+
+    network: Network
+    record: Shrinking
+
+
+def shrink(
+    network: Network,
+    data: DataSet | None = None,
+    *,
+    align: str | int | None = None,
+    groups: Sequence[ChannelGroup] | None = None,
+) -> ShrunkNetwork:
+    """A physically smaller copy of ``network``; outputs are compared on random inputs, and on samples of ``data``.
+
+    ``align`` is what widths are multiples of, by default as when the zeros were made. ``groups`` saves finding them
+    again. `EquivalenceError` when an output differs.
+    """
+    example = network.example_input()
+    shrunk = remove_zero_channels(
+        network.model,
+        example,
+        real_inputs=real_inputs(network, data),
+        align=align or _align_of(network.metadata.history),
+        groups=groups,
+    )
+    models = network.model, shrunk.model
+    record = Shrinking(
+        removal=shrunk.removal,
+        channels=shrunk.channels,
+        macs=(count_macs(models[0], example), count_macs(models[1], example)),
+        parameters=(count_parameters(models[0]), count_parameters(models[1])),
+        layers=layer_changes(*models, example),
+    )
+    metadata = network.metadata.with_stage("shrink", **msgspec.to_builtins(shrunk.removal))
+    return ShrunkNetwork(Network(shrunk.model, metadata), record)
+
+
+def _align_of(history: Sequence[Mapping[str, Any]]) -> str:
+    """The alignment that the zeros were decided with."""
+    return next((str(stage["align"]) for stage in reversed(history) if "align" in stage), "auto")

@@ -1,0 +1,169 @@
+"""What zero channels still send: an activation with f(0) != 0 makes it a constant.
+
+It goes into the bias of the layers that read it; a residual branch in which every channel is zero becomes a `Constant`.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from compressor.architectures.constant import Constant
+from compressor.channels import ChannelGroup, Member
+from compressor.equivalence import Inputs, outputs
+from compressor.hooks import hooked
+from compressor.layer_kinds import PLAIN_CONVOLUTIONS, channel_axis
+
+Chosen = Sequence[tuple[ChannelGroup, Sequence[int]]]
+# By layer: the places of its input at which zero channels arrive, and what arrives there (places,), None when that is
+# not one constant for each.
+Constants = Mapping[str, tuple[list[int], Tensor | None]]
+
+# The weights by which a layer reads what it is given, and the biases beside them. What a recurrent layer reads of its
+# own hidden units does not arrive from outside.
+READING = {
+    "weight": "bias",
+    "weight_ih_l0": "bias_ih_l0",
+    "weight_ih_l0_reverse": "bias_ih_l0_reverse",
+}
+
+
+@torch.no_grad()
+def observed(model: nn.Module, chosen: Chosen, inputs: Inputs) -> tuple[list[Tensor], Constants]:
+    """The outputs of ``model``, and for each layer that reads chosen channels their places and what arrives there.
+
+    What arrives is (places,), or None when it is not one constant for each channel.
+    """
+    places: dict[str, set[int]] = defaultdict(set)
+    for group, channels in chosen:
+        for member in group.members:
+            if member.role == "consumer" and READING.keys() & dict(member.tensors).keys():
+                places[member.module] |= set(member.index[list(channels)].flatten().tolist())
+    ordered = {name: sorted(of_it) for name, of_it in places.items()}
+    seen: dict[str, list[Tensor | None]] = {name: [] for name in ordered}
+    readers = {name: model.get_submodule(name) for name in ordered}
+    with hooked(m.register_forward_pre_hook(_watch(ordered[name], seen[name])) for name, m in readers.items()):
+        results = outputs(model, inputs)
+    return results, {name: (ordered[name], _agreed(seen[name])) for name in ordered}
+
+
+@torch.no_grad()
+def fold(model: nn.Module, constants: Constants) -> None:
+    """Add what zero channels send to the biases of the layers that read them.
+
+    Only where that is exact: a constant that is the same everywhere, read without zero padding. Elsewhere
+    nothing is done, and the comparison of outputs decides.
+    """
+    for name, (places, values) in constants.items():
+        module = model.get_submodule(name)
+        if values is None or not bool(values.any()) or unfoldable(module) is not None:
+            continue
+        for reader, bias in READING.items():
+            if hasattr(module, reader):
+                _add(module, bias, getattr(module, reader), places, values)
+
+
+def _add(module: nn.Module, name: str, reader: nn.Parameter, places: list[int], values: Tensor) -> None:
+    weight = reader.detach()
+    kernels = weight.flatten(2).sum(2) if weight.ndim > 2 else weight
+    added = kernels[:, places] @ values
+    old = getattr(module, name)
+    trained = reader.requires_grad if old is None else old.requires_grad
+    setattr(module, name, nn.Parameter(added if old is None else added + old, trained))
+
+
+def unfoldable(module: nn.Module) -> str | None:
+    """Why a constant that the layer reads cannot go into its bias; None when it can."""
+    if isinstance(module, nn.Linear):
+        return None
+    if isinstance(module, PLAIN_CONVOLUTIONS) and module.groups == 1:
+        padded = module.padding != "valid" and module.padding != (0,) * len(module.kernel_size)
+        return "zero padding makes it uneven" if padded and module.padding_mode == "zeros" else None
+    if isinstance(module, nn.RNNBase):
+        return None if module.bias else "it has no bias"
+    return "it is no plain convolution or linear layer"
+
+
+def _watch(places: list[int], seen: list[Tensor | None]) -> Any:
+    def hook(module: nn.Module, args: tuple[Any, ...]) -> None:
+        arrived = args[0].movedim(channel_axis(module), 0)[places].flatten(1)
+        same = bool((arrived == arrived[:, :1]).all())
+        seen.append(arrived[:, 0].clone() if same else None)
+
+    return hook
+
+
+def _agreed(seen: Sequence[Tensor | None]) -> Tensor | None:
+    first = seen[0] if seen else None
+    if first is None or any(other is None or not torch.equal(first, other) for other in seen):
+        return None
+    return first
+
+
+@torch.no_grad()
+def bypassed(model: nn.Module, group: ChannelGroup, norms: Mapping[str, str], inputs: Inputs) -> nn.Module | None:
+    """A copy of ``model`` without the layers on both sides of ``group``, whose channels are all zero.
+
+    What its readers, and the ``norms`` behind them, still give becomes a constant; None when that is not constant.
+    A constant is right where it is added to something; the caller compares outputs.
+    """
+    made = [member.module for member in group.members if member.role != "consumer"]
+    ends = {m.module: norms.get(m.module, m.module) for m in group.members if m.role == "consumer"}
+    values = _constants(model, list(ends.values()), inputs)
+    if not ends or any(value is None for value in values.values()):
+        return None
+    small = copy.deepcopy(model)
+    for name in [*made, *ends.values()]:
+        small.set_submodule(name, nn.Identity())
+    for reader, end in ends.items():
+        value = values[end]
+        assert value is not None
+        constant = Constant(len(value), value.ndim - 1)
+        trained = all(parameter.requires_grad for parameter in model.get_submodule(reader).parameters())
+        constant.value = nn.Parameter(value, trained)
+        small.set_submodule(reader, constant.train(model.get_submodule(reader).training))
+    return small
+
+
+def is_branch(model: nn.Module, group: ChannelGroup) -> bool:
+    """Whether the modules of ``group`` have no other channels on the side on which its channels lie."""
+    return all(_covers(model.get_submodule(member.module), member) for member in group.members)
+
+
+def norms_behind(groups: Sequence[ChannelGroup]) -> dict[str, str]:
+    """The norm that directly follows each layer that has one."""
+    members = [member for group in groups for member in group.members if member.role == "producer"]
+    return {member.module: member.feeds for member in members if member.feeds is not None}
+
+
+def _covers(module: nn.Module, member: Member) -> bool:
+    tensors = dict(member.tensors)
+    if member.role not in {"producer", "norm", "follower", "consumer"} or "weight" not in tensors:
+        return False
+    weight = module.weight
+    alone = isinstance(weight, Tensor) and not list(module.children())
+    return alone and member.index.numel() == weight.shape[tensors["weight"]]  # type: ignore[index]
+
+
+def _constants(model: nn.Module, names: Sequence[str], inputs: Inputs) -> dict[str, Tensor | None]:
+    """What each module gives, (channels, 1, ...), when that is the same everywhere."""
+    seen: dict[str, list[Tensor]] = {name: [] for name in names}
+
+    def watch(name: str) -> Any:
+        return lambda module, args, out: seen[name].append(out)
+
+    with hooked(model.get_submodule(name).register_forward_hook(watch(name)) for name in names):
+        outputs(model, inputs)
+    return {name: _constant(given[0]) if len(given) == 1 else None for name, given in seen.items()}
+
+
+def _constant(out: Tensor) -> Tensor | None:
+    # A linear layer gives its channels on the last axis, whatever is in front of it.
+    images = out.ndim > 3
+    first = out[:1, :, *(slice(0, 1) for _ in out.shape[2:])] if images else out.reshape(-1, out.shape[-1])[:1]
+    return first[0].clone() if bool((out == first).all()) else None

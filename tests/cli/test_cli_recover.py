@@ -1,0 +1,50 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from compressor.checkpoints import load
+
+QUICK = ("--epochs", 1, "--lr", 0.1, "--batch-size", 32)
+
+
+@pytest.fixture
+def recovered(tiny, finished, compress):
+    done = compress("recover", finished[0] / "small.pt", "--trust-arch", "--teacher", tiny.checkpoint, *QUICK)
+    assert done.exit_code == 0, done.stderr
+    return done
+
+
+def test_the_default_output_says_what_was_done(recovered):
+    assert sorted(path.name for path in Path().iterdir()) == ["small-recovered.jsonl", "small-recovered.pt"]
+
+
+def test_the_network_keeps_its_size(recovered, finished):
+    small, after = (load(path, trust_arch=True) for path in (finished[0] / "small.pt", "small-recovered.pt"))
+    assert [p.shape for p in after.model.parameters()] == [p.shape for p in small.model.parameters()]
+
+
+def test_people_read_the_accuracy_before_and_after(recovered):
+    assert "before" in recovered.stdout
+    assert "after training" in recovered.stdout
+    assert "projection" not in recovered.stdout
+    assert recovered.stdout.splitlines()[-1] == "Wrote small-recovered.pt"
+
+
+def test_the_suffix_of_shrink_gives_way(tiny, compress):
+    compress("shrink", tiny.sparse, "--trust-arch")
+    compress("recover", "tiny-small.pt", "--trust-arch", *QUICK)
+    assert Path("tiny-recovered.pt").exists()
+
+
+def test_the_teacher_matters(tiny, finished, compress):
+    small, losses = finished[0] / "small.pt", []
+    for teacher in ([], ["--teacher", tiny.checkpoint]):
+        done = compress("recover", small, "--trust-arch", *QUICK, *teacher, "--out", f"{len(losses)}.pt", "--json")
+        losses.append(json.loads(done.stdout)["epochs"][0]["loss"])
+    assert losses[0] != losses[1]
+
+
+def test_penalties_have_no_place_here(tiny, compress):
+    done = compress("recover", tiny.sparse, "--trust-arch", "--penalty", "l1")
+    assert (done.exit_code, done.error) == (2, ["Error: No such option '--penalty'."])
