@@ -14,7 +14,6 @@ from torch import nn
 
 from compressor.checkpoints import DataChoice, Metadata, Network
 from compressor.costs import count_macs, count_parameters
-from compressor.data.batches import batches
 from compressor.data.normalization import Normalization
 from compressor.data.samples import DataSet
 from compressor.errors import CompressorWarning
@@ -25,14 +24,10 @@ from compressor.records.stages import FineTuning
 from compressor.splitting import SplittingConfig, build_splitting
 from compressor.splitting.base import SplittingBase
 from compressor.stages.fit import check_fit
-from compressor.training.batchnorm import reestimate
+from compressor.training.batchnorm import reestimate_on
 from compressor.training.evaluation import model_accuracy
 from compressor.training.loop import train
 from compressor.training.recipe import Recipe
-
-# Enough samples for stable means and variances, few enough to take no time.
-NORM_SAMPLES = 2048
-NORM_BATCH = 128
 
 OnEpoch = Callable[[Epoch], None]
 
@@ -86,7 +81,7 @@ def fine_tune(
             warnings.simplefilter("ignore", CompressorWarning)  # they are in the record
             projection = splitting.project()
         projected = model_accuracy(model, data.test, normalization)
-        if _reestimate(model, data, normalization, recipe.seed):
+        if reestimate_on(model, data, normalization, recipe.seed):
             reestimated = model_accuracy(model, data.test, normalization)
     record = FineTuning(
         before=before,
@@ -138,23 +133,6 @@ def _train(
             on_epoch=on_epoch,
             progress=progress,
         )
-
-
-def _reestimate(model: nn.Module, data: DataSet, normalization: Normalization | None, seed: int) -> int:
-    """On images augmented as in training: plain ones have other statistics, which cost a CIFAR network 5 points."""
-    generator = torch.Generator().manual_seed(seed)
-    samples = data.train.take(torch.randperm(len(data.train), generator=generator)[:NORM_SAMPLES])
-    # Without the short last batch: each counts the same, and BatchNorm refuses a single value.
-    size = min(NORM_BATCH, len(samples))
-    drawn = batches(
-        samples,
-        batch_size=size,
-        normalization=normalization,
-        shuffle=generator,
-        augmentation=data.augmentation,
-        drop_last=True,
-    )
-    return reestimate(model, (images for images, _ in drawn))
 
 
 def _metadata(

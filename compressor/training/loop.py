@@ -16,11 +16,12 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from compressor.data.batches import batches
 from compressor.data.normalization import Normalization
-from compressor.data.samples import Augmentation, DataSet, Samples
+from compressor.data.samples import DataSet, Samples
 from compressor.errors import CompressorError
 from compressor.progress import Progress, silent
-from compressor.records import Epoch
+from compressor.records import Epoch, Metric
 from compressor.splitting.base import SplittingBase
+from compressor.training.batchnorm import reestimate_on
 from compressor.training.evaluation import model_accuracy
 from compressor.training.recipe import Recipe, learning_rate_factor
 from compressor.training.zeros import keep_zeros
@@ -71,8 +72,7 @@ class _Run:
         progress: Progress | None,
     ) -> None:
         self.model, self.recipe, self.normalization = model, recipe, normalization
-        self.train_part, self.val = data.train, data.val
-        self.augmentation: Augmentation = data.augmentation
+        self.data = data
         self.splitting, self.progress = splitting, progress or silent
         self.total_steps, self.step, self.retries, self.accuracy = recipe.steps(len(data.train)), 0, 0, ""
         self.shuffle = torch.Generator().manual_seed(recipe.seed)
@@ -92,7 +92,7 @@ class _Run:
         diverged = not (math.isfinite(loss) and self._finite())
         if diverged:
             self._undo(before, loss)
-        validation = model_accuracy(self.model, self.val, self.normalization) if len(self.val) else None
+        validation = self._validation() if len(self.data.val) else None
         self.accuracy = "" if validation is None else f"accuracy {100 * validation.value:.1f} %"
         splitting = self.splitting
         return Epoch(
@@ -105,6 +105,14 @@ class _Run:
             lr_halved=diverged,
         )
 
+    def _validation(self) -> Metric:
+        """While channels are drawn to zero the running statistics of BatchNorm lag behind: a copy gets fresh ones."""
+        model = self.model
+        if self.splitting is not None:
+            model = copy.deepcopy(model)
+            reestimate_on(model, self.data, self.normalization, self.recipe.seed)
+        return model_accuracy(model, self.data.val, self.normalization)
+
     def finish(self) -> None:
         self.handle.remove()
         self.model.to("cpu").to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
@@ -114,7 +122,7 @@ class _Run:
         """One pass over the training part; the mean loss."""
         self.model.train()
         total, count = torch.zeros((), device=self.fabric.device), 0
-        for images, labels in self._batches(self.train_part):
+        for images, labels in self._batches(self.data.train):
             self.optimizer.zero_grad()
             loss = self._loss(images.contiguous(memory_format=torch.channels_last), labels)
             self.fabric.backward(loss)
@@ -133,7 +141,7 @@ class _Run:
             normalization=self.normalization,
             device=self.fabric.device,
             shuffle=self.shuffle,
-            augmentation=self.augmentation,
+            augmentation=self.data.augmentation,
             drop_last=True,
         )
 
