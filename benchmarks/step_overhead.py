@@ -28,8 +28,8 @@ from torch import Tensor, nn
 from compressor import Splitting
 from compressor.architectures.cifar_resnet import resnet20
 from compressor.files import write_text
-from compressor.penalties import GROUP_PENALTIES, PENALTIES
-from compressor.splitting.schedule import PULL_EVERY, REFRESHES, SELECTION
+from compressor.penalties import PENALTIES
+from compressor.splitting.schedule import PULL_EVERY, REFRESHES, SELECTED
 
 LEARNING_RATE = 1e-6
 
@@ -103,16 +103,15 @@ NETWORKS: Mapping[str, Callable[[], nn.Module]] = {"ResNet-20": resnet20, "ResNe
 
 
 def our_steps(
-    model: nn.Module, example: Tensor, steps: int, penalties: Sequence[str], groups: Sequence[str]
+    model: nn.Module, example: Tensor, steps: int, penalties: Sequence[str]
 ) -> tuple[dict[str, Callable[[], None]], float]:
     """A pull of each penalty, and the seconds of a refresh of the selection spread over ``steps``."""
     found: dict[str, Callable[[], None]] = {}
     channel_groups, refresh = None, 0.0
-    for penalty, group in [*((name, "l0") for name in penalties), *(("none", name) for name in groups)]:
+    for penalty in penalties:
         splitting = Splitting(
-            model, example, total_steps=steps, penalty=penalty, group_penalty=group, target_macs=0.6,
-            groups=channel_groups,
-        )  # fmt: skip
+            model, example, total_steps=steps, penalty=penalty, target_macs=0.6, groups=channel_groups
+        )
         channel_groups = splitting.groups
         splitting.step = steps // 2
         began = time.perf_counter()
@@ -120,13 +119,13 @@ def our_steps(
         refresh = time.perf_counter() - began
         # Behind the last refresh, with half of the channels on their way to zero.
         splitting.step = steps // 2 + 1
-        found[f"V {penalty}, groups {group}"] = pull_of(splitting)
-    return found, refresh * REFRESHES * SELECTION / steps
+        found[f"V {penalty}"] = pull_of(splitting)
+    return found, refresh * REFRESHES * SELECTED / steps
 
 
 def pull_of(splitting: Splitting) -> Callable[[], None]:
-    """One pull at this place of the schedule, with the rates of the steps since the last."""
-    return lambda: splitting.pull(PULL_EVERY * LEARNING_RATE)
+    """One pull at this place of the schedule."""
+    return lambda: splitting.pull(PULL_EVERY / splitting.total_steps)
 
 
 def rival_step(model: nn.Module, example: Tensor) -> Callable[[], None]:
@@ -174,7 +173,7 @@ def measure(network: str, threads: int, options: argparse.Namespace) -> list[dic
         parameter.grad = torch.randn_like(parameter)
     kind = {"fused": True} if device.type == "cuda" else {"foreach": True}
     sgd = torch.optim.SGD(model.parameters(), lr=LEARNING_RATE, momentum=0.9, **kind)
-    ours, refresh = our_steps(model, example, options.steps, ["none", *sorted(PENALTIES)], SHRINKING)
+    ours, refresh = our_steps(model, example, options.steps, ["none", *sorted(PENALTIES)])
     steps = {"SGD": lambda: sgd.step(), **ours}
     if not options.no_rival:
         steps["Torch-Pruning regularize"] = rival_step(model, example)
@@ -198,9 +197,6 @@ def measure(network: str, threads: int, options: argparse.Namespace) -> list[dic
             }
         )
     return rows
-
-
-SHRINKING = [name for name in sorted(GROUP_PENALTIES) if name not in ("l0", "cges")]
 
 
 def show(rows: Sequence[Mapping[str, Any]], console: Console) -> None:

@@ -112,19 +112,28 @@ def train(job: Pull) -> dict[str, Any]:
 
 @torch.no_grad()
 def add_pulls(model: nn.Module, splittings: Sequence[Splitting]) -> None:
-    """Add beta (W - U) of every splitting to the gradients, and count a step."""
+    """Add beta (W - U) of every splitting to the gradients, and count a step; beta is per learning rate here."""
     before = {parameter: parameter.clone() for parameter in model.parameters() if parameter.grad is not None}
     for splitting in splittings:
         if splitting.schedule.revises(splitting.step):
             splitting.revise()
-        beta = splitting.beta
-        # At an endless learning rate the implicit step lands on U itself.
-        splitting.pull(1e30)
+        schedule = splitting.schedule
+        progress = splitting.step / schedule.total_steps
+        beta = schedule.beta_start * (schedule.beta_end / schedule.beta_start) ** progress
+        land(splitting, beta)
         splitting.step += 1
         for parameter, w in before.items():
             assert parameter.grad is not None
             parameter.grad.add_(w - parameter, alpha=beta)
             parameter.copy_(w)
+
+
+def land(splitting: Splitting, beta: float) -> None:
+    """Set W to U, or to V."""
+    if splitting._selection is not None:
+        splitting._selection.channels.pull(1.0)
+    if splitting._auxiliary is not None:
+        splitting._auxiliary.pull(1.0, splitting._lambda / beta)
 
 
 def _splitting(model: nn.Module, example: Tensor, job: Pull, copies: str) -> Splitting:

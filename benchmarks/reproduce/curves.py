@@ -26,10 +26,10 @@ from matplotlib.figure import Figure
 from results import Reproduction, command_line, positive, publish
 from torch import nn
 
-from compressor import Splitting
 from compressor.architectures.curves_cnn import CurvesCNN, curves_cnn
 from compressor.data import load_data
 from compressor.data.samples import DataSet
+from compressor.splitting import PaperSplitting
 from compressor.training.evaluation import model_accuracy
 from compressor.training.loop import train
 from compressor.training.recipe import Recipe
@@ -58,13 +58,13 @@ def trained(data: DataSet, seed: int, epochs: int, penalty: str | None) -> Curve
     splitting = None
     if penalty is not None:
         steps = how.steps(len(data.train))
-        splitting = Splitting(
+        splitting = PaperSplitting(
             model,
             torch.zeros(2, *data.input_shape),
             method="rvsm",
             penalty=penalty,
             strength=STRENGTHS[penalty],
-            beta=(BETA, BETA),
+            beta=BETA,
             layers=("fc",),
             total_steps=steps,
             epoch_steps=steps // epochs,

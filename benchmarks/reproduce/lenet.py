@@ -37,6 +37,7 @@ from compressor.data import load_data
 from compressor.data.batches import batches
 from compressor.data.samples import DataSet
 from compressor.files import write_text
+from compressor.splitting import PaperSplitting
 
 BATCH = 100
 DROPS = 5
@@ -71,7 +72,7 @@ class Job:
         return f"{method}-{self.name.replace(' ', '-')}-{self.epochs}-epochs-seed-{self.seed}.json"
 
 
-def train(model: nn.Module, data: DataSet, job: Job) -> Splitting | None:
+def train(model: nn.Module, data: DataSet, job: Job) -> Splitting | PaperSplitting | None:
     """Train in place; the splitting, if there is one, is not projected yet."""
     steps = len(data.train) // BATCH
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
@@ -98,14 +99,14 @@ def train(model: nn.Module, data: DataSet, job: Job) -> Splitting | None:
     return splitting
 
 
-def make_splitting(model: nn.Module, job: Job, steps: int, samples: int) -> Splitting | None:
+def make_splitting(model: nn.Module, job: Job, steps: int, samples: int) -> Splitting | PaperSplitting | None:
     """The method of the job, on all four layers."""
     if job.parameters is not None:
         return Splitting(model, EXAMPLE, total_steps=steps * job.epochs, target_params=job.parameters, align=1)
     options = PENALTIES[job.name]
     if options is None:
         return None
-    return Splitting(
+    return PaperSplitting(
         model,
         EXAMPLE,
         method="paper",

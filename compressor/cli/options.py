@@ -178,7 +178,7 @@ penalty_options = _stack(
     click.option(
         "--strength",
         type=float,
-        help="lambda of the penalty: how far l1 draws a weight over the training, in units of its layer's RMS; in "
+        help="lambda of the penalty: how far l1 draws a weight until half time, in units of its layer's RMS; in "
         "the papers' methods absolute, per learning rate.  [default: the method's]",
     ),
     click.option("--target-macs", type=SHARE, help="Keep at most this share of the multiply-accumulates."),

@@ -54,7 +54,7 @@ class TransformedL1(Elementwise):
         # The theorem's root 2/3 (a+|x|) cos(phi/3) - 2a/3 + |x|/3 with cos phi = 1 - 2 bend, in half angles:
         # for large a, where phi is tiny, the cosine would lose every digit of float32.
         # Finite, so that an infinite weight stays what it is.
-        whole = size.add(a).clamp_max_(torch.finfo(x.dtype).max)
+        whole = size.add(a).clamp_max_(torch.finfo(x.dtype).max / 2)
         # Powers of a / whole and not of a, which would overflow float32; in place, because fresh memory costs most.
         bend = whole.reciprocal().mul_(a).square_().mul_(27 / 4 * step * (a + 1) / a).div_(whole)
         # Below the threshold bend can pass 1; those entries are zeroed anyway.

@@ -26,7 +26,7 @@ class SplittingConfig:
     """Options left None take the method's own value (`compressor.methods.METHODS`).
 
     In method budget ``strength`` and ``beta`` are per training: ``strength``, the lambda of the penalty on single
-    weights, is how far l1 draws a weight over the whole training, in units of its layer's RMS at the start; ``beta`` is
+    weights, is how far l1 draws a weight until half time, in units of its layer's RMS at the start; ``beta`` is
     (start, end) of its growth until the gap is closed. In the papers' methods both are absolute and per learning rate,
     and ``beta`` does not grow but by ``growth``, (sigma, epochs). ``group_strength`` is the lambda of a group penalty
     on W by subgradient. ``layers`` are patterns (`fnmatch`) of the layers that are penalised, all by default.

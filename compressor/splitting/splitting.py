@@ -19,7 +19,7 @@ from compressor.splitting.auxiliary import AuxiliaryVariables, in_units, rms, sq
 from compressor.splitting.base import SplittingBase
 from compressor.splitting.config import Arguments, SplittingConfig
 from compressor.splitting.prunable import zero_useless
-from compressor.splitting.schedule import PULL_EVERY, Schedule, implicit_share, prox_step
+from compressor.splitting.schedule import PULL_EVERY, SELECTED, Schedule, implicit_share, prox_step
 from compressor.splitting.selection import Selection
 from compressor.splitting.zero_target import surviving, threshold_of_share
 
@@ -32,8 +32,8 @@ class Splitting(SplittingBase):
     ``target_macs`` or ``target_params``: the share of the dense network, in (0, 1], that the selected channels cost at
     most. ``target_zeros``: the share of zeros, in (0, 1), among the penalised weights that are left then.
     ``penalty`` and ``penalty_args``: the penalty on single weights (`compressor.penalties.PENALTIES`), and its options.
-    ``strength``: its lambda, how far l1 draws a weight over the whole training, in units of its layer's RMS now;
-    without meaning beside ``target_zeros``, to which lambda follows.
+    ``strength``: how far l1 draws a weight until half time, in units of its layer's RMS now; then the zeros are chosen
+    and the other weights are free. Without meaning beside ``target_zeros``, to which lambda follows.
     ``beta``: the weight of the splitting term per training, at the start and when 90 % are done; then it is infinite.
     ``align``: kept channels are rounded up to multiples of it; ``auto`` takes those that the runtime rewards.
     ``layers``: `fnmatch` patterns of the layers that are penalised, all by default. ``groups`` saves finding them.
@@ -74,13 +74,14 @@ class Splitting(SplittingBase):
         super().__init__(model, example_input, config, total_steps, groups)
         target = config.target
         self._selection = Selection(self.prunable, target, Alignment.parse(config.align)) if target else None
-        self._lambda = config.strength or 0.0
+        # It acts until the zeros are chosen.
+        self._lambda = (config.strength or 0.0) / SELECTED
         self._units: dict[Tensor, float] = {}
         self._auxiliary: AuxiliaryVariables | None = None
         if config.splits_entries:
             self._penalty = penalties.penalty(config.penalty_name, **config.penalty_args)
             self._split(dict(zip(self._weights, map(rms, self._weights.values()), strict=True)))
-        # Which weights stay zero once a target of zeros is reached: bool, of each weight's shape.
+        # Which weights are zero from half time on: bool, of each weight's shape.
         self._fixed: list[Tensor] | None = None
 
     def before_step(self, optimizer: Optimizer) -> None:
@@ -91,8 +92,7 @@ class Splitting(SplittingBase):
         """Count an optimiser step; choose, pull and close when it is time."""
         if self.schedule.revises(self.step):
             self.revise()
-        if self.config.target_zeros is not None and self.schedule.refreshes(self.step):
-            self._follow(self.schedule.zeros(self.step, self.config.target_zeros))
+            self._choose_zeros()
         self.step += 1
         span = self.schedule.span(self.step)
         if span:
@@ -106,7 +106,7 @@ class Splitting(SplittingBase):
         share = implicit_share(span, self.beta)
         if self._fixed is not None:
             for weight, zeros in zip(self._weights.values(), self._fixed, strict=True):
-                weight.masked_fill_(zeros, 0.0)
+                weight.sub_(weight * zeros, alpha=share)
         elif self._auxiliary is not None:
             self._auxiliary.pull(share, prox_step(span, self.beta, self._lambda))
         if self._selection is not None:
@@ -193,34 +193,41 @@ class Splitting(SplittingBase):
         prox = partial(in_units, self._penalty, self._units)
         self._auxiliary = AuxiliaryVariables(list(self._weights.values()), prox)
 
-    def _follow(self, share: float) -> None:
-        """Set lambda so that V has that share of zeros, among the weights that the selection leaves."""
-        if self._fixed is None and not self.schedule.closed(self.step):
-            span = PULL_EVERY / self.total_steps
-            threshold = threshold_of_share(list(self._weights.values()), self._left(), self._units, share)
-            self._lambda = step_of(self._penalty, threshold) / prox_step(span, self.beta, 1.0)
-
-    def _close(self) -> None:
-        """Once, when the gap is closed: fix the zeros that were asked for, and drop the channels that they emptied."""
+    def _choose_zeros(self) -> None:
+        """Let lambda follow a target of zeros; with the last revision the zeros of V bind, as the selection does."""
         if self._auxiliary is None:
             return
         if self.config.target_zeros is not None:
-            self._fix(self.config.target_zeros)
-        if self._selection is not None and zero_useless(self.model, self.groups):
-            dropped = self._selection.channels.dropped()
-            self._selection.channels.set(
-                [gone | is_zero(self.model, group) for gone, group in zip(dropped, self.groups, strict=True)]
-            )
-            if self.config.target_zeros is not None:
-                # Emptied channels take their zeros with them, so that others must do.
-                self._fix(self.config.target_zeros)
+            span = PULL_EVERY / self.total_steps
+            threshold = self._threshold(self.schedule.zeros(self.step, self.config.target_zeros))
+            self._lambda = step_of(self._penalty, threshold) / prox_step(span, self.beta, 1.0)
+        if self.step == self.schedule.last_revision:
+            self._fix()
 
-    def _fix(self, share: float) -> None:
-        weights, left = list(self._weights.values()), self._left()
-        threshold = threshold_of_share(weights, left, self._units, share)
-        self._fixed = [weight.abs() <= threshold * self._units[weight] for weight in weights]
-        for weight, zeros in zip(weights, self._fixed, strict=True):
-            weight.masked_fill_(zeros, 0.0)
+    def _fix(self) -> None:
+        """Choose which weights are zero from now on: those that a target asks for, or the zeros of V."""
+        if self.config.target_zeros is None:
+            self._fixed = [v == 0 for v in self._v()]
+            return
+        threshold = self._threshold(self.config.target_zeros)
+        self._fixed = [weight.abs() <= threshold * self._units[weight] for weight in self._weights.values()]
+
+    def _close(self) -> None:
+        """Once, when W has become its projection: drop the channels that the zeros have emptied."""
+        if self._auxiliary is None or self._selection is None or not zero_useless(self.model, self.groups):
+            return
+        dropped = self._selection.channels.dropped()
+        self._selection.channels.set(
+            [gone | is_zero(self.model, group) for gone, group in zip(dropped, self.groups, strict=True)]
+        )
+        if self.config.target_zeros is not None:
+            # They take their zeros with them, so that others must do.
+            self._fix()
+            self.mask()
+
+    def _threshold(self, share: float) -> float:
+        """The size, in units of a layer's RMS, up to which that share of the weights lies that the selection leaves."""
+        return threshold_of_share(list(self._weights.values()), self._left(), self._units, share)
 
     def _left(self) -> list[Tensor]:
         dropped = self._selection.channels.dropped() if self._selection is not None else []
@@ -231,10 +238,7 @@ class Splitting(SplittingBase):
             return []
         if self._fixed is not None:
             return [w.masked_fill(zeros, 0.0) for w, zeros in zip(self._weights.values(), self._fixed, strict=True)]
-        # Once the gap is closed W is V after every pull; between two it has moved by what one pull takes back.
-        between = 0.0 if self.schedule.span(self.step) else PULL_EVERY / self.total_steps
-        span = between if self.schedule.closed(self.step) else 0.0
-        return [v for _, v in self._auxiliary.targets(prox_step(span, self.beta, self._lambda))]
+        return [v for _, v in self._auxiliary.targets(prox_step(0.0, self.beta, self._lambda))]
 
     def _moved(self) -> list[Tensor]:
         channels = self._selection.channels.parameters if self._selection is not None else []

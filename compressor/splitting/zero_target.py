@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from compressor.groups import ChannelGroup
-from compressor.penalties import Penalty, step_of
 
 
 def surviving(
@@ -42,8 +41,3 @@ def threshold_of_share(
     )
     count = round(share * len(sizes))
     return float(sizes.kthvalue(min(count, len(sizes))).values) if count else 0.0
-
-
-def lambda_of(penalty: Penalty, threshold: float, factor: float) -> float:
-    """The lambda for which a prox of the step ``factor * lambda`` zeroes everything up to ``threshold``."""
-    return step_of(penalty, threshold) / factor

@@ -10,7 +10,8 @@ from torch import nn
 from compressor.penalties import PENALTIES
 from compressor.splitting import PaperSplitting, Splitting
 
-STRENGTH, START, END = 0.4, 2.0, 50.0
+STRENGTH, START, END = 0.2, 2.0, 50.0
+LAMBDA = 2 * STRENGTH
 # Seven steps: pulls after the second, the fourth, the sixth and the last, which closes the gap.
 SPANS = {2: 2 / 7, 4: 2 / 7, 6: 2 / 7, 7: 1 / 7}
 
@@ -35,19 +36,28 @@ def beta_at(step):
 
 @torch.no_grad()
 def by_hand(name, kind):
-    """After every second and the last of the steps, W <- W + k (V - W), V the prox with step lambda (1/beta + t)."""
+    """After every second and the last of the steps, W <- W + k (V - W), V the prox with step lambda (1/beta + t).
+
+    Lambda is twice the strength: it acts until half time. Then, after the fifth step, the zeros of V are chosen, and
+    only they are drawn to zero.
+    """
     model = network()
-    optimizer, unit = optimizer_for(model, kind), units(model)
+    optimizer, unit, chosen = optimizer_for(model, kind), units(model), None
     for step in range(STEPS):
         with torch.enable_grad():
             backward(model, optimizer, step)
         optimizer.step()
+        if step == 4:
+            chosen = [v_by_hand(name, w, unit[w], LAMBDA / beta_at(step)) == 0 for w in weights_of(model)]
         if step + 1 not in SPANS:
             continue
         span, beta = SPANS[step + 1], beta_at(step + 1)
-        for weight in weights_of(model):
+        for place, weight in enumerate(weights_of(model)):
             k = 1 if step + 1 == STEPS else span * beta / (1 + span * beta)
-            v = v_by_hand(name, weight, unit[weight], STRENGTH * (1 / beta + span))
+            if chosen is None:
+                v = v_by_hand(name, weight, unit[weight], LAMBDA * (1 / beta + span))
+            else:
+                v = weight * ~chosen[place]
             weight += k * (v - weight)
     return model
 
@@ -74,7 +84,7 @@ def test_seven_steps_of_the_budgets_penalty_are_those_of_the_formulas(name, kind
 def test_the_zeros_of_v_are_those_of_the_prox(name):
     model = network()
     found = Splitting(model, IMAGE, penalty=name, **OPTIONS).sparsity()["V"].weights
-    zeros = [int((v_by_hand(name, w, unit, STRENGTH / START) == 0).sum()) for w, unit in units(model).items()]
+    zeros = [int((v_by_hand(name, w, unit, LAMBDA / START) == 0).sum()) for w, unit in units(model).items()]
     assert found == pytest.approx(sum(zeros) / sum(w.numel() for w in weights_of(model)))
 
 
@@ -131,7 +141,7 @@ def test_a_weight_that_two_layers_share_is_pulled_once():
     model[2].weight = model[0].weight
     before = model[0].weight.detach().clone()
     splitting = Splitting(
-        model, torch.zeros(2, 4), penalty="l1", strength=0.25, beta=(1.0, 1.0), total_steps=9, layers=("0", "2")
+        model, torch.zeros(2, 4), penalty="l1", strength=0.125, beta=(1.0, 1.0), total_steps=9, layers=("0", "2")
     )
     splitting.pull(1.0)
     unit = float(before.square().mean().sqrt())

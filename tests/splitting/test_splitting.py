@@ -133,8 +133,8 @@ def test_the_elementwise_pull_is_a_step_towards_the_prox(name):
     before = weight.detach().clone()
     splitting.pull(0.5)
     unit = before.square().mean().sqrt()
-    # k = 0.5 * 4 / (1 + 0.5 * 4), and the step of the prox is 0.2 (1/4 + 1/2).
-    v = penalty(name).prox(before / unit, 0.15) * unit
+    # k = 0.5 * 4 / (1 + 0.5 * 4), and the step of the prox is 2 * 0.2 (1/4 + 1/2).
+    v = penalty(name).prox(before / unit, 0.3) * unit
     torch.testing.assert_close(weight.detach(), before + 2 / 3 * (v - before), rtol=1e-5, atol=1e-7)
 
 
