@@ -15,7 +15,7 @@ def build(name: str, args: dict[str, Any]) -> Any:
         import timm
     except (ImportError, RuntimeError) as error:
         raise UsageError(
-            f"timm:{name} needs timm, which cannot be imported ({error}); pip install 'compressor[timm]'"
+            f"timm:{name} needs timm, which cannot be imported ({error}); pip install 'torch-compressor[timm]'"
         ) from error
     if not timm.is_model(name):
         raise UnknownName("timm model", name, timm.list_models())

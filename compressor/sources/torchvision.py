@@ -17,7 +17,7 @@ def build(name: str, args: dict[str, Any]) -> Any:
     except (ImportError, RuntimeError) as error:
         raise UsageError(
             f"torchvision:{name} needs torchvision, which cannot be imported ({error}); "
-            "pip install 'compressor[torchvision]'"
+            "pip install 'torch-compressor[torchvision]'"
         ) from error
     known = models.list_models()
     if name not in known:
