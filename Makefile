@@ -31,7 +31,7 @@ slow: $(STAMP)
 
 # The site, in site/; a broken link or a name that does not exist fails it.
 docs: $(DOCS_STAMP)
-	$(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # The commands that made the embedded models; each takes minutes.
 models: $(STAMP)

@@ -71,3 +71,12 @@ def test_every_marked_example_runs(code, environment, tmp_path):
         [sys.executable, script], check=False, capture_output=True, text=True, cwd=tmp_path, env=environment
     )
     assert done.returncode == 0, done.stderr
+
+
+LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)(?:#[^)]*)?\)")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_link_leads_to_a_file(document):
+    text = BLOCK.sub("", document.read_text(encoding="utf-8"))
+    assert not [target for target in LINK.findall(text) if not (document.parent / target).exists()]
