@@ -3,9 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+DOCS_STAMP := $(VENV)/.installed-docs
 OUT ?= runs/demo
 
-.PHONY: demo test lint types tests slow models clean
+.PHONY: demo test lint types tests slow docs models clean
 
 # The main job on an embedded model: half the multiply-accumulates, one report.
 demo: $(STAMP)
@@ -19,13 +20,18 @@ lint: $(STAMP)
 
 types: $(STAMP)
 	$(BIN)/mypy
+	$(BIN)/mypy --config-file tests/mypy.ini
 
 # One thread a test process: many small networks, so threads would only wait for each other.
 tests: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --cov --cov-report term
 
 slow: $(STAMP)
 	OMP_NUM_THREADS=2 $(BIN)/pytest -m slow
+
+# The site, in site/; a broken link or a name that does not exist fails it.
+docs: $(DOCS_STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # The commands that made the embedded models; each takes minutes.
 models: $(STAMP)
@@ -38,5 +44,9 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	touch $(STAMP)
 
+$(DOCS_STAMP): $(STAMP)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[docs]"
+	touch $(DOCS_STAMP)
+
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) build dist site .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache

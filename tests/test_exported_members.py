@@ -52,4 +52,4 @@ def test_importing_the_package_loads_nothing_heavy():
 def test_version_is_that_of_the_installed_distribution():
     from importlib.metadata import version
 
-    assert compressor.__version__ == version("compressor")
+    assert compressor.__version__ == version("torch-compressor")

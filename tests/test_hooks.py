@@ -41,9 +41,11 @@ def test_hooks_go_when_a_later_one_cannot_be_registered(model):
 
 
 def test_running_names_the_modules_outermost_first(model):
-    inside = []
-    model[1].register_forward_hook(lambda m, args, out: inside.extend(name for name, _ in stack))
+    inside: list[str] = []
+    stacks: list[list[tuple[str, nn.Module]]] = []
+    model[1].register_forward_hook(lambda m, args, out: inside.extend(name for name, _ in stacks[0]))
     with running(model) as stack:
+        stacks.append(stack)
         model(torch.ones(1, 2))
         assert stack == []
     assert inside == ["", "1"]

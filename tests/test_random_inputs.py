@@ -31,6 +31,7 @@ def test_every_sample_of_words_comes_once_before_any_comes_twice():
 def test_words_and_their_mask_stay_beside_each_other():
     words = torch.arange(20).reshape(10, 2)
     drawn = random_inputs({"words": words, "mask": words % 3 == 0}, seeded(), batch=10)
+    assert isinstance(drawn, dict)
     assert not torch.equal(drawn["words"], words)
     assert torch.equal(drawn["mask"], drawn["words"] % 3 == 0)
 

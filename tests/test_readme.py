@@ -79,3 +79,12 @@ def test_every_marked_example_runs_and_prints_what_is_said(code, printed, enviro
 
 def test_what_an_example_prints_is_seen():
     assert [printed for *_, printed in (case.values for case in snippets()) if printed]
+
+
+LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)(?:#[^)]*)?\)")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_link_leads_to_a_file(document):
+    text = BLOCK.sub("", document.read_text(encoding="utf-8"))
+    assert not [target for target in LINK.findall(text) if not (document.parent / target).exists()]

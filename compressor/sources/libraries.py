@@ -16,7 +16,7 @@ def build_timm(name: str, args: dict[str, Any]) -> Any:
         import timm
     except (ImportError, RuntimeError) as error:
         raise UsageError(
-            f"timm:{name} needs timm, which cannot be imported ({error}); pip install 'compressor[timm]'"
+            f"timm:{name} needs timm, which cannot be imported ({error}); pip install 'torch-compressor[timm]'"
         ) from error
     if not timm.is_model(name):
         raise UnknownName("timm model", name, timm.list_models())
@@ -30,7 +30,7 @@ def build_torchvision(name: str, args: dict[str, Any]) -> Any:
     except (ImportError, RuntimeError) as error:
         raise UsageError(
             f"torchvision:{name} needs torchvision, which cannot be imported ({error}); "
-            "pip install 'compressor[torchvision]'"
+            "pip install 'torch-compressor[torchvision]'"
         ) from error
     known = models.list_models()
     if name not in known:

@@ -123,7 +123,7 @@ def test_an_encoder_layer_leaves_its_fast_path(monkeypatch):
     layer, x = nn.TransformerEncoderLayer(WIDTH, 4, 16, batch_first=True).double().eval(), tokens()
     with torch.no_grad():
         expected = layer(x)
-        layer.self_attn = SlimAttention.equal(layer.self_attn)
+        layer.self_attn = SlimAttention.equal(layer.self_attn)  # type: ignore[assignment]
         monkeypatch.setattr(torch, "_transformer_encoder_layer_fwd", lambda *_: pytest.fail("taken"))
         torch.testing.assert_close(layer(x), expected, rtol=0, atol=1e-13)
 

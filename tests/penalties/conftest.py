@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields
 from math import inf
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ import torch
 from compressor.penalties import GROUP_PENALTIES, PENALTIES, group_penalty, penalty
 
 # Options beside the defaults.
-OTHERS = {
+OTHERS: dict[str, list[dict[str, Any]]] = {
     "l1-l2": [{"alpha": 0.0}, {"alpha": 0.3}, {"alpha": 0.9}, {"over": "channel"}, {"over": "channel", "alpha": 0.6}],
     "lp": [{"p": 2 / 3}],
     "mcp": [{"a": 1.1}, {"a": 20.0}],

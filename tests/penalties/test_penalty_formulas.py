@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from itertools import product
 from math import acos, acosh, cos, cosh, pi, sqrt
+from typing import Any
 
 import pytest
 import torch
@@ -176,7 +177,7 @@ def test_lp_is_the_formula_of_its_paper(p, formula, step):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("step", [1e-6, 0.3, 1e3])
 def test_lp_jumps_to_its_share_of_the_threshold(p, lands, dtype, step):
-    built = penalty("lp", p=p)
+    built: Any = penalty("lp", p=p)
     just_above = torch.tensor([built.threshold(step) * (1 + 1e-6)], dtype=dtype)
     torch.testing.assert_close(built.prox(just_above, step), lands * just_above, rtol=1e-5, atol=0)
 

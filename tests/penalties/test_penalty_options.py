@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -35,7 +36,8 @@ def test_options_of_a_group_penalty_are_those_of_its_norm_penalty():
 
 
 def test_numbers_become_floats():
-    assert type(penalty("mcp", a=2).a) is float
+    built: Any = penalty("mcp", a=2)
+    assert type(built.a) is float
 
 
 @pytest.mark.parametrize("junk", ["x", "", "1/0", "1/", "/2", "1/2/3", "1,5", [3], None])

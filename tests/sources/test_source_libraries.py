@@ -13,7 +13,7 @@ from compressor.sources import Architecture, input_shape_of
 @pytest.mark.parametrize(("source", "name"), [("torchvision", "resnet18"), ("timm", "resnet50")])
 def test_missing_library_is_told_with_how_to_install_it(monkeypatch, source, name):
     monkeypatch.setitem(sys.modules, source, None)
-    expected = rf"{source}:{name} needs {source}, which cannot be imported .*pip install 'compressor\[{source}\]'"
+    expected = rf"{source}:{name} needs {source}, which cannot be imported .*pip install 'torch-compressor\[{source}\]'"
     with pytest.raises(UsageError, match=expected):
         Architecture(f"{source}:{name}").build()
 
@@ -30,22 +30,30 @@ def segmenting(weights_backbone="trained"):
     return network
 
 
+def module(name, **members):
+    made = ModuleType(name)
+    vars(made).update(members)
+    return made
+
+
 @pytest.fixture
 def libraries(monkeypatch):
     """Stand-ins for both libraries, with the few functions that are called."""
-    models = ModuleType("torchvision.models")
     builders = {"small": small, "inception_small": small, "segmenting": segmenting}
-    models.list_models = lambda: list(builders)
-    models.get_model_builder = builders.get
-    models.get_model = lambda name, weights, **args: builders[name](**args)
-    torchvision = ModuleType("torchvision")
-    torchvision.models = models
-    timm = ModuleType("timm")
-    timm.is_model = lambda name: name == "small"
-    timm.list_models = lambda: ["small"]
-    timm.create_model = lambda name, pretrained, **args: small(**args)
-    for module in (torchvision, models, timm):
-        monkeypatch.setitem(sys.modules, module.__name__, module)
+    models = module(
+        "torchvision.models",
+        list_models=lambda: list(builders),
+        get_model_builder=builders.get,
+        get_model=lambda name, weights, **args: builders[name](**args),
+    )
+    timm = module(
+        "timm",
+        is_model=lambda name: name == "small",
+        list_models=lambda: ["small"],
+        create_model=lambda name, pretrained, **args: small(**args),
+    )
+    for library in (module("torchvision", models=models), models, timm):
+        monkeypatch.setitem(sys.modules, library.__name__, library)
 
 
 @pytest.mark.usefixtures("libraries")
@@ -81,5 +89,5 @@ def test_torchvision_model_declares_its_input_shape(name, side):
 
 def test_input_shape_of_a_timm_model_is_read_from_its_configuration():
     network = nn.Linear(2, 2)
-    network.default_cfg = {"input_size": (3, 64, 64)}
+    vars(network)["default_cfg"] = {"input_size": (3, 64, 64)}
     assert input_shape_of(network) == (3, 64, 64)

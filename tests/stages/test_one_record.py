@@ -31,7 +31,7 @@ def in_run(folder):
 
     def read(stage, kind):
         file = folder / "stages" / f"{stage}.json"
-        return decode(file.read_bytes(), Finished[kind], str(file)).result
+        return decode(file.read_bytes(), kind, str(file)).result
 
     return read
 
@@ -64,7 +64,7 @@ def at(file):
 
 def test_evaluate(tiny, network, data, in_run, by_command):
     record = evaluate(network, data)
-    assert record == in_run("dense", Evaluation)
+    assert record == in_run("dense", Finished[Evaluation])
     assert record == by_command(Evaluation, "evaluate", tiny.checkpoint)
 
 
@@ -82,28 +82,28 @@ def test_fine_tune(tiny, network, data, in_run, by_command):
     record = fine_tune(network, data, RECIPE, penalties, teacher=network.model).record
     teacher = ("--teacher", tiny.checkpoint)
     options = ("--target-macs", 0.5, *TRAINING, *teacher, "--out", "a.pt")
-    assert record == in_run("fine-tune", FineTuning)
+    assert record == in_run("fine-tune", Finished[FineTuning])
     assert record == by_command(FineTuning, "fine-tune", tiny.checkpoint, *options)
 
 
 def test_shrink(folder, data, in_run, by_command):
     record = shrink(at(folder / "sparse.pt"), data).record
     assert "16 real samples" in record.removal.inputs
-    assert record == in_run("shrink", Shrinking)
+    assert record == in_run("shrink", Finished[Shrinking])
     assert record == by_command(Shrinking, "shrink", folder / "sparse.pt", "--out", "a.pt")
 
 
 def test_recover(tiny, folder, network, data, in_run, by_command):
     record = recover(at(folder / "small.pt"), data, RECIPE, teacher=network.model).record
     command = ("recover", folder / "small.pt", *TRAINING, "--teacher", tiny.checkpoint, "--out", "a.pt")
-    assert record == in_run("recover", FineTuning)
+    assert record == in_run("recover", Finished[FineTuning])
     assert record == by_command(FineTuning, *command)
 
 
 def test_export(folder, data, in_run, by_command):
     record = export(at(folder / "recovered.pt"), Path("small.onnx"), data)
     assert "16 real samples" in record.parity.inputs
-    assert record == in_run("export", tuple[Export, ...])[1]
+    assert record == in_run("export", Finished[tuple[Export, ...]])[1]
     command = ("export", folder / "recovered.pt", "--out", "b/small.onnx")
     assert record == by_command(Export, *command)
 
@@ -114,7 +114,7 @@ def test_inspect(tiny, network, by_command):
 
 def test_benchmark(folder, in_run, compress):
     files = [folder / "dense.onnx", folder / "small.onnx"]
-    kept = in_run("benchmark", BenchmarkReport)
+    kept = in_run("benchmark", Finished[BenchmarkReport])
     measured = compressor.benchmark(files, seed=1, max_seconds=0.5)
     printed = compress("benchmark", *files, "--seed", 1, "--max-seconds", 0.5, "--json").stdout
     for other in (measured, decode(printed.encode(), BenchmarkReport, "stdout")):

@@ -28,16 +28,16 @@ def predicted(pattern):
     model, inputs = seeded(pattern), pattern.inputs()
     groups = find_groups(model, inputs)
     found = Forecast(model, inputs, groups, Alignment(1)).predictions()
-    reached = [prediction for prediction in found if prediction["channels"]]
+    reached = [prediction for prediction in found if prediction.channels]
     for prediction in reached[-1:]:
         for group in groups:
             if group.prunable:
-                zero(model, group, torch.arange(prediction["channels"][group.name], group.channels))
+                zero(model, group, torch.arange(prediction.channels[group.name], group.channels))
         small = remove_zero_channels(model, inputs, groups=groups, align=1).model
         # What zero channels still send goes into biases, which nobody can know before.
         added = set(dict(small.named_parameters())) - set(dict(model.named_parameters()))
         parameters = count_parameters(small) - sum(small.get_parameter(name).numel() for name in added)
-        return (prediction["macs"], prediction["parameters"]), (count_macs(small, inputs), parameters)
+        return (prediction.macs, prediction.parameters), (count_macs(small, inputs), parameters)
     return None, None
 
 

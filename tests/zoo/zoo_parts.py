@@ -25,7 +25,7 @@ class Net(nn.Module):
 class Pair(Net):
     """The same with two inputs."""
 
-    def forward(self, x, y):
+    def forward(self, x, y):  # type: ignore[override]
         return self._run(self, x, y)
 
 
