@@ -25,8 +25,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from compressor.benchmarking import benchmark
-from compressor.benchmarking.graph import read_graph
-from compressor.benchmarking.inputs import random_inputs
+from compressor.benchmarking.onnx_file import read_graph
+from compressor.benchmarking.worker import random_inputs
 from compressor.runtime import open_session
 
 WIDTH, DEPTH, SIDE = 32, 6, 32

@@ -30,10 +30,10 @@ from compressor.costs import count_macs, count_parameters
 from compressor.equivalence import Inputs, call, output_difference
 from compressor.errors import CompressorError, first_line
 from compressor.export import export_onnx
+from compressor.forecast import Forecast
 from compressor.groups import ChannelGroup, find_groups, zero
+from compressor.groups.advice import is_output
 from compressor.groups.randomize import randomize
-from compressor.inspecting.advice import is_output
-from compressor.inspecting.forecast import Forecast
 from compressor.shrinking import remove_zero_channels
 
 BATCH = 2

@@ -6,8 +6,9 @@ loads in milliseconds, which the benchmark's own process needs.
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,7 +16,7 @@ import msgspec
 
 from compressor.errors import CompressorError
 from compressor.files import write_bytes
-from compressor.records import SCHEMA_VERSION, BenchmarkReport, Report, RunReport
+from compressor.records import SCHEMA_VERSION, BenchmarkReport, Epoch, Report, RunReport
 
 Kind = TypeVar("Kind")
 SHOWN = 40  # characters of a wrong value
@@ -78,6 +79,29 @@ def write_report(path: Path, report: Report) -> None:
     content = encode(report)
     decode_report(content, str(path))
     write_bytes(Path(path), content + b"\n")
+
+
+@contextlib.contextmanager
+def metrics_file(path: Path) -> Iterator[Callable[[Epoch], None]]:
+    """Yield a function that appends one line of JSON to a new ``path``; `CompressorError` when it cannot be written.
+
+    A training that fails leaves no file, so that the same command can be given again.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w", encoding="utf-8") as file:
+
+            def write(epoch: Epoch) -> None:
+                file.write(msgspec.json.encode(epoch).decode() + "\n")
+                file.flush()
+
+            try:
+                yield write
+            except BaseException:
+                path.unlink()
+                raise
+    except OSError as error:
+        raise CompressorError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def schema() -> dict[str, Any]:

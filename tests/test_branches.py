@@ -16,7 +16,7 @@ from compressor.equivalence import output_difference
 from compressor.export import export_onnx
 from compressor.groups import find_groups, zero
 from compressor.shrinking import remove_zero_channels
-from compressor.stages.layers import layer_changes
+from compressor.stages.shrink import layer_changes
 
 IMAGE = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 BRANCH = "layer2.1"

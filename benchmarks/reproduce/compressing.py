@@ -21,8 +21,8 @@ from compressor.data.samples import DataSet
 from compressor.shrinking import remove_zero_channels
 from compressor.splitting import SplittingConfig
 from compressor.stages.fine_tune import fine_tune
+from compressor.training import train
 from compressor.training.batchnorm import reestimate
-from compressor.training.loop import train
 from compressor.training.recipe import Recipe
 
 STAGES = ("dense", "trained", "projected", "removed", "statistics", "recovered")

@@ -30,8 +30,8 @@ from compressor.architectures.curves_cnn import CurvesCNN, curves_cnn
 from compressor.data import load_data
 from compressor.data.samples import DataSet
 from compressor.splitting import PaperSplitting
+from compressor.training import train
 from compressor.training.evaluation import model_accuracy
-from compressor.training.loop import train
 from compressor.training.recipe import Recipe
 
 NAME = "curves"

@@ -14,9 +14,9 @@ import msgspec
 from msgspec import Raw, Struct
 
 import compressor
-from compressor.benchmarking.inputs import Input
 from compressor.benchmarking.latency import Samples
 from compressor.benchmarking.memory import Footprint
+from compressor.benchmarking.onnx_file import Input
 from compressor.errors import CompressorError
 from compressor.progress import Progress
 from compressor.records import BenchmarkSettings

@@ -10,15 +10,18 @@ import random
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
+import numpy as np
 from msgspec import Raw
+from numpy.typing import NDArray
 from onnxruntime import InferenceSession
 
 from compressor.benchmarking.affinity import pin
-from compressor.benchmarking.inputs import random_inputs
 from compressor.benchmarking.latency import Call, Samples, sample
 from compressor.benchmarking.memory import footprint
+from compressor.benchmarking.onnx_file import Input
 from compressor.benchmarking.process import LatencyAnswer, LatencyTask, Line, MemoryAnswer, MemoryTask, Subject
 from compressor.benchmarking.statistics import settled
 from compressor.errors import CompressorError, first_line
@@ -73,6 +76,15 @@ def latency(task: LatencyTask, on_progress: Progress) -> LatencyAnswer:
     )
 
 
+def random_inputs(inputs: Sequence[Input], *, batch: int, seed: int) -> dict[str, NDArray[Any]]:
+    """Draw N(0, 1) for floating-point inputs, 0 to 9 for integers and coin flips for booleans."""
+    generator = np.random.default_rng(seed)
+    return {
+        entry.name: _draw(generator, np.dtype(entry.dtype), [batch if n is None else n for n in entry.shape])
+        for entry in inputs
+    }
+
+
 def _timed(
     files: Sequence[Subject], batch: int, settings: BenchmarkSettings, tick: Callable[[int, int], None]
 ) -> Samples:
@@ -106,6 +118,12 @@ def _opener(file: Subject, batch: int, settings: BenchmarkSettings) -> Callable[
 
 def _open(file: Subject, settings: BenchmarkSettings) -> InferenceSession:
     return open_session(Path(file.path), provider=settings.provider, threads=settings.threads)
+
+
+def _draw(generator: np.random.Generator, dtype: np.dtype[Any], shape: Sequence[int]) -> NDArray[Any]:
+    if dtype.kind == "f":
+        return generator.standard_normal(shape).astype(dtype)
+    return generator.integers(0, 2 if dtype.kind == "b" else 10, size=shape).astype(dtype)
 
 
 if __name__ == "__main__":

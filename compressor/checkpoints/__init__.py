@@ -18,7 +18,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from compressor.checkpoints import embedded
+import compressor
 from compressor.checkpoints.matching import fill, option, propose
 from compressor.checkpoints.metadata import FORMAT, DataChoice, Metadata, from_plain
 from compressor.checkpoints.reading import read
@@ -29,7 +29,7 @@ from compressor.errors import CheckpointError, UnknownName, UsageError, first_li
 from compressor.files import refuse_existing, write_bytes
 from compressor.sources import Architecture, input_shape_of
 
-__all__ = ["DataChoice", "Metadata", "Network", "fresh", "load", "save"]
+__all__ = ["DataChoice", "Metadata", "Network", "embedded", "fresh", "load", "save"]
 
 SUFFIXES = (".pt", ".safetensors")
 
@@ -156,7 +156,7 @@ def save(
 
 def locate(model: str | Path) -> Path:
     """The file called ``model``, or the embedded model of that name; `UnknownName` when neither is there."""
-    path, known = Path(model), embedded.names()
+    path, known = Path(model), embedded()
     if path.exists():
         return path
     if str(model) in known:
@@ -164,6 +164,18 @@ def locate(model: str | Path) -> Path:
     if len(path.parts) == 1 and not path.suffix:
         raise UnknownName("file or embedded model", str(model), known)
     raise CheckpointError(f"{path} does not exist; MODEL is a file or one of: {', '.join(known)}")
+
+
+def embedded() -> dict[str, Path]:
+    """The networks that ship with this package, by name, sorted: ``models/`` in the sources and in the wheel."""
+    return {path.stem: path for path in sorted(_models().glob("*.pt"))}
+
+
+def _models() -> Path:
+    """Where the embedded models lie: inside an installed package, beside it in a source tree."""
+    package = Path(compressor.__file__).parent
+    inside = package / "models"
+    return inside if inside.is_dir() else package.parent / "models"
 
 
 def _built(architecture: Architecture, *, trust: bool) -> nn.Module:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from compressor.cli.command import command
-from compressor.cli.console import Console
+from compressor.cli.console import Console, metric_text
 from compressor.cli.options import data_options, device_option, model_options
 
 if TYPE_CHECKING:
@@ -28,8 +28,6 @@ CHECKPOINT_OPTIONS = {"arch": "--arch", "arch_args": "--arch-arg", "trust_arch":
 def evaluate(console: Console, model: str, part: Part, device: str, **options: Any) -> None:
     """Accuracy of a checkpoint or an .onnx file, with its interval."""
     import msgspec
-
-    from compressor.cli.figures import metric_text
 
     with console.progress("evaluate"):
         if model.endswith(".onnx"):
@@ -56,8 +54,7 @@ def _onnx(console: Console, path: Path, part: Part, device: str, options: dict[s
     from compressor.cli.loading import read_samples
     from compressor.data.normalization import Normalization
     from compressor.errors import UsageError
-    from compressor.evaluating import onnx_facts
-    from compressor.stages.evaluate import evaluate_onnx
+    from compressor.stages.evaluate import evaluate_onnx, onnx_facts
 
     if device not in {"auto", "cpu"}:
         raise UsageError(f"--device {device} is for checkpoints; an .onnx file is evaluated on the cpu")

@@ -45,9 +45,9 @@ def fine_tune(console: Console, model: str | None, **options: Any) -> None:
     from compressor.checkpoints import save
     from compressor.cli.loading import load_network, load_samples
     from compressor.cli.training import check_outputs, load_teacher, recipe_of, require_met, show_training
+    from compressor.codec import metrics_file
     from compressor.splitting import SplittingConfig
     from compressor.stages.fine_tune import fine_tune as work
-    from compressor.training.metrics import metrics_file
 
     if _implies_target(options):
         options["target_macs"] = 0.5

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from compressor.cli.command import command
-from compressor.cli.console import Console
+from compressor.cli.console import Console, percent, table
 from compressor.cli.options import model_options
 
 if TYPE_CHECKING:
@@ -42,8 +42,6 @@ def inspect(console: Console, model: str | None, align: str, **options: Any) -> 
 
 
 def _groups(record: Inspection) -> list[Any]:
-    from compressor.cli.figures import percent, table
-
     rows = [
         (
             group.name,
@@ -64,8 +62,6 @@ def _groups(record: Inspection) -> list[Any]:
 
 
 def _left_alone(groups: Sequence[GroupReport]) -> list[Any]:
-    from compressor.cli.figures import table
-
     names: dict[str, list[str]] = {}
     for group in groups:
         if group.excluded is not None:
@@ -75,8 +71,6 @@ def _left_alone(groups: Sequence[GroupReport]) -> list[Any]:
 
 
 def _reach(record: Inspection) -> list[Any]:
-    from compressor.cli.figures import percent, table
-
     if record.least_macs is None or record.least_parameters is None:
         return ["Nothing here can be removed."]
     rows = [_prediction_row(prediction, record) for prediction in record.predictions]
@@ -89,8 +83,6 @@ def _reach(record: Inspection) -> list[Any]:
 
 
 def _prediction_row(prediction: Prediction, record: Inspection) -> tuple[str, ...]:
-    from compressor.cli.figures import percent
-
     pairs = ((prediction.macs, record.macs), (prediction.parameters, record.parameters))
     return (
         f"{prediction.target:g}",
@@ -100,8 +92,6 @@ def _prediction_row(prediction: Prediction, record: Inspection) -> tuple[str, ..
 
 
 def _obstacles(record: Inspection) -> list[Any]:
-    from compressor.cli.figures import percent, table
-
     lines: list[Any] = []
     if record.changes and record.least_macs_with_changes is not None:
         rows = [(change.change, _few(change.groups), percent(change.macs / record.macs)) for change in record.changes]

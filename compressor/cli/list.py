@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from compressor.cli.command import command
-from compressor.cli.console import Console
+from compressor.cli.console import Console, percent, table
 from compressor.errors import UnknownName
 
 Rows = list[dict[str, Any]]
@@ -18,8 +18,6 @@ Rows = list[dict[str, Any]]
 @click.argument("kind", metavar="penalties|methods|models|architectures|data|providers")
 def list_(console: Console, kind: str) -> None:
     """List what there is, by name."""
-    from compressor.cli.figures import table
-
     if kind not in KINDS:
         raise UnknownName("list", kind, KINDS)
     rows = KINDS[kind]()
@@ -57,10 +55,9 @@ def _penalties() -> Rows:
 
 def _models() -> Rows:
     from compressor.checkpoints import embedded, load
-    from compressor.cli.figures import percent
     from compressor.costs import count_macs, count_parameters
 
-    networks = {name: load(path) for name, path in embedded.names().items()}
+    networks = {name: load(path) for name, path in embedded().items()}
     return [
         {
             "name": name,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -93,20 +92,6 @@ def parse_share(text: str) -> float:
     if not 0 < share <= 1:
         raise UsageError(f"{text} is outside (0, 1]; 0.5 keeps half")
     return share
-
-
-def parse_arch_args(pairs: tuple[str, ...]) -> dict[str, Any]:
-    """``k=v`` pairs; values are JSON where they can be, else text."""
-    values: dict[str, Any] = {}
-    for pair in pairs:
-        key, equals, value = pair.partition("=")
-        if not equals or not key:
-            raise UsageError(f"--arch-arg {pair!r} is no pair; write name=value, for example num_classes=10")
-        try:
-            values[key] = json.loads(value)
-        except ValueError:
-            values[key] = value
-    return values
 
 
 def _stack(*decorators: Decorator) -> Decorator:

@@ -39,8 +39,8 @@ def recover(console: Console, model: str, **options: Any) -> None:
     from compressor.checkpoints import save
     from compressor.cli.loading import load_network, load_samples
     from compressor.cli.training import check_outputs, load_teacher, recipe_of, show_training
+    from compressor.codec import metrics_file
     from compressor.stages.recover import recover as work
-    from compressor.training.metrics import metrics_file
 
     recipe = recipe_of(options)
     out = options["out"] or Path(f"{Path(model).stem.removesuffix('-small')}-recovered.pt")

@@ -54,7 +54,7 @@ def run(console: Console, model: str, **options: Any) -> None:
     from compressor.pipeline import run as work
     from compressor.report.run_tables import stage_table
     from compressor.splitting import SplittingConfig
-    from compressor.stages.table import TITLES
+    from compressor.stages import TITLES
 
     if not method(options["method"]).target:
         raise UsageError(

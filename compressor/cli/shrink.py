@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from compressor.cli.command import command
-from compressor.cli.console import Console
+from compressor.cli.console import Console, percent, table
 from compressor.cli.options import data_options, model_options, out_option, overwrite_option
 
 if TYPE_CHECKING:
@@ -54,8 +54,6 @@ def shrink(console: Console, model: str, align: str | None, **options: Any) -> N
 
 
 def _tables(record: Shrinking) -> list[Any]:
-    from compressor.cli.figures import percent, table
-
     removal = record.removal
     channels = removal.channels_total, removal.channels_total - removal.channels_removed
     rows = [("channels", *channels), ("MACs", *record.macs), ("parameters", *record.parameters)]

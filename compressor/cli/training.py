@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from compressor.cli.console import Console
+from compressor.cli.console import Console, metric_text, percent, table
 
 if TYPE_CHECKING:
     from torch import nn
@@ -71,8 +71,6 @@ def show_training(console: Console, record: FineTuning, out: Path) -> None:
 
 
 def _metric_table(record: FineTuning) -> Any:
-    from compressor.cli.figures import metric_text, table
-
     steps = {
         "before": record.before,
         "after training": record.trained,
@@ -84,8 +82,6 @@ def _metric_table(record: FineTuning) -> Any:
 
 
 def _projection_tables(projection: Projection) -> list[Any]:
-    from compressor.cli.figures import percent, table
-
     shown: list[Any] = []
     kept = [
         (name, f"{after:,} of {before:,}", percent(after / before))

@@ -9,16 +9,16 @@ from pathlib import Path
 from compressor.checkpoints import Network
 from compressor.codec import write_report
 from compressor.data.samples import DataSet
+from compressor.pipeline.finished import run_report
 from compressor.pipeline.folder import holds_run, older_report, open_folder
 from compressor.pipeline.known_groups import KnownGroups
 from compressor.pipeline.plan import RunPlan, settings_of
-from compressor.pipeline.run_report import run_report
 from compressor.pipeline.run_stages import Stages
 from compressor.progress import Progress, silent
 from compressor.records import RunReport
+from compressor.stages import GROUPS, STAGES
 from compressor.stages.fine_tune import check_target
-from compressor.stages.fit import check_fit
-from compressor.stages.table import GROUPS, STAGES
+from compressor.stages.samples import check_fit
 
 __all__ = ["Callbacks", "RunPlan", "run"]
 

@@ -1,10 +1,14 @@
-"""What the folder of a run keeps of its finished stages."""
+"""What the folder of a run keeps of its finished stages, and the one report that is made of it."""
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
+from collections.abc import Iterator, Mapping
+from typing import Any, Generic, TypeVar
 
-from compressor.records import BenchmarkReport, Export, Record, StageRow
+import msgspec
+
+from compressor.pipeline.plan import RunPlan
+from compressor.records import BenchmarkReport, Export, Record, RunReport, StageRow, TrainingEpoch
 from compressor.records.stages import Evaluation, FineTuning, Shrinking
 
 Result = TypeVar("Result")
@@ -40,3 +44,46 @@ class FinishedRun(Record, frozen=True, kw_only=True):
         """The time of all stages."""
         stages = self.dense, self.fine_tune, self.shrink, self.recover, self.export, self.benchmark
         return round(sum(stage.seconds for stage in stages), 2)
+
+
+def run_report(run: FinishedRun, settings: Mapping[str, Any], plan: RunPlan) -> RunReport:
+    """The report of a run with these ``settings``."""
+    tunings = {"fine-tune": run.fine_tune.result, "recover": run.recover.result}
+    projection, benchmark = run.fine_tune.result.projection, run.benchmark.result
+    return RunReport(
+        started=run.dense.started,
+        duration_s=run.seconds,
+        command=plan.command,
+        settings=settings,
+        stages=run.rows,
+        removal=run.shrink.result.removal,
+        gap=projection.gap if projection is not None else None,
+        target=projection.target if projection is not None else None,
+        export=run.export.result,
+        layers=run.shrink.result.layers,
+        training=tuple(epoch for phase, tuning in tunings.items() for epoch in _epochs(phase, tuning)),
+        benchmark=benchmark,
+        warnings=(
+            *(projection.warnings if projection is not None else ()),
+            *(warning for phase, tuning in tunings.items() for warning in _divergence(phase, tuning)),
+            *(warning for export in run.export.result for warning in _fallback(export)),
+            *benchmark.warnings,
+        ),
+        notes=plan.notes,
+    )
+
+
+def _epochs(phase: str, tuning: FineTuning) -> Iterator[TrainingEpoch]:
+    for epoch in tuning.epochs:
+        yield TrainingEpoch(phase=phase, **msgspec.structs.asdict(epoch))
+
+
+def _divergence(phase: str, tuning: FineTuning) -> Iterator[str]:
+    if tuning.undone:
+        epochs = ", ".join(map(str, tuning.undone))
+        yield f"{phase}: training diverged in epoch {epochs}; undone and repeated with half the learning rate"
+
+
+def _fallback(export: Export) -> Iterator[str]:
+    if export.fallback:
+        yield f"{export.variant}.onnx: exported by {export.exporter}, because {export.fallback}"

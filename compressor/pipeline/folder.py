@@ -18,7 +18,7 @@ from compressor.errors import CompressorError, UsageError
 from compressor.files import remove_leftovers, write_bytes
 from compressor.pipeline.plan import FORMAT
 from compressor.records import RunReport
-from compressor.stages.table import REPORTS, STAGES
+from compressor.stages import REPORTS, STAGES
 
 Settings = Mapping[str, Any]
 Kind = TypeVar("Kind")

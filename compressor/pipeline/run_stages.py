@@ -12,6 +12,7 @@ import msgspec
 
 from compressor.benchmarking import benchmark
 from compressor.checkpoints import Network, load, save
+from compressor.codec import metrics_file
 from compressor.costs import count_macs, count_parameters
 from compressor.data.samples import DataSet
 from compressor.pipeline.finished import Finished, FinishedRun
@@ -21,13 +22,12 @@ from compressor.pipeline.plan import RunPlan
 from compressor.progress import Progress
 from compressor.records import BenchmarkReport, Export, Metric, StageRow
 from compressor.records.stages import Evaluation, FineTuning, Shrinking
+from compressor.stages import ROWS, STAGES
 from compressor.stages.evaluate import evaluate, evaluate_onnx
 from compressor.stages.export import export
 from compressor.stages.fine_tune import fine_tune
 from compressor.stages.recover import recover
 from compressor.stages.shrink import shrink
-from compressor.stages.table import ROWS, STAGES
-from compressor.training.metrics import metrics_file
 from compressor.training.recipe import Recipe
 
 Result = TypeVar("Result")

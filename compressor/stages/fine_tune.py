@@ -23,10 +23,10 @@ from compressor.records import Epoch
 from compressor.records.stages import FineTuning
 from compressor.splitting import SplittingConfig, build_splitting
 from compressor.splitting.base import SplittingBase
-from compressor.stages.fit import check_fit
+from compressor.stages.samples import check_fit
+from compressor.training import train
 from compressor.training.batchnorm import reestimate_on
 from compressor.training.evaluation import model_accuracy
-from compressor.training.loop import train
 from compressor.training.recipe import Recipe
 
 OnEpoch = Callable[[Epoch], None]

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from compressor.alignment import Alignment
 from compressor.checkpoints import Network
 from compressor.costs import CostModel
+from compressor.forecast import Forecast
 from compressor.groups import ChannelGroup, find_groups, is_zero
-from compressor.inspecting.advice import advice, is_output
-from compressor.inspecting.forecast import Forecast
+from compressor.groups.advice import advice, is_output
 from compressor.records.stages import Change, FrozenModule, GroupReport, Inspection, UnevenWidth
 
 

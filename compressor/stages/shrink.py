@@ -1,4 +1,4 @@
-"""Remove zero channels from a network, and compare the outputs."""
+"""Remove zero channels from a network, compare the outputs, and tell what that did to each layer."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+from torch import Tensor, nn
 
 from compressor.checkpoints import Network
-from compressor.costs import count_macs, count_parameters
+from compressor.costs import cost_model, count_macs, count_parameters
 from compressor.data.samples import DataSet
 from compressor.groups import ChannelGroup
+from compressor.records import LayerChange
 from compressor.records.stages import Shrinking
 from compressor.shrinking import remove_zero_channels
-from compressor.stages.layers import layer_changes
 from compressor.stages.samples import real_inputs
 
 
@@ -58,6 +59,37 @@ def shrink(
     return ShrunkNetwork(Network(shrunk.model, metadata), record)
 
 
+def layer_changes(dense: nn.Module, small: nn.Module, example_input: Tensor) -> tuple[LayerChange, ...]:
+    """Output channels and MACs of every convolution, linear and recurrent layer, before and after."""
+    before, after = (cost_model(model, example_input, (), "macs") for model in (dense, small))
+    left = dict(zip(after.layers, after.by_layer(), strict=True))
+    return tuple(
+        LayerChange(
+            name=name,
+            before=_width(dense, name),
+            after=_width(small, name),
+            macs_before=round(float(macs_before)),
+            macs_after=round(float(left.get(name, 0.0))),
+        )
+        for name, macs_before in zip(before.layers, before.by_layer(), strict=True)
+    )
+
+
 def _align_of(history: Sequence[Mapping[str, Any]]) -> str:
     """The alignment that the zeros were decided with."""
     return next((str(stage["align"]) for stage in reversed(history) if "align" in stage), "auto")
+
+
+def _width(model: nn.Module, name: str) -> int:
+    """Output channels; 0 of a layer that went with its branch."""
+    modules = dict(model.named_modules())
+    # A recurrent layer has several weights, each with a name of its own.
+    module = modules.get(name, modules.get(name.rpartition(".")[0]))
+    match module:
+        case nn.Linear():
+            return module.out_features
+        case nn.RNNBase():
+            return module.hidden_size
+        case nn.modules.conv._ConvNd():
+            return module.out_channels
+    return 0

@@ -1,1 +1,192 @@
-"""Training, evaluation, BatchNorm re-estimation and distillation, on Lightning Fabric."""
+"""The training loop, on Lightning Fabric; beside it the recipe, accuracy, BatchNorm statistics and lasting zeros."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from compressor.data.batches import batches
+from compressor.data.normalization import Normalization
+from compressor.data.samples import DataSet, Samples
+from compressor.errors import CompressorError
+from compressor.progress import Progress, silent
+from compressor.records import Epoch, Metric
+from compressor.splitting.base import SplittingBase
+from compressor.training.batchnorm import reestimate_on
+from compressor.training.evaluation import model_accuracy
+from compressor.training.recipe import Recipe, learning_rate_factor
+from compressor.training.zeros import keep_zeros
+
+# Weight and temperature of the teacher's soft labels (Hinton et al., "Distilling the knowledge in a
+# neural network", 2015).
+TEACHER_SHARE = 0.5
+TEMPERATURE = 2.0
+# How often a diverged training goes back one epoch and halves its learning rate before it gives up.
+RETRIES = 3
+
+
+def train(
+    model: nn.Module,
+    data: DataSet,
+    recipe: Recipe,
+    *,
+    normalization: Normalization | None,
+    splitting: SplittingBase | None = None,
+    teacher: nn.Module | None = None,
+    on_epoch: Callable[[Epoch], None] | None = None,
+    progress: Progress | None = None,
+) -> tuple[Epoch, ...]:
+    """Train ``model`` in place with cross-entropy, half of it from ``teacher`` when there is one.
+
+    Exact zeros stay zero unless ``splitting`` decides about them. A loss or weight that is not finite
+    undoes the epoch and does it again with half the learning rate, `CompressorError` after three times.
+    """
+    run = _Run(model, data, recipe, normalization, splitting, teacher, progress)
+    epochs: list[Epoch] = []
+    while sum(not epoch.lr_halved for epoch in epochs) < recipe.epochs:
+        epochs.append(run.epoch(1 + sum(not epoch.lr_halved for epoch in epochs)))
+        if on_epoch is not None:
+            on_epoch(epochs[-1])
+    run.finish()
+    return tuple(epochs)
+
+
+class _Run:
+    def __init__(
+        self,
+        model: nn.Module,
+        data: DataSet,
+        recipe: Recipe,
+        normalization: Normalization | None,
+        splitting: SplittingBase | None,
+        teacher: nn.Module | None,
+        progress: Progress | None,
+    ) -> None:
+        self.model, self.recipe, self.normalization = model, recipe, normalization
+        self.data = data
+        self.splitting, self.progress = splitting, progress or silent
+        self.total_steps, self.step, self.retries, self.accuracy = recipe.steps(len(data.train)), 0, 0, ""
+        self.shuffle = torch.Generator().manual_seed(recipe.seed)
+        self.fabric: Fabric = recipe.fabric()
+        # Faster convolutions on CPUs and tensor cores alike; undone in `finish`.
+        model.to(self.fabric.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.teacher = teacher.to(self.fabric.device).eval() if teacher is not None else None
+        optimizer = recipe.build_optimizer(model)
+        self.handle = splitting.attach(optimizer) if splitting is not None else keep_zeros(model, optimizer)
+        self.scheduler = LambdaLR(optimizer, lambda step: learning_rate_factor(step, self.total_steps))
+        self.inner_optimizer: Optimizer = optimizer
+        self.wrapped, self.optimizer = self.fabric.setup(model, optimizer)
+
+    def epoch(self, number: int) -> Epoch:
+        before = self._state()
+        loss = self._pass(number)
+        diverged = not (math.isfinite(loss) and self._finite())
+        if diverged:
+            self._undo(before, loss)
+        validation = self._validation() if len(self.data.val) else None
+        self.accuracy = "" if validation is None else f"accuracy {100 * validation.value:.1f} %"
+        splitting = self.splitting
+        return Epoch(
+            epoch=number,
+            loss=None if diverged else loss,
+            validation=validation,
+            macs_kept=splitting.macs_kept if splitting is not None else None,
+            beta=splitting.beta if splitting is not None and math.isfinite(splitting.beta) else None,
+            gap=splitting.gap() if splitting is not None else None,
+            lr_halved=diverged,
+        )
+
+    def _validation(self) -> Metric:
+        """While channels are drawn to zero the running statistics of BatchNorm lag behind: a copy gets fresh ones."""
+        model = self.model
+        if self.splitting is not None:
+            model = copy.deepcopy(model)
+            reestimate_on(model, self.data, self.normalization, self.recipe.seed)
+        return model_accuracy(model, self.data.val, self.normalization)
+
+    def finish(self) -> None:
+        self.handle.remove()
+        self.model.to("cpu").to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        self.model.eval()
+
+    def _pass(self, number: int) -> float:
+        """One pass over the training part; the mean loss."""
+        self.model.train()
+        total, count = torch.zeros((), device=self.fabric.device), 0
+        for images, labels in self._batches(self.data.train):
+            self.optimizer.zero_grad()
+            loss = self._loss(images.contiguous(memory_format=torch.channels_last), labels)
+            self.fabric.backward(loss)
+            self.optimizer.step()
+            self.scheduler.step()
+            total, count, self.step = total + loss.detach(), count + 1, self.step + 1
+            # Reading the loss makes a GPU wait, so not at every step.
+            if self.step % 5 == 0 or self.step == self.total_steps:
+                self.progress(self.step / self.total_steps, self._figures(number, float(total) / count))
+        return float(total) / count
+
+    def _batches(self, samples: Samples) -> Any:
+        return batches(
+            samples,
+            batch_size=min(self.recipe.batch_size, len(samples)),
+            normalization=self.normalization,
+            device=self.fabric.device,
+            shuffle=self.shuffle,
+            augmentation=self.data.augmentation,
+            drop_last=True,
+        )
+
+    def _loss(self, images: Tensor, labels: Tensor) -> Tensor:
+        logits = self.wrapped(images)
+        loss = F.cross_entropy(logits, labels)
+        if self.teacher is None:
+            return loss
+        with torch.no_grad(), self.fabric.autocast():
+            soft = F.softmax(self.teacher(images) / TEMPERATURE, dim=1)
+        distilled = F.kl_div(F.log_softmax(logits / TEMPERATURE, dim=1), soft, reduction="batchmean")
+        return (1 - TEACHER_SHARE) * loss + TEACHER_SHARE * TEMPERATURE**2 * distilled
+
+    def _state(self) -> dict[str, Any]:
+        """What an epoch that diverges is undone to; the optimiser begins anew."""
+        return {
+            "model": copy.deepcopy(self.model.state_dict()),
+            "schedule": self.scheduler.last_epoch,
+            "step": self.step,
+            "splitting": self.splitting.state_dict() if self.splitting is not None else {},
+        }
+
+    def _undo(self, before: dict[str, Any], loss: float) -> None:
+        self.model.load_state_dict(before["model"])
+        if self.retries == RETRIES:
+            raise CompressorError(
+                f"training diverged {RETRIES + 1} times (loss {loss:g}), at last with a learning rate of "
+                f"{self.recipe.learning_rate / 2**RETRIES:g}; use a smaller --lr"
+            )
+        self.retries += 1
+        if self.splitting is not None:
+            self.splitting.load_state_dict(before["splitting"])
+        self.inner_optimizer.state.clear()
+        self.step, self.scheduler.last_epoch = before["step"], before["schedule"]
+        self.scheduler.base_lrs = [rate / 2 for rate in self.scheduler.base_lrs]
+        factor = learning_rate_factor(before["schedule"], self.total_steps)
+        for group, rate in zip(self.inner_optimizer.param_groups, self.scheduler.base_lrs, strict=True):
+            # The scheduler sets the rate only after the next step.
+            group["lr"] = rate * factor
+
+    def _finite(self) -> bool:
+        return all(bool(tensor.isfinite().all()) for tensor in self.model.state_dict().values())
+
+    def _figures(self, number: int, loss: float) -> str:
+        parts = [f"epoch {number}/{self.recipe.epochs}", f"loss {loss:.3f}", self.accuracy]
+        if self.splitting is not None and self.splitting.macs_kept is not None:
+            parts.append(f"MACs kept {100 * self.splitting.macs_kept:.0f} %")
+        return "  ".join(part for part in parts if part)

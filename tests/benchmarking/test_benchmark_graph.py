@@ -3,8 +3,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from compressor.benchmarking.graph import read_graph
-from compressor.benchmarking.inputs import Input
+from compressor.benchmarking.onnx_file import Input, read_graph
 from compressor.errors import CheckpointError, UsageError
 
 

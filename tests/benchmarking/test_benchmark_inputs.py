@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from compressor.benchmarking.inputs import Input, check_batch, random_inputs
+from compressor.benchmarking.onnx_file import Input, check_batch
+from compressor.benchmarking.worker import random_inputs
 from compressor.errors import UsageError
 
 IMAGE = Input("image", "float32", (None, 3, 4, 4))

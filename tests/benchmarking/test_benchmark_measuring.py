@@ -2,10 +2,9 @@ from dataclasses import replace
 
 import pytest
 
-from compressor.benchmarking import measuring
-from compressor.benchmarking.graph import read_graph
-from compressor.benchmarking.inputs import Input
-from compressor.benchmarking.measuring import graph_warnings, measure
+from compressor import benchmarking
+from compressor.benchmarking import graph_warnings, measure
+from compressor.benchmarking.onnx_file import Input, read_graph
 from compressor.benchmarking.process import MemoryAnswer, MemoryTask
 from compressor.progress import silent
 from compressor.records import BenchmarkSettings
@@ -29,8 +28,8 @@ def test_memory_that_cannot_be_measured_is_none_with_a_warning(light, heavy, mon
     def request(task, answer, on_progress):
         return MemoryAnswer(None, "no /proc") if isinstance(task, MemoryTask) else real(task, answer, on_progress)
 
-    real = measuring.request
-    monkeypatch.setattr(measuring, "request", request)
+    real = benchmarking.request
+    monkeypatch.setattr(benchmarking, "request", request)
     settings = BenchmarkSettings(provider="cpu", threads=1, batches=(1,), pairs=3, rounds=1, seed=0, max_seconds=2.0)
     measured = measure([light, heavy], ["a", "b"], settings, silent)
     assert [variant.memory for variant in measured.variants] == [None, None]

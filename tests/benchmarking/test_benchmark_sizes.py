@@ -3,7 +3,7 @@ import hashlib
 
 import pytest
 
-from compressor.benchmarking.sizes import fingerprint, measure_size
+from compressor.benchmarking.onnx_file import fingerprint, measure_size
 from compressor.errors import CheckpointError
 
 

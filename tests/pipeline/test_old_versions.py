@@ -12,7 +12,7 @@ import pytest
 
 from compressor.checkpoints import load
 from compressor.codec import read_report
-from compressor.stages.table import STAGES
+from compressor.stages import STAGES
 
 OLD = Path(__file__).parent / "fixtures" / "run_version_1"
 COMMAND = ("curves_cnn", "--epochs", 2, "--max-train", 512, "--max-seconds", 0.5, "--seed", 1)

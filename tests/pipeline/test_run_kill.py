@@ -11,7 +11,7 @@ import onnx
 import pytest
 import torch
 
-from compressor.stages.table import TITLES
+from compressor.stages import TITLES
 
 pytestmark = pytest.mark.slow
 

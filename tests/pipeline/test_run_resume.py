@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from compressor.pipeline import run_stages
-from compressor.stages.table import TITLES
+from compressor.stages import TITLES
 
 STAGES = tuple(TITLES)
 TIMINGS = ("benchmark", "started", "duration_s", "warnings")

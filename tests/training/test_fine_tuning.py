@@ -14,7 +14,7 @@ from compressor.shrinking import shrink
 from compressor.sources import Architecture
 from compressor.splitting import SplittingConfig
 from compressor.stages.fine_tune import check_target, fine_tune
-from compressor.stages.fit import check_fit
+from compressor.stages.samples import check_fit
 from compressor.training.recipe import Recipe
 
 

@@ -12,7 +12,7 @@ from compressor.data.samples import Augmentation, DataSet, Samples
 from compressor.errors import CompressorError
 from compressor.groups import find_groups, is_zero, zero
 from compressor.splitting import Splitting
-from compressor.training.loop import RETRIES, train
+from compressor.training import RETRIES, train
 from compressor.training.recipe import Recipe
 
 IMAGE = torch.rand(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))

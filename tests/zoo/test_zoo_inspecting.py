@@ -11,9 +11,9 @@ from zoo_tools import seeded
 
 from compressor.alignment import Alignment
 from compressor.costs import count_macs, count_parameters
+from compressor.forecast import Forecast
 from compressor.groups import find_groups, zero
-from compressor.inspecting.advice import advice, is_output
-from compressor.inspecting.forecast import Forecast
+from compressor.groups.advice import advice, is_output
 from compressor.shrinking import remove_zero_channels
 
 removable = pytest.mark.parametrize("pattern", [p for p in PATTERNS if p.groups], ids=lambda pattern: pattern.name)

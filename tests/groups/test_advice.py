@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from compressor.groups.advice import CHANGES, advice, is_output
 from compressor.groups.trace import OUTPUTS
-from compressor.inspecting.advice import CHANGES, advice, is_output
 
 REASONS = {
     "stem is frozen (requires_grad is off)": "train stem as well",

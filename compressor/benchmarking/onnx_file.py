@@ -1,8 +1,10 @@
-"""What an ONNX file holds: inputs, parameters, multiply-accumulates, channels that do not fit the runtime."""
+"""What an ONNX file holds and weighs: inputs, parameters, MACs, channels that do not fit the runtime, bytes on disk."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+import zlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,10 +22,9 @@ from onnx import (
     shape_inference,
 )
 
-from compressor.benchmarking.inputs import Input
 from compressor.benchmarking.macs import CONVOLUTIONS, count_macs, uncounted
 from compressor.errors import CheckpointError, UsageError
-from compressor.records import UnalignedLayer
+from compressor.records import FileSize, UnalignedLayer
 
 ALIGNMENT = 4  # ONNX Runtime's blocked layout needs input channels in fours
 
@@ -31,6 +32,15 @@ ALIGNMENT = 4  # ONNX Runtime's blocked layout needs input channels in fours
 _WEIGHT_TYPES = {
     getattr(TensorProto, name) for name in ("FLOAT", "FLOAT16", "BFLOAT16", "DOUBLE", "INT8", "UINT8", "INT4", "UINT4")
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One input of a graph; a first dimension of None is the batch."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | None, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +75,34 @@ def read_graph(path: Path) -> Graph:
         unaligned=tuple(_unaligned(model.graph, shapes)),
         external=_external(model, path),
     )
+
+
+def check_batch(file: str, inputs: Sequence[Input], batch: int) -> None:
+    """Raise `UsageError` when the batch of ``file`` is fixed at another size."""
+    for entry in inputs:
+        if entry.shape and entry.shape[0] not in (None, batch):
+            raise UsageError(
+                f"{file}: the batch of input {entry.name!r} is fixed at {entry.shape[0]}, so batch {batch} "
+                "cannot be timed; export with a dynamic batch"
+            )
+
+
+def measure_size(path: Path, external: Sequence[Path]) -> FileSize:
+    """Bytes of ``path``, of the ``external`` files that it refers to, and of all under ``gzip -6``."""
+    return FileSize(
+        onnx_bytes=path.stat().st_size,
+        external_bytes=sum(file.stat().st_size for file in external),
+        gzip_bytes=sum(_gzipped(file) for file in (path, *external)),
+    )
+
+
+def fingerprint(path: Path, external: Sequence[Path]) -> str:
+    """SHA-256 of ``path`` followed by its external files, in hexadecimal."""
+    digest = hashlib.sha256()
+    for file in (path, *external):
+        for chunk in _chunks(file):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def _load(path: Path) -> ModelProto:
@@ -169,3 +207,18 @@ def _unaligned(graph: GraphProto, shapes: dict[str, tuple[int, ...]]) -> Iterato
         elif feeds_another:
             reaching.update(node.input)
     yield from reversed(layers)
+
+
+def _gzipped(path: Path) -> int:
+    gzip_container = 31
+    packer = zlib.compressobj(6, wbits=gzip_container)
+    return sum(len(packer.compress(chunk)) for chunk in _chunks(path)) + len(packer.flush())
+
+
+def _chunks(path: Path) -> Iterator[bytes]:
+    try:
+        with path.open("rb") as file:
+            while chunk := file.read(1 << 20):
+                yield chunk
+    except OSError as error:
+        raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from error

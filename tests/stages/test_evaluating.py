@@ -9,7 +9,7 @@ from compressor.checkpoints import DataChoice
 from compressor.data.normalization import Normalization
 from compressor.data.samples import Samples
 from compressor.errors import CheckpointError, DataError
-from compressor.evaluating import onnx_accuracy, onnx_facts
+from compressor.stages.evaluate import onnx_accuracy, onnx_facts
 
 # Two channels of one pixel; the network below says class 1 where the second is brighter.
 SAMPLES = Samples(

@@ -1,1 +1,0 @@
-"""What removing channels would bring, before anything is trained, and what would let more of them go."""
