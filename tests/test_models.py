@@ -12,20 +12,20 @@ from compressor.costs import count_macs, count_parameters
 from compressor.data import load_data
 from compressor.training.evaluation import model_accuracy
 
-every_model = pytest.mark.parametrize("name", sorted(embedded.names()))
+every_model = pytest.mark.parametrize("name", sorted(embedded()))
 
 
 def card(name):
-    return embedded.names()[name].with_suffix(".md").read_text(encoding="utf-8")
+    return embedded()[name].with_suffix(".md").read_text(encoding="utf-8")
 
 
 def test_there_are_at_least_three():
-    assert {"curves_cnn", "digits_lenet", "digits_resnet"} <= set(embedded.names())
+    assert {"curves_cnn", "digits_lenet", "digits_resnet"} <= set(embedded())
 
 
 @every_model
 def test_the_card_holds_the_checksum_of_the_file(name):
-    assert hashlib.sha256(embedded.names()[name].read_bytes()).hexdigest() in card(name)
+    assert hashlib.sha256(embedded()[name].read_bytes()).hexdigest() in card(name)
 
 
 @every_model
@@ -55,4 +55,4 @@ def test_the_command_of_the_card_can_be_typed(name):
 
 @every_model
 def test_the_checkpoint_names_no_folder_of_the_machine_that_made_it(name):
-    assert not re.search(rb"/(home|root|tmp|work|Users)/", embedded.names()[name].read_bytes())
+    assert not re.search(rb"/(home|root|tmp|work|Users)/", embedded()[name].read_bytes())

@@ -9,12 +9,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
-import torch
 from torch import nn
 
 from compressor.checkpoints import DataChoice, Metadata, Network
 from compressor.costs import count_macs, count_parameters
-from compressor.data.normalization import Normalization
 from compressor.data.samples import DataSet
 from compressor.errors import CompressorWarning
 from compressor.groups import ChannelGroup
@@ -22,7 +20,6 @@ from compressor.progress import Progress
 from compressor.records import Epoch
 from compressor.records.stages import FineTuning
 from compressor.splitting import SplittingConfig, build_splitting
-from compressor.splitting.base import SplittingBase
 from compressor.stages.samples import check_fit
 from compressor.training import train
 from compressor.training.batchnorm import reestimate_on
@@ -73,7 +70,16 @@ def fine_tune(
             groups=groups,
         )
     before = model_accuracy(model, data.test, normalization)
-    epochs = _train(model, data, recipe, normalization, splitting, copy.deepcopy(teacher), on_epoch, progress)
+    epochs = train(
+        model,
+        data,
+        recipe,
+        normalization=normalization,
+        splitting=splitting,
+        teacher=copy.deepcopy(teacher),
+        on_epoch=on_epoch,
+        progress=progress,
+    )
     trained = model_accuracy(model, data.test, normalization)
     projection = projected = reestimated = None
     if splitting is not None:
@@ -107,31 +113,6 @@ def check_target(network: Network, penalties: SplittingConfig, groups: Sequence[
             epoch_steps=1,
             samples=1,
             groups=groups,
-        )
-
-
-def _train(
-    model: nn.Module,
-    data: DataSet,
-    recipe: Recipe,
-    normalization: Normalization | None,
-    splitting: SplittingBase | None,
-    teacher: nn.Module | None,
-    on_epoch: OnEpoch | None,
-    progress: Progress | None,
-) -> tuple[Epoch, ...]:
-    with torch.random.fork_rng(devices=[]):
-        # Dropout in the user's network draws from the global generator.
-        torch.manual_seed(recipe.seed)
-        return train(
-            model,
-            data,
-            recipe,
-            normalization=normalization,
-            splitting=splitting,
-            teacher=teacher,
-            on_epoch=on_epoch,
-            progress=progress,
         )
 
 

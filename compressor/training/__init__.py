@@ -50,13 +50,16 @@ def train(
     Exact zeros stay zero unless ``splitting`` decides about them. A loss or weight that is not finite
     undoes the epoch and does it again with half the learning rate, `CompressorError` after three times.
     """
-    run = _Run(model, data, recipe, normalization, splitting, teacher, progress)
     epochs: list[Epoch] = []
-    while sum(not epoch.lr_halved for epoch in epochs) < recipe.epochs:
-        epochs.append(run.epoch(1 + sum(not epoch.lr_halved for epoch in epochs)))
-        if on_epoch is not None:
-            on_epoch(epochs[-1])
-    run.finish()
+    with torch.random.fork_rng(devices=[]):
+        # Dropout in the user's network draws from the global generator.
+        torch.manual_seed(recipe.seed)
+        run = _Run(model, data, recipe, normalization, splitting, teacher, progress)
+        while sum(not epoch.lr_halved for epoch in epochs) < recipe.epochs:
+            epochs.append(run.epoch(1 + sum(not epoch.lr_halved for epoch in epochs)))
+            if on_epoch is not None:
+                on_epoch(epochs[-1])
+        run.finish()
     return tuple(epochs)
 
 

@@ -7,7 +7,7 @@ from compressor import load, save
 from compressor.checkpoints import Network, embedded, fresh
 from compressor.errors import UnknownName, UsageError
 
-every_embedded = pytest.mark.parametrize("name", sorted(embedded.names()))
+every_embedded = pytest.mark.parametrize("name", sorted(embedded()))
 
 
 @every_embedded
@@ -28,7 +28,7 @@ def test_embedded_model_knows_its_data_normalization_and_history(name):
 
 
 def test_models_of_both_kinds_are_embedded():
-    assert set(embedded.names()) == {"curves_cnn", "digits_lenet", "digits_resnet"}
+    assert set(embedded()) == {"curves_cnn", "digits_lenet", "digits_resnet"}
 
 
 def test_file_of_the_name_wins_over_an_embedded_model(tmp_path, monkeypatch):
