@@ -16,7 +16,9 @@ import msgspec
 
 from compressor.errors import CompressorError
 from compressor.files import write_bytes
-from compressor.records import SCHEMA_VERSION, BenchmarkReport, Epoch, Report, RunReport
+from compressor.records import SCHEMA_VERSION
+from compressor.records.benchmark import BenchmarkReport
+from compressor.records.run import Epoch, Report, RunReport
 
 Kind = TypeVar("Kind")
 SHOWN = 40  # characters of a wrong value

@@ -23,7 +23,7 @@ from compressor.equivalence import (
 from compressor.errors import CompressorWarning, EquivalenceError
 from compressor.groups import ChannelGroup, find_groups, is_zero, unprefixed, unwrapped
 from compressor.groups.training_only import training_outputs, training_switches
-from compressor.records import Removal
+from compressor.records.run import Removal
 from compressor.surgery import remove
 from compressor.surgery.constants import bypassed, is_branch, norms_behind
 

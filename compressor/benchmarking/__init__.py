@@ -19,7 +19,7 @@ from compressor.benchmarking.process import LatencyAnswer, LatencyTask, MemoryAn
 from compressor.benchmarking.results import BatchResult, batch_result, latency_of, load_time
 from compressor.errors import UsageError
 from compressor.progress import Progress, silent
-from compressor.records import BenchmarkReport, BenchmarkSettings, Memory, Variant
+from compressor.records.benchmark import BenchmarkReport, BenchmarkSettings, Memory, Variant
 from compressor.runtime import choose
 
 __all__ = ["benchmark", "check_settings"]

@@ -24,7 +24,7 @@ from onnx import (
 
 from compressor.benchmarking.macs import CONVOLUTIONS, count_macs, uncounted
 from compressor.errors import CheckpointError, UsageError
-from compressor.records import FileSize, UnalignedLayer
+from compressor.records.benchmark import FileSize, UnalignedLayer
 
 ALIGNMENT = 4  # ONNX Runtime's blocked layout needs input channels in fours
 

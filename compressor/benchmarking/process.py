@@ -19,7 +19,7 @@ from compressor.benchmarking.memory import Footprint
 from compressor.benchmarking.onnx_file import Input
 from compressor.errors import CompressorError
 from compressor.progress import Progress
-from compressor.records import BenchmarkSettings
+from compressor.records.benchmark import BenchmarkSettings
 
 WORKER = "compressor.benchmarking.worker"
 Answer = TypeVar("Answer")

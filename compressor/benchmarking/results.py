@@ -9,7 +9,7 @@ import numpy as np
 
 from compressor.benchmarking.latency import Samples
 from compressor.benchmarking.statistics import RULE, Interval, control_verdict, differs, interval, verdict
-from compressor.records import Comparison, Latency, LoadTime, Verdict
+from compressor.records.benchmark import Comparison, Latency, LoadTime, Verdict
 
 # Fewest samples that bound a percentile at LoadGen's confidence (MLPerf inference rules).
 LEAST_P90, LEAST_P95, LEAST_P99 = 64, 64, 662

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from compressor.records import Verdict
+from compressor.records.benchmark import Verdict
 
 PRACTICAL = 0.02  # differences below this are not worth a claim
 RULE = (

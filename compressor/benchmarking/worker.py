@@ -26,7 +26,7 @@ from compressor.benchmarking.process import LatencyAnswer, LatencyTask, Line, Me
 from compressor.benchmarking.statistics import settled
 from compressor.errors import CompressorError, first_line
 from compressor.progress import Progress
-from compressor.records import BenchmarkSettings
+from compressor.records.benchmark import BenchmarkSettings
 from compressor.runtime import open_session
 
 

@@ -41,10 +41,10 @@ def compare(
     from compressor.codec import read_report
     from compressor.errors import TargetNotMet, UsageError
     from compressor.files import write_text
-    from compressor.report import check_gates, compare_reports
+    from compressor.report.gates import check_gates
     from compressor.report.html import comparison_html
     from compressor.report.markdown import comparison_markdown
-    from compressor.report.side_by_side import comparison_table
+    from compressor.report.side_by_side import compare_reports, comparison_table
     from compressor.report.terminal import FittedTable
 
     if len(reports) < 2:

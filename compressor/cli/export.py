@@ -14,7 +14,7 @@ from compressor.cli.options import data_options, model_options, out_option, over
 from compressor.errors import UsageError
 
 if TYPE_CHECKING:
-    from compressor.records import Export
+    from compressor.records.run import Export
     from compressor.stages.export import Format
 
 

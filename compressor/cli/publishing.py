@@ -11,7 +11,7 @@ from compressor.errors import UsageError
 from compressor.files import refuse_existing, write_text
 
 if TYPE_CHECKING:
-    from compressor.records import Report
+    from compressor.records.run import Report
     from compressor.report.table import Table
 
 

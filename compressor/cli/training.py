@@ -10,7 +10,7 @@ from compressor.cli.console import Console, metric_text, percent, table
 if TYPE_CHECKING:
     from torch import nn
 
-    from compressor.records import Target
+    from compressor.records.run import Target
     from compressor.records.stages import FineTuning, Projection
     from compressor.training.recipe import Recipe
 

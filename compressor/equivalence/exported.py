@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from compressor.equivalence import Inputs, outputs, random_inputs
 from compressor.errors import CheckpointError, EquivalenceError, first_line
-from compressor.records import Parity
+from compressor.records.run import Parity
 from compressor.runtime import open_session
 
 BATCHES = (1, 2, 3)

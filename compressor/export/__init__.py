@@ -18,7 +18,7 @@ from compressor.equivalence import Inputs, each
 from compressor.equivalence.exported import by_name, check_parity
 from compressor.errors import EquivalenceError, UsageError, first_line
 from compressor.export.files import on_cpu, publish, quiet
-from compressor.records import Export
+from compressor.records.run import Export
 
 DEFAULT_OPSET = 18
 OPSETS = range(17, 24)

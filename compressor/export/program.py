@@ -18,7 +18,7 @@ from compressor.equivalence import Inputs, call, each
 from compressor.equivalence.exported import agreement
 from compressor.errors import EquivalenceError, first_line
 from compressor.export.files import on_cpu, publish, quiet
-from compressor.records import Export
+from compressor.records.run import Export
 
 # What came with the network lies in the archive under this name, as JSON.
 METADATA = "compressor.json"

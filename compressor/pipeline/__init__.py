@@ -15,7 +15,7 @@ from compressor.pipeline.known_groups import KnownGroups
 from compressor.pipeline.plan import RunPlan, settings_of
 from compressor.pipeline.run_stages import Stages
 from compressor.progress import Progress, silent
-from compressor.records import RunReport
+from compressor.records.run import RunReport
 from compressor.stages import GROUPS, STAGES
 from compressor.stages.fine_tune import check_target
 from compressor.stages.samples import check_fit

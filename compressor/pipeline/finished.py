@@ -8,7 +8,9 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from compressor.pipeline.plan import RunPlan
-from compressor.records import BenchmarkReport, Export, Record, RunReport, StageRow, TrainingEpoch
+from compressor.records import Record
+from compressor.records.benchmark import BenchmarkReport
+from compressor.records.run import Export, RunReport, StageRow, TrainingEpoch
 from compressor.records.stages import Evaluation, FineTuning, Shrinking
 
 Result = TypeVar("Result")

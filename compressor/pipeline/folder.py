@@ -17,7 +17,7 @@ from compressor.codec import decode, encode, read_report
 from compressor.errors import CompressorError, UsageError
 from compressor.files import remove_leftovers, write_bytes
 from compressor.pipeline.plan import FORMAT
-from compressor.records import RunReport
+from compressor.records.run import RunReport
 from compressor.stages import REPORTS, STAGES
 
 Settings = Mapping[str, Any]

@@ -11,7 +11,7 @@ from compressor.data.samples import DataSet
 from compressor.errors import UsageError
 from compressor.export import DEFAULT_OPSET, check_opset
 from compressor.pipeline.fingerprints import fingerprint
-from compressor.records import BenchmarkSettings
+from compressor.records.benchmark import BenchmarkSettings
 from compressor.splitting import SplittingConfig
 from compressor.training.recipe import Recipe
 

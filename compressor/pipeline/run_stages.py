@@ -20,7 +20,9 @@ from compressor.pipeline.folder import RunFolder
 from compressor.pipeline.known_groups import KnownGroups
 from compressor.pipeline.plan import RunPlan
 from compressor.progress import Progress
-from compressor.records import BenchmarkReport, Export, Metric, StageRow
+from compressor.records import Metric
+from compressor.records.benchmark import BenchmarkReport
+from compressor.records.run import Export, StageRow
 from compressor.records.stages import Evaluation, FineTuning, Shrinking
 from compressor.stages import ROWS, STAGES
 from compressor.stages.evaluate import evaluate, evaluate_onnx

@@ -1,64 +1,46 @@
 """Every result, from where it is measured to where it is printed: frozen, typed, the source of the JSON schema.
 
-Names in ``_ms`` are milliseconds, in ``_s`` seconds, in ``_bytes`` bytes; None is what was not measured or not told.
+Here is what every record is, and the few that all documents share. Names in ``_ms`` are milliseconds, in ``_s``
+seconds, in ``_bytes`` bytes; None is what was not measured or not told.
 """
 
 from __future__ import annotations
 
-from compressor.records.base import SCHEMA_VERSION, Interval, Metric, Record, Sparsity, Tool
-from compressor.records.benchmark import (
-    BenchmarkReport,
-    BenchmarkSettings,
-    Comparison,
-    Environment,
-    FileSize,
-    Latency,
-    LoadTime,
-    Memory,
-    UnalignedLayer,
-    Variant,
-    Verdict,
-)
-from compressor.records.run import (
-    Epoch,
-    Export,
-    LayerChange,
-    Parity,
-    Removal,
-    RunReport,
-    StageRow,
-    Target,
-    TrainingEpoch,
-)
+from typing import Literal
 
-__all__ = [
-    "SCHEMA_VERSION",
-    "BenchmarkReport",
-    "BenchmarkSettings",
-    "Comparison",
-    "Environment",
-    "Epoch",
-    "Export",
-    "FileSize",
-    "Interval",
-    "Latency",
-    "LayerChange",
-    "LoadTime",
-    "Memory",
-    "Metric",
-    "Parity",
-    "Record",
-    "Removal",
-    "Report",
-    "RunReport",
-    "Sparsity",
-    "StageRow",
-    "Target",
-    "Tool",
-    "TrainingEpoch",
-    "UnalignedLayer",
-    "Variant",
-    "Verdict",
-]
+from msgspec import Struct
 
-Report = RunReport | BenchmarkReport
+from compressor import __version__
+
+SCHEMA_VERSION = 2
+
+Interval = tuple[float, float]
+
+
+class Record(Struct, frozen=True, kw_only=True):
+    """Base of all results. A field that a newer version may have added is ignored when an older one reads it."""
+
+
+class Tool(Record, frozen=True, kw_only=True):
+    """Which program wrote the document."""
+
+    name: str = "compressor"
+    version: str = __version__
+
+
+class Metric(Record, frozen=True, kw_only=True):
+    """How well a network does its task on ``n`` samples; a share lies in [0, 1], ``ci95`` is its 95 % interval."""
+
+    name: str = "accuracy"
+    unit: str = "share"
+    direction: Literal["higher", "lower"] = "higher"
+    value: float
+    n: int | None
+    ci95: Interval | None = None
+
+
+class Sparsity(Record, frozen=True, kw_only=True):
+    """Shares of zero weights, and of groups ("neurons") of zero weights."""
+
+    weights: float
+    groups: float

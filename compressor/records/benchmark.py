@@ -7,7 +7,7 @@ from typing import Literal
 
 from msgspec import field
 
-from compressor.records.base import SCHEMA_VERSION, Interval, Record, Tool
+from compressor.records import SCHEMA_VERSION, Interval, Record, Tool
 
 Verdict = Literal["faster", "slower", "same", "inconclusive"]
 

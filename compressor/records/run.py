@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from msgspec import field
 
-from compressor.records.base import SCHEMA_VERSION, Metric, Record, Tool
+from compressor.records import SCHEMA_VERSION, Metric, Record, Tool
 from compressor.records.benchmark import BenchmarkReport
 
 
@@ -115,3 +115,6 @@ class RunReport(Record, frozen=True, kw_only=True, tag_field="kind", tag="run"):
     benchmark: BenchmarkReport | None
     warnings: tuple[str, ...]
     notes: tuple[str, ...]
+
+
+Report = RunReport | BenchmarkReport

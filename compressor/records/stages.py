@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from compressor.records.base import Metric, Record, Sparsity
+from compressor.records import Metric, Record, Sparsity
 from compressor.records.run import Epoch, LayerChange, Removal, Target
 
 Pair = tuple[int, int]

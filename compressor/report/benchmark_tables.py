@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from msgspec.structs import asdict
 
-from compressor.records import BenchmarkReport, Comparison, FileSize, Latency, Variant
+from compressor.records.benchmark import BenchmarkReport, Comparison, FileSize, Latency, Variant
 from compressor.report.format import (
     TONES,
     UNKNOWN,

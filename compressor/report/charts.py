@@ -6,7 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from compressor.records import Comparison, Epoch, Interval, Metric, RunReport
+from compressor.records import Interval, Metric
+from compressor.records.benchmark import Comparison
+from compressor.records.run import Epoch, RunReport
 from compressor.report.canvas import ACCENT, COLOURS, FAINT, INK, LINE, MUTED, canvas
 from compressor.report.format import TONES, metric_axis, plain
 from compressor.report.side_by_side import SideBySide

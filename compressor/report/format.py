@@ -9,7 +9,9 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Literal
 
-from compressor.records import Comparison, Metric, Target, Verdict
+from compressor.records import Metric
+from compressor.records.benchmark import Comparison, Verdict
+from compressor.records.run import Target
 
 Tone = Literal["good", "bad", "open", "plain"]
 

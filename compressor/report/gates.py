@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterator
 
 from compressor.errors import UsageError
-from compressor.records import Metric, Report, RunReport
+from compressor.records import Metric
+from compressor.records.run import Report, RunReport
 from compressor.report.format import metric_change, plain
 from compressor.report.headline import benchmark_of, final_metric
 

@@ -6,7 +6,9 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from compressor.records import BenchmarkReport, Comparison, Metric, Report, RunReport, Target
+from compressor.records import Metric
+from compressor.records.benchmark import BenchmarkReport, Comparison
+from compressor.records.run import Report, RunReport, Target
 from compressor.report.benchmark_tables import comparison_for, stored_bytes
 from compressor.report.format import (
     TONES,

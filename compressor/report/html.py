@@ -11,7 +11,8 @@ from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template, select_autoescape
 
-from compressor.records import BenchmarkReport, Report, RunReport
+from compressor.records.benchmark import BenchmarkReport
+from compressor.records.run import Report, RunReport
 from compressor.report import charts
 from compressor.report.benchmark_tables import (
     environment_tables,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from compressor.records import Report, RunReport
+from compressor.records.run import Report, RunReport
 from compressor.report.benchmark_tables import files_table, latency_table, unaligned_table, verdict_table
 from compressor.report.format import plain
 from compressor.report.headline import all_warnings, benchmark_of, headline

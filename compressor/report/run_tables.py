@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from compressor.records import Export, RunReport, StageRow
+from compressor.records.run import Export, RunReport, StageRow
 from compressor.report.benchmark_tables import INTERVAL_NOTE, first_timing, verdict_cell
 from compressor.report.format import (
     UNKNOWN,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from compressor.records import BenchmarkReport, Comparison, Latency, Metric, Record, Report, RunReport, Variant
+from compressor.records import Metric, Record
+from compressor.records.benchmark import BenchmarkReport, Comparison, Latency, Variant
+from compressor.records.run import Report, RunReport
 from compressor.report.benchmark_tables import batch_column, comparison_for, first_timing, stored_bytes
 from compressor.report.format import TONES, count, metric, metric_title, milliseconds, plain, short_verdict, size
 from compressor.report.headline import all_warnings, benchmark_of, final_metric

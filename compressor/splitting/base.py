@@ -14,7 +14,8 @@ from torch.utils.hooks import RemovableHandle
 
 from compressor.errors import CompressorWarning, UsageError
 from compressor.groups import ChannelGroup, is_zero
-from compressor.records import Sparsity, Target
+from compressor.records import Sparsity
+from compressor.records.run import Target
 from compressor.records.stages import Pair, Projection
 from compressor.splitting.config import SplittingConfig
 from compressor.splitting.optimizers import check_optimizers, refuse_capture, skips

@@ -8,7 +8,7 @@ from typing import Literal
 from compressor.checkpoints import Network
 from compressor.data.samples import DataSet
 from compressor.export import DEFAULT_OPSET, describe, export_onnx
-from compressor.records import Export
+from compressor.records.run import Export
 from compressor.stages.samples import real_inputs
 
 Format = Literal["onnx", "pt2"]

@@ -17,7 +17,7 @@ from compressor.data.samples import DataSet
 from compressor.errors import CompressorWarning
 from compressor.groups import ChannelGroup
 from compressor.progress import Progress
-from compressor.records import Epoch
+from compressor.records.run import Epoch
 from compressor.records.stages import FineTuning
 from compressor.splitting import SplittingConfig, build_splitting
 from compressor.stages.samples import check_fit

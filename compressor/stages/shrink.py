@@ -13,7 +13,7 @@ from compressor.checkpoints import Network
 from compressor.costs import cost_model, count_macs, count_parameters
 from compressor.data.samples import DataSet
 from compressor.groups import ChannelGroup
-from compressor.records import LayerChange
+from compressor.records.run import LayerChange
 from compressor.records.stages import Shrinking
 from compressor.shrinking import remove_zero_channels
 from compressor.stages.samples import real_inputs

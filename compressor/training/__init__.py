@@ -19,7 +19,8 @@ from compressor.data.normalization import Normalization
 from compressor.data.samples import DataSet, Samples
 from compressor.errors import CompressorError
 from compressor.progress import Progress, silent
-from compressor.records import Epoch, Metric
+from compressor.records import Metric
+from compressor.records.run import Epoch
 from compressor.splitting.base import SplittingBase
 from compressor.training.batchnorm import reestimate_on
 from compressor.training.evaluation import model_accuracy

@@ -7,7 +7,7 @@ from compressor.benchmarking import graph_warnings, measure
 from compressor.benchmarking.onnx_file import Input, read_graph
 from compressor.benchmarking.process import MemoryAnswer, MemoryTask
 from compressor.progress import silent
-from compressor.records import BenchmarkSettings
+from compressor.records.benchmark import BenchmarkSettings
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ import msgspec
 from msgspec.structs import replace
 
 from compressor.codec import decode, encode
-from compressor.records import BenchmarkReport
+from compressor.records.benchmark import BenchmarkReport
 
 
 def test_a_report_survives_json(measured):

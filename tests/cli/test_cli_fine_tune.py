@@ -6,7 +6,7 @@ import pytest
 
 from compressor.checkpoints import load
 from compressor.groups import find_groups, is_zero
-from compressor.records import Target
+from compressor.records.run import Target
 from compressor.splitting.base import SplittingBase
 
 QUICK = ("--epochs", 2, "--lr", 0.1, "--batch-size", 32)

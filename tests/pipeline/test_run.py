@@ -8,7 +8,7 @@ import pytest
 
 from compressor.checkpoints import load
 from compressor.codec import read_report
-from compressor.records import Target
+from compressor.records.run import Target
 from compressor.stages import REPORTS, STAGES
 
 ROWS = [row for stage in STAGES for row in stage.rows]

@@ -7,7 +7,9 @@ from typing import Any, TypeVar
 from msgspec import Struct, convert
 from msgspec.structs import replace
 
-from compressor.records import BenchmarkReport, Comparison, Metric, RunReport, StageRow, Target
+from compressor.records import Metric
+from compressor.records.benchmark import BenchmarkReport, Comparison
+from compressor.records.run import RunReport, StageRow, Target
 
 Kind = TypeVar("Kind", bound=Struct)
 

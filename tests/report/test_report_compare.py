@@ -8,9 +8,10 @@ import report_documents as documents
 from msgspec.structs import replace
 
 from compressor.errors import UsageError
-from compressor.records import Metric, Report, RunReport
-from compressor.report import check_gates, compare_reports
-from compressor.report.gates import drop_bound
+from compressor.records import Metric
+from compressor.records.run import Report, RunReport
+from compressor.report.gates import check_gates, drop_bound
+from compressor.report.side_by_side import compare_reports
 
 
 def with_accuracy(value: float, reach: float) -> RunReport:

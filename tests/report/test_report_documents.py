@@ -11,8 +11,8 @@ from msgspec.structs import replace
 
 from compressor.codec import encode, read_report, write_report
 from compressor.errors import CompressorError
-from compressor.records import Report
-from compressor.report import environments_differ
+from compressor.records.run import Report
+from compressor.report.side_by_side import environments_differ
 
 
 @pytest.mark.parametrize("report", [documents.run(), documents.benchmark(), documents.missed_target()])

@@ -3,8 +3,7 @@ from __future__ import annotations
 import report_documents as documents
 from msgspec.structs import replace
 
-from compressor.report import finding_lines, headline
-from compressor.report.headline import all_warnings, key_figures
+from compressor.report.headline import all_warnings, finding_lines, headline, key_figures
 
 
 def test_a_run_says_size_accuracy_and_latency_with_its_interval() -> None:

@@ -8,7 +8,7 @@ import pytest
 import report_documents as documents
 from msgspec.structs import replace
 
-from compressor.records import RunReport
+from compressor.records.run import RunReport
 from compressor.report.html import comparison_html, report_html
 
 NASTY = '<script>alert("1")</script>'

@@ -8,10 +8,9 @@ import report_documents as documents
 from msgspec.structs import replace
 from rich.console import Console
 
-from compressor.report import compare_reports
 from compressor.report.benchmark_tables import latency_table
 from compressor.report.run_tables import stage_table
-from compressor.report.side_by_side import comparison_table
+from compressor.report.side_by_side import compare_reports, comparison_table
 from compressor.report.terminal import FittedTable
 
 

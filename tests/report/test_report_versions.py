@@ -9,13 +9,15 @@ import pytest
 from rich.console import Console
 
 from compressor.codec import read_report
-from compressor.records import BenchmarkReport, Report, RunReport
-from compressor.report import check_gates, compare_reports, headline
+from compressor.records.benchmark import BenchmarkReport
+from compressor.records.run import Report, RunReport
 from compressor.report.benchmark_tables import latency_table
+from compressor.report.gates import check_gates
+from compressor.report.headline import headline
 from compressor.report.html import comparison_html, report_html
 from compressor.report.markdown import comparison_markdown, report_markdown
 from compressor.report.run_tables import stage_table
-from compressor.report.side_by_side import comparison_table
+from compressor.report.side_by_side import compare_reports, comparison_table
 from compressor.report.table import Table
 from compressor.report.terminal import FittedTable
 

@@ -7,7 +7,8 @@ import pytest
 import compressor
 from compressor.codec import decode
 from compressor.pipeline.finished import Finished
-from compressor.records import BenchmarkReport, Export
+from compressor.records.benchmark import BenchmarkReport
+from compressor.records.run import Export
 from compressor.records.stages import Evaluation, FineTuning, Inspection, Shrinking
 from compressor.stages.evaluate import evaluate, evaluate_onnx
 from compressor.stages.export import export
