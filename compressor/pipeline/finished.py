@@ -38,14 +38,16 @@ class FinishedRun(Record, frozen=True, kw_only=True):
     @property
     def rows(self) -> tuple[StageRow, ...]:
         """The rows of all stages."""
-        stages = self.dense, self.fine_tune, self.shrink, self.recover, self.export, self.benchmark
-        return tuple(row for stage in stages for row in stage.rows)
+        return tuple(row for stage in self._stages for row in stage.rows)
 
     @property
     def seconds(self) -> float:
         """The time of all stages."""
-        stages = self.dense, self.fine_tune, self.shrink, self.recover, self.export, self.benchmark
-        return round(sum(stage.seconds for stage in stages), 2)
+        return round(sum(stage.seconds for stage in self._stages), 2)
+
+    @property
+    def _stages(self) -> tuple[Finished[Any], ...]:
+        return self.dense, self.fine_tune, self.shrink, self.recover, self.export, self.benchmark
 
 
 def run_report(run: FinishedRun, settings: Mapping[str, Any], plan: RunPlan) -> RunReport:
