@@ -16,9 +16,9 @@ from torch import nn
 import compressor.export
 from compressor.checkpoints import DataChoice, Metadata
 from compressor.data.normalization import Normalization
-from compressor.equivalence.exported import check_parity
 from compressor.errors import EquivalenceError, UsageError
 from compressor.export import check_opset, describe, export_onnx
+from compressor.export.parity import check_parity
 from compressor.sources import Architecture
 
 EXAMPLE = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from compressor.equivalence.exported import check_parity
 from compressor.errors import EquivalenceError
 from compressor.export import export_onnx
+from compressor.export.parity import check_parity
 from compressor.export.program import export_program
 
 

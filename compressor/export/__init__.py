@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from compressor import __version__
 from compressor.checkpoints import Metadata
 from compressor.equivalence import Inputs, each
-from compressor.equivalence.exported import by_name, check_parity
 from compressor.errors import EquivalenceError, UsageError, first_line
 from compressor.export.files import on_cpu, publish, quiet
+from compressor.export.parity import by_name, check_parity
 from compressor.records.run import Export
 
 DEFAULT_OPSET = 18

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from compressor.equivalence import Inputs, call, each
-from compressor.equivalence.exported import agreement
 from compressor.errors import EquivalenceError, first_line
 from compressor.export.files import on_cpu, publish, quiet
+from compressor.export.parity import agreement
 from compressor.records.run import Export
 
 # What came with the network lies in the archive under this name, as JSON.

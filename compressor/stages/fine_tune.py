@@ -13,13 +13,16 @@ from torch import nn
 
 from compressor.checkpoints import DataChoice, Metadata, Network
 from compressor.costs import count_macs, count_parameters
+from compressor.data.normalization import Normalization
 from compressor.data.samples import DataSet
 from compressor.errors import CompressorWarning
 from compressor.groups import ChannelGroup
 from compressor.progress import Progress
+from compressor.records import Metric
 from compressor.records.run import Epoch
-from compressor.records.stages import FineTuning
+from compressor.records.stages import FineTuning, Projection
 from compressor.splitting import SplittingConfig, build_splitting
+from compressor.splitting.base import SplittingBase
 from compressor.stages.samples import check_fit
 from compressor.training import train
 from compressor.training.batchnorm import reestimate_on
@@ -81,14 +84,7 @@ def fine_tune(
         progress=progress,
     )
     trained = model_accuracy(model, data.test, normalization)
-    projection = projected = reestimated = None
-    if splitting is not None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", CompressorWarning)  # they are in the record
-            projection = splitting.project()
-        projected = model_accuracy(model, data.test, normalization)
-        if reestimate_on(model, data, normalization, recipe.seed):
-            reestimated = model_accuracy(model, data.test, normalization)
+    projection, projected, reestimated = _projected(model, data, recipe, normalization, splitting)
     record = FineTuning(
         before=before,
         trained=trained,
@@ -114,6 +110,24 @@ def check_target(network: Network, penalties: SplittingConfig, groups: Sequence[
             samples=1,
             groups=groups,
         )
+
+
+def _projected(
+    model: nn.Module,
+    data: DataSet,
+    recipe: Recipe,
+    normalization: Normalization | None,
+    splitting: SplittingBase | None,
+) -> tuple[Projection | None, Metric | None, Metric | None]:
+    """Make zeros exact, then re-estimate BatchNorm; the metric after each, None where it was not done."""
+    if splitting is None:
+        return None, None, None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CompressorWarning)  # they are in the record
+        projection = splitting.project()
+    projected = model_accuracy(model, data.test, normalization)
+    touched = reestimate_on(model, data, normalization, recipe.seed)
+    return projection, projected, model_accuracy(model, data.test, normalization) if touched else None
 
 
 def _metadata(

@@ -9,7 +9,7 @@ import warnings
 import torch
 from torch import nn
 
-from compressor.equivalence.exported import by_name, check_parity
+from compressor.export.parity import by_name, check_parity
 from compressor.groups import find_groups, zero
 
 
