@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compressor.cli.console import Console
+from compressor.cli.parsing import parse_arch_args
 from compressor.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def load_network(model: str | None, options: dict[str, Any], *, seed: int = 0) -
     from compressor.checkpoints import fresh, load
 
     known: dict[str, Any] = {
-        "arch_args": _arch_args(options["arch_args"]),
+        "arch_args": parse_arch_args(options["arch_args"]),
         "input_shape": options["input_shape"],
         "normalize": options["normalize"],
         "classes": _class_names(options["classes"]),
@@ -171,17 +171,3 @@ def _class_names(path: Path | None) -> list[str] | None:
     if not names:
         raise UsageError(f"--classes {path} is empty; it needs one class name a line")
     return names
-
-
-def _arch_args(pairs: tuple[str, ...]) -> dict[str, Any]:
-    """``k=v`` pairs; values are JSON where they can be, else text."""
-    values: dict[str, Any] = {}
-    for pair in pairs:
-        key, equals, value = pair.partition("=")
-        if not equals or not key:
-            raise UsageError(f"--arch-arg {pair!r} is no pair; write name=value, for example num_classes=10")
-        try:
-            values[key] = json.loads(value)
-        except ValueError:
-            values[key] = value
-    return values
