@@ -69,7 +69,7 @@ def read_graph(path: Path) -> Graph:
 
 def _load(path: Path) -> ModelProto:
     if not path.is_file():
-        raise UsageError(f"{path} does not exist or is no file")
+        raise UsageError(f"{path} does not exist or is not a file")
     try:
         model = onnx.load(path, format="protobuf", load_external_data=False)
     except (DecodeError, ValueError) as error:
