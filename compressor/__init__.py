@@ -1,4 +1,4 @@
-"""Makes trained PyTorch networks smaller and faster, and proves it.
+"""Makes trained PyTorch networks smaller and faster, and checks that their outputs stay equal.
 
 The names below are imported when first used, so that ``compress --help`` does not wait for torch.
 """

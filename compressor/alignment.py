@@ -27,7 +27,7 @@ class Alignment:
         if text == "auto":
             return cls(None)
         if not text.isdecimal() or int(text) < 1:
-            raise UsageError(f"--align is auto or a number of at least 1, got {text!r}")
+            raise UsageError(f"--align must be auto or a number of at least 1, got {text!r}")
         return cls(int(text))
 
     def __str__(self) -> str:

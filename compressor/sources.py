@@ -135,7 +135,7 @@ def build_from_file(ref: str, args: dict[str, Any]) -> Any:
     name = f"compressor_user_{file.stem}"
     spec = spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
-        raise UsageError(f"{path} is no Python file")
+        raise UsageError(f"{path} is not a Python file")
     module = module_from_spec(spec)
     # Dataclasses and torch look a class's module up by name.
     sys.modules[name] = module

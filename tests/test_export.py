@@ -105,7 +105,7 @@ def test_the_default_opset_is_18(exported):
 def test_opset_17_comes_from_the_other_exporter_and_says_why(fallen_back):
     record, path = fallen_back
     assert (record.exporter, record.opset, opset_of(path)) == ("torchscript", 17, 17)
-    assert record.fallback == "dynamo: opset 17 was asked for, the file has 18"
+    assert record.fallback == "dynamo: opset 17 was asked for, but the file has 18"
 
 
 @pytest.mark.parametrize("batch", [1, 2, 7])

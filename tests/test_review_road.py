@@ -26,7 +26,7 @@ def test_an_alignment_may_be_a_number():
 
 
 def test_half_precision_on_the_cpu_is_refused():
-    with pytest.raises(UsageError, match="--precision 16 needs a GPU; on the cpu use bf16 or 32"):
+    with pytest.raises(UsageError, match="--precision 16 needs a GPU; on the CPU use bf16 or 32"):
         Recipe(epochs=1, precision="16", device="cpu").fabric()
 
 

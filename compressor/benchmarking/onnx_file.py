@@ -107,7 +107,7 @@ def fingerprint(path: Path, external: Sequence[Path]) -> str:
 
 def _load(path: Path) -> ModelProto:
     if not path.is_file():
-        raise UsageError(f"{path} does not exist or is no file")
+        raise UsageError(f"{path} does not exist or is not a file")
     try:
         model = onnx.load(path, format="protobuf", load_external_data=False)
     except (DecodeError, ValueError) as error:

@@ -52,15 +52,15 @@ def _read_safetensors(path: Path) -> tuple[State, Mapping[str, Any] | None]:
             state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
             header = (file.metadata() or {}).get(FORMAT)
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path} is no complete safetensors file: {first_line(error)}") from error
+        raise CheckpointError(f"{path} is not a complete safetensors file: {first_line(error)}") from error
     if header is None:
         return _unprefixed(_unnested(state, path)), None
     try:
         plain = json.loads(header)
     except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} is damaged: its header is no JSON") from error
+        raise CheckpointError(f"{path} is damaged: its header is not JSON") from error
     if not isinstance(plain, Mapping):
-        raise CheckpointError(f"{path} is damaged: its header is no JSON object")
+        raise CheckpointError(f"{path} is damaged: its header is not a JSON object")
     return state, plain
 
 
@@ -77,7 +77,7 @@ def _read_torch(path: Path) -> Any:
         if named is None:
             # torch's own words here are internal, or advise to load without the safeguard.
             raise CheckpointError(
-                f"{path} is no complete PyTorch checkpoint: it is cut short, damaged or a file of another kind"
+                f"{path} is not a complete PyTorch checkpoint: it is cut short, damaged or a file of another kind"
             ) from error
         raise CheckpointError(
             f"{path} is refused: it holds more than tensors, and loading it would run code it names "

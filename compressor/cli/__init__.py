@@ -62,13 +62,14 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="compress")
 def compress() -> None:
-    """Make trained PyTorch networks smaller and faster, and prove it.
+    """Make trained PyTorch networks smaller and faster.
 
     \b
       compress run digits_resnet --target-macs 0.5 --out runs/digits
 
-    fine-tunes until half of the multiply-accumulates sit in channels that are exactly zero, removes those
-    channels, recovers, exports ONNX, measures latency and writes a report. The other commands are its stages.
+    trains the network on until half of its multiply-accumulates (MACs) are in channels that are exactly zero, removes
+    these channels, trains on to win accuracy back, exports ONNX, measures latency and writes a report. Outputs are
+    compared before and after removal and export. The other commands are the stages of a run.
 
     Exit codes: 0 done; 1 the run failed or a target was not met; 2 wrong usage.
     """

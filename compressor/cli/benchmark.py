@@ -15,18 +15,27 @@ from compressor.cli.options import out_option, overwrite_option
 @command("benchmark")
 @click.argument("files", metavar="A.onnx [B.onnx ...]", nargs=-1, required=True)
 @click.option("--batch", "batches", type=int, multiple=True, default=(1,), show_default=True,
-              help="Batch size; repeat for several.")  # fmt: skip
-@click.option("--threads", type=int, default=1, show_default=True, help="Threads inside an operator.")
-@click.option("--provider", default="cpu", show_default=True, metavar="NAME", help="See compress list providers.")
-@click.option("--max-seconds", type=float, default=60.0, show_default=True, help="Time for measuring.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of inputs and of the order of calls.")
+              help="Batch size; may be given several times.")  # fmt: skip
+@click.option(
+    "--threads", type=int, default=1, show_default=True, help="Threads that ONNX Runtime uses inside an operator."
+)
+@click.option(
+    "--provider",
+    default="cpu",
+    show_default=True,
+    metavar="NAME",
+    help="Execution provider of ONNX Runtime (compress list providers).",
+)
+@click.option("--max-seconds", type=float, default=60.0, show_default=True, help="Seconds that measuring may take.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the inputs and of the order of calls.")
 @out_option("Report to write, .json; .html and .md go beside it.")
 @overwrite_option
 def benchmark(console: Console, files: tuple[str, ...], out: Path | None, overwrite: bool, **settings: Any) -> None:
     """Measure latency and size of ONNX files, side by side.
 
-    The first file is the baseline. Fresh sessions in pairs, interleaved calls and a second copy of the baseline
-    as a control: a file is only called faster or slower when the 95 % interval of the ratio lies beyond the noise.
+    The first file is the baseline. All files are timed in turns, in several fresh sessions, and a second copy of the
+    baseline is timed with them as a control: how much it seems to differ from the first is the noise floor. A file is
+    called faster or slower only when the 95 % interval of the ratio lies beyond that.
     """
     from compressor.benchmarking import benchmark as measure
     from compressor.cli.publishing import check_report_path, publish, show

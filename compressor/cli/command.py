@@ -32,7 +32,7 @@ class Command(click.Command):
         super().__init__(*args, **kwargs)
         self.params += [
             click.Option(["--json", "as_json"], is_flag=True, help="Print one JSON document on stdout."),
-            click.Option(["--quiet", "-q"], is_flag=True, help="No progress; warnings and results only."),
+            click.Option(["--quiet", "-q"], is_flag=True, help="Show warnings and results only, no progress."),
             click.Option(["--debug"], is_flag=True, help="Show a traceback when something fails."),
         ]
 

@@ -17,10 +17,10 @@ from compressor.cli.options import out_option, overwrite_option
     "--max-drop",
     type=float,
     metavar="POINTS",
-    help="Fail when the metric may be worse by more: points of accuracy, or its own unit.",
+    help="Fail when the metric may be worse by more than this: points of accuracy, or the metric's own unit.",
 )
-@click.option("--min-speedup", type=float, metavar="FACTOR", help="Fail when the speed-up may be smaller.")
-@out_option("Comparison to write, .html or .md.")
+@click.option("--min-speedup", type=float, metavar="FACTOR", help="Fail when the speed-up may be smaller than this.")
+@out_option("File for the comparison, .html or .md.")
 @overwrite_option
 def compare(
     console: Console,
@@ -30,10 +30,11 @@ def compare(
     out: Path | None,
     overwrite: bool,
 ) -> None:
-    """Put JSON reports side by side, with gates for CI.
+    """Put JSON reports side by side, with limits that can fail a CI job.
 
-    Warns when the reports come from different environments. The gates compare every later report with the
-    first and judge the unfavourable end of the 95 % interval; when one fails the exit code is 1.
+    A warning says when the reports come from different environments. The limits --max-drop and --min-speedup compare
+    every later report with the first, by the unfavourable end of the 95 % interval; when one does not hold, the exit
+    code is 1.
     """
     from msgspec.structs import replace
 

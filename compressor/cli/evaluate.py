@@ -21,12 +21,15 @@ CHECKPOINT_OPTIONS = {"arch": "--arch", "arch_args": "--arch-arg", "trust_arch":
 @command("evaluate")
 @click.argument("model")
 @click.option("--part", type=click.Choice(["test", "val", "train"]), default="test", show_default=True,
-              help="Which part of the data.")  # fmt: skip
+              help="Part of the data set to evaluate on.")  # fmt: skip
 @device_option
 @data_options
 @model_options
 def evaluate(console: Console, model: str, part: Part, device: str, **options: Any) -> None:
-    """Accuracy of a checkpoint or an .onnx file, with its interval."""
+    """Measure the accuracy of a checkpoint or an .onnx file.
+
+    It is printed with its 95 % confidence interval (CI) and the number of samples (n).
+    """
     import msgspec
 
     with console.progress("evaluate"):
@@ -57,7 +60,7 @@ def _onnx(console: Console, path: Path, part: Part, device: str, options: dict[s
     from compressor.stages.evaluate import evaluate_onnx, onnx_facts
 
     if device not in {"auto", "cpu"}:
-        raise UsageError(f"--device {device} is for checkpoints; an .onnx file is evaluated on the cpu")
+        raise UsageError(f"--device {device} is for checkpoints; an .onnx file is evaluated on the CPU")
     given = [option for name, option in CHECKPOINT_OPTIONS.items() if options[name]]
     if given:
         raise UsageError(f"{', '.join(given)} is for checkpoints; {path} is an .onnx file, which needs no architecture")
@@ -66,5 +69,5 @@ def _onnx(console: Console, path: Path, part: Part, device: str, options: dict[s
     asked = options["normalize"]
     normalization = Normalization.parse(asked) if asked else facts.normalization or data.normalization
     if normalization is None:
-        console.warn(f"{path} does not know its normalisation, so inputs stay in [0, 1]; pass --normalize")
+        console.warn(f"{path} does not say how inputs are normalised, so they stay in [0, 1]; pass --normalize")
     return evaluate_onnx(path, data, normalization, part=part)

@@ -26,20 +26,22 @@ if TYPE_CHECKING:
     type=click.Choice(["onnx", "pt2"]),
     default="onnx",
     show_default=True,
-    help="ONNX, or a torch.export program.",
+    help="An ONNX file, or a torch.export program.",
 )
-@click.option("--opset", type=int, default=18, show_default=True, help="ONNX opset, 17 to 23.")
+@click.option("--opset", type=int, default=18, show_default=True, help="Version of the ONNX operator set, 17 to 23.")
 @data_options
 @model_options
 @out_option("File to write.  [default: MODEL.onnx or MODEL.pt2]")
 @overwrite_option
 def export(console: Console, model: str, kind: Format, **options: Any) -> None:
-    """Write ONNX or pt2, with proof that the outputs agree.
+    """Write ONNX or pt2, and check that its outputs are PyTorch's.
 
-    The file must give PyTorch's outputs at batches 1, 2 and 3 and three seeds, and on real samples when the data are
-    known, within 1e-5 of their scale, else nothing is written. Normalisation and class names go into the file, so
-    that `compress evaluate FILE.onnx` needs no option. A pt2 file is for torch.export.load, which may unpickle: load
-    one only from people you trust. This tool writes such files and never reads any.
+    The file must give PyTorch's outputs within 1e-5 of their scale, for batches of 1, 2 and 3 random inputs and three
+    seeds, and on real samples when the data are known; otherwise nothing is written. Normalisation and class names go
+    into the file, so that `compress evaluate FILE.onnx` needs no option.
+
+    A pt2 file is for torch.export.load, which may unpickle: load one only from people you trust. This tool writes such
+    files and never reads any.
     """
     import msgspec
 
@@ -58,7 +60,7 @@ def export(console: Console, model: str, kind: Format, **options: Any) -> None:
     network.try_input()
     network, data = load_known_samples(console, network, options)
     if network.metadata.normalization is None:
-        console.warn("the normalisation is not known, so it is not in the file; pass --normalize")
+        console.warn("the normalisation is not known, so the file does not hold it; pass --normalize")
     with console.progress("export"):
         record = work(network, out, data, format=kind, opset=options["opset"])
     if record.fallback:

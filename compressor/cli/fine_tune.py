@@ -33,11 +33,14 @@ from compressor.cli.options import (
 def fine_tune(console: Console, model: str | None, **options: Any) -> None:
     """Train MODEL until whole channels are exactly zero.
 
-    MODEL is a checkpoint file or a name from `compress list models`; without it, --arch starts from random
-    weights. --penalty alone implies --target-macs 0.5, unless --group-penalty is none; --target-zeros asks for zeros
-    among the single weights, beside a target for channels or alone. Without penalty and target it only trains, and
-    weights that are exactly zero stay so. The methods of the papers take no target. Metrics go to a .jsonl file
-    beside --out.
+    MODEL is a checkpoint file or a name from `compress list models`; without it, --arch starts from random weights.
+
+    --target-macs and --target-params say how much of the network may stay: the channels that are needed least become
+    zero. --target-zeros asks for zeros among the weights that stay, beside such a target or alone. --penalty alone
+    implies --target-macs 0.5, unless --group-penalty is none. The methods of the papers take no target.
+
+    Without penalty and target the network is only trained, and weights that are exactly zero stay zero. The figures of
+    every epoch go to a .jsonl file beside --out.
 
     \b
       compress fine-tune digits_resnet --penalty l1-l2 --target-macs 0.5

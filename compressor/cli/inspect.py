@@ -19,15 +19,21 @@ NAMES = 3
 
 @command("inspect")
 @click.argument("model", required=False)
-@click.option("--align", metavar="auto|N", default="auto", show_default=True, help="As in fine-tune.")
+@click.option(
+    "--align",
+    metavar="auto|N",
+    default="auto",
+    show_default=True,
+    help="Round kept channels up to multiples of N; auto: of 8, or of 4 in narrow layers.",
+)
 @model_options
 def inspect(console: Console, model: str | None, align: str, **options: Any) -> None:
-    """Show what can be removed, and why the rest cannot.
+    """Show which channels can be removed, and why others cannot.
 
-    One row for every channel group: the MACs and parameters of a group are what the network would save if all
-    its channels were gone. Then what fine-tune would keep at 75, 50 and 25 % of the MACs, by the weights as they
-    are; the least that can be reached; and what to change in the network so that more can go. --json names
-    every layer of every group.
+    A group is the channels of all layers that can only be removed together. Its multiply-accumulates (MACs) and
+    parameters are what the network would save if all channels of the group were gone. Below that: what fine-tune would
+    keep at targets of 75, 50 and 25 % of the MACs, by the weights as they are now; the least that can be reached; and
+    what to change in the network so that more can be removed. --json names every layer of every group.
     """
     from compressor.alignment import Alignment
     from compressor.cli.loading import load_network
@@ -72,7 +78,7 @@ def _left_alone(groups: Sequence[GroupReport]) -> list[Any]:
 
 def _reach(record: Inspection) -> list[Any]:
     if record.least_macs is None or record.least_parameters is None:
-        return ["Nothing here can be removed."]
+        return ["No channel of this network can be removed."]
     rows = [_prediction_row(prediction, record) for prediction in record.predictions]
     total = sum(group.channels for group in record.groups if group.excluded is None)
     return [

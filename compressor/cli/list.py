@@ -17,7 +17,7 @@ Rows = list[dict[str, Any]]
 @command("list")
 @click.argument("kind", metavar="penalties|methods|models|architectures|data|providers")
 def list_(console: Console, kind: str) -> None:
-    """List what there is, by name."""
+    """List the penalties, methods, models and so on, by name."""
     if kind not in KINDS:
         raise UnknownName("list", kind, KINDS)
     rows = KINDS[kind]()

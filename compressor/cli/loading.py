@@ -58,7 +58,9 @@ def load_known_samples(console: Console, network: Network, options: dict[str, An
     if options["data"] is None and known.data is None:
         return network, None
     if options["data"] is None and known.data is not None and not _is_here(known.data.ref):
-        console.warn(f"outputs are compared on random inputs only, because {known.data.ref} is not here; pass --data")
+        console.warn(
+            f"outputs are compared on random inputs only, because {known.data.ref} is not on this machine; pass --data"
+        )
         return network, None
     data = read_samples(console, known.data, known.input_shape, known.classes, options)
     return _normalised(console, network, data), data
@@ -93,7 +95,7 @@ def read_samples(
 
     ref = options["data"] or (known.ref if known is not None else None)
     if ref is None:
-        raise UsageError("this network does not know its data; pass --data, for example --data folder:photos")
+        raise UsageError("the checkpoint does not name its data; pass --data, for example --data folder:photos")
     _refuse_place(ref)
     own = known if known is not None and known.ref == ref else None
     choice: dict[str, Any] = {"val_fraction": own.val_fraction, "split_seed": own.split_seed} if own else {}
@@ -102,7 +104,7 @@ def read_samples(
     if classes is not None and data.classes != tuple(classes):
         console.warn(
             f"the network's classes ({_few(classes)}) are not those of {ref} ({_few(data.classes)}); "
-            "the labels of the data are taken as places in the network's output"
+            "the labels of the data are taken as positions in the network's output"
         )
     if own is not None and data.split_seed != own.split_seed:
         console.warn(f"the network was trained with --split-seed {own.split_seed}, so it may have seen test samples")
@@ -169,5 +171,5 @@ def _class_names(path: Path | None) -> list[str] | None:
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"--classes {path} cannot be read: {error}") from error
     if not names:
-        raise UsageError(f"--classes {path} is empty; it needs one class name a line")
+        raise UsageError(f"--classes {path} is empty; it needs one class name per line")
     return names

@@ -41,23 +41,34 @@ GROWTH = Parsed("factor:epochs", parse_growth)
 SHARE = Parsed("share", parse_share)
 
 input_options = _stack(
-    click.option("--normalize", metavar="NAME|MEAN/STD", help="none, imagenet, cifar10, or 0.5,0.5,0.5/0.2,0.2,0.2."),
-    click.option("--input-shape", type=SHAPE, metavar="CxHxW", help="Input of the network, for example 3x224x224."),
+    click.option(
+        "--normalize",
+        metavar="NAME|MEAN/STD",
+        help="How inputs are normalised: none, imagenet, cifar10, or for example 0.5,0.5,0.5/0.2,0.2,0.2.",
+    ),
+    click.option("--input-shape", type=SHAPE, metavar="CxHxW", help="Shape of one input, for example 3x224x224."),
 )
 
 model_options = _stack(
     click.option(
-        "--arch", metavar="REF", help="resnet20, torchvision:NAME, timm:NAME, package.module:factory, file.py:factory."
+        "--arch",
+        metavar="REF",
+        help="What builds the network: a built-in name (compress list architectures), torchvision:NAME, timm:NAME, "
+        "package.module:factory or file.py:factory.",
     ),
     click.option(
-        "--arch-arg", "arch_args", metavar="NAME=VALUE", multiple=True, help="Argument of the architecture's factory."
+        "--arch-arg",
+        "arch_args",
+        metavar="NAME=VALUE",
+        multiple=True,
+        help="Argument of the architecture's factory; may be given several times.",
     ),
     click.option(
-        "--trust-arch", is_flag=True, help="Run the factory in a user's file or module that the checkpoint names."
+        "--trust-arch", is_flag=True, help="Run the code of a user's file or module that the checkpoint names."
     ),
     input_options,
     click.option(
-        "--classes", type=click.Path(dir_okay=False, path_type=Path), help="Text file with one class name a line."
+        "--classes", type=click.Path(dir_okay=False, path_type=Path), help="Text file with one class name per line."
     ),
 )
 
@@ -65,12 +76,15 @@ data_options = _stack(
     click.option(
         "--data",
         metavar="REF",
-        help="digits, mnist:DIR, folder:DIR|FILE.zip or npz:FILE; the checkpoint's own by default.",
+        help="Data set: digits, curves, mnist:DIR, folder:DIR|FILE.zip or npz:FILE; by default the one that the "
+        "checkpoint names.",
     ),
     click.option(
         "--val-fraction", type=float, help="Share of the training part held out for validation.  [default: 0.1]"
     ),
-    click.option("--split-seed", type=int, help="Which samples are held out for validation and test.  [default: 0]"),
+    click.option(
+        "--split-seed", type=int, help="Seed that draws the samples held out for validation and test.  [default: 0]"
+    ),
     click.option("--max-train", type=int, help="Train on at most this many samples."),
 )
 
@@ -79,7 +93,7 @@ penalty_options = _stack(
         "--penalty",
         type=PENALTY,
         metavar="NAME",
-        help=f"On single weights: none, {', '.join(sorted(PENALTIES))}.  [default: none; l0 for method rvsm]",
+        help=f"Penalty on single weights: none, {', '.join(sorted(PENALTIES))}.  [default: none; l0 for method rvsm]",
     ),
     click.option(
         "--penalty-arg",
@@ -87,21 +101,22 @@ penalty_options = _stack(
         metavar="NAME=VALUE",
         multiple=True,
         callback=parse_number_pairs,
-        help="Parameter of the penalty, for example alpha=0.5 (compress list penalties).",
+        help="Parameter of --penalty, for example alpha=0.5 (compress list penalties); may be given several times.",
     ),
     click.option(
         "--strength",
         type=float,
-        help="lambda of the penalty: how far l1 draws a weight until half time, in units of its layer's RMS; in "
-        "the papers' methods absolute, per learning rate.  [default: the method's]",
+        help="How much --penalty does: how far l1 draws a weight towards zero until half of the training is over, in "
+        "units of the root mean square (RMS) of its layer's weights. In the papers' methods it is their lambda.  "
+        "[default: the method's]",
     ),
-    click.option("--target-macs", type=SHARE, help="Keep at most this share of the multiply-accumulates."),
+    click.option("--target-macs", type=SHARE, help="Keep at most this share of the multiply-accumulates (MACs)."),
     click.option("--target-params", type=SHARE, help="Keep at most this share of the parameters."),
     click.option(
         "--target-zeros",
         type=SHARE,
-        help="Make this share of the remaining convolution and linear weights zero, for a smaller compressed file; "
-        "--penalty says how.  [default penalty: l1-l2]",
+        help="Make this share of the convolution and linear weights that stay zero, for a smaller compressed file; "
+        "--penalty says how they are drawn there.  [default penalty: l1-l2]",
     ),
     click.option(
         "--method",
@@ -109,14 +124,14 @@ penalty_options = _stack(
         default="budget",
         show_default=True,
         metavar="NAME",
-        help=f"{', '.join(METHODS)} (compress list methods).",
+        help=f"How penalties reach the weights: {', '.join(METHODS)} (compress list methods).",
     ),
     click.option(
         "--group-penalty",
         type=GROUP_PENALTY,
         metavar="NAME",
-        help="On channels: none or l0, trimmed to what the target drops; in methods paper and rgsm one of "
-        f"{', '.join(sorted(GROUP_PENALTIES))}.  [default: l0; lasso for method paper]",
+        help="Penalty on channels. In method budget l0, by which those that the target drops become zero, or none; in "
+        f"methods paper and rgsm one of {', '.join(sorted(GROUP_PENALTIES))}.  [default: l0; lasso for method paper]",
     ),
     click.option(
         "--group-penalty-arg",
@@ -124,30 +139,35 @@ penalty_options = _stack(
         metavar="NAME=VALUE",
         multiple=True,
         callback=parse_number_pairs,
-        help="Parameter of the group penalty.",
+        help="Parameter of --group-penalty; may be given several times.",
     ),
-    click.option("--group-strength", type=float, help="lambda of the group lasso in methods paper and rgsm."),
+    click.option(
+        "--group-strength", type=float, help="Methods paper and rgsm: lambda of the group penalty in the gradient."
+    ),
     click.option(
         "--beta",
         type=BETA,
-        help="Weight of the splitting term: its growth START:END per training, until the gap is closed; in the papers' "
-        "methods one number, per learning rate.  [default: the method's]",
+        help="Weight of the pull towards the zeros: it grows from START to END, and is infinite for the last tenth of "
+        "the training. In the papers' methods one number, which acts per learning rate.  [default: the method's]",
     ),
     click.option("--growth", type=GROWTH, help="Method paper: beta grows by FACTOR every EPOCHS.  [default: 1.25:40]"),
     click.option(
-        "--layers", metavar="PATTERN", multiple=True, help="Penalise only layers of such names, for example 'layer3.*'."
+        "--layers",
+        metavar="PATTERN",
+        multiple=True,
+        help="Penalise only layers of such names, for example 'layer3.*'; may be given several times.",
     ),
     click.option(
         "--align",
         metavar="auto|N",
         default="auto",
         show_default=True,
-        help="Round kept channels up to multiples of N; auto: 8, or 4 in narrow layers.",
+        help="Round kept channels up to multiples of N; auto: of 8, or of 4 in narrow layers.",
     ),
 )
 
 device_option = click.option(
-    "--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:i]", help="Where the network runs."
+    "--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:i]", help="Device that the network runs on."
 )
 
 training_options = _stack(
@@ -166,12 +186,20 @@ training_options = _stack(
         type=click.Choice(["32", "bf16", "16"]),
         default="32",
         show_default=True,
-        help="Arithmetic of the training; weights stay in 32 bits.",
+        help="Precision of the arithmetic in training; weights stay in 32 bits.",
     ),
-    click.option("--seed", type=int, default=0, show_default=True, help="Of order, augmentation and random weights."),
+    click.option(
+        "--seed",
+        type=int,
+        default=0,
+        show_default=True,
+        help="Seed of the order of samples, of augmentation and of random weights.",
+    ),
 )
 
-teacher_option = click.option("--teacher", metavar="MODEL", help="Checkpoint whose soft labels are half of the loss.")
+teacher_option = click.option(
+    "--teacher", metavar="MODEL", help="Checkpoint of a network to imitate: its soft labels are half of the loss."
+)
 
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace what is at --out.")
 

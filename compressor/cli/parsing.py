@@ -32,7 +32,7 @@ def parse_shape(text: str) -> tuple[int, ...]:
     """``3x32x32`` or ``3,32,32`` as a tuple."""
     parts = text.lower().replace(",", "x").split("x")
     if not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
-        raise UsageError(f"{text!r} is no shape; write channels x height x width, for example 3x224x224")
+        raise UsageError(f"{text!r} is not a shape; write channels x height x width, for example 3x224x224")
     return tuple(int(part) for part in parts)
 
 
@@ -44,7 +44,7 @@ def parse_beta(text: str) -> tuple[float, float]:
     except ValueError:
         pair = (0.0, 0.0)
     if not 0 < pair[0] <= pair[1] < float("inf"):
-        raise UsageError(f"{text!r} is no beta; write START:END with 0 < START <= END, for example 1:1000")
+        raise UsageError(f"{text!r} is not a beta; write START:END with 0 < START <= END, for example 1:1000")
     return pair
 
 
@@ -54,7 +54,7 @@ def parse_growth(text: str) -> tuple[float, int]:
     try:
         return float(factor), int(epochs)
     except ValueError:
-        raise UsageError(f"{text!r} is no growth; write FACTOR:EPOCHS, for example 1.25:40") from None
+        raise UsageError(f"{text!r} is not a growth; write FACTOR:EPOCHS, for example 1.25:40") from None
 
 
 def one_of(kind: str, names: Iterable[str]) -> Callable[[str], str]:
@@ -74,7 +74,7 @@ def parse_number_pairs(context: click.Context, parameter: click.Parameter, pairs
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals or not key or not value:
-            raise click.BadParameter(f"{pair!r} is no pair; write name=value, for example alpha=0.5")
+            raise click.BadParameter(f"{pair!r} is not a pair; write name=value, for example alpha=0.5")
         values[key] = value
     return values
 
@@ -86,7 +86,7 @@ def parse_share(text: str) -> float:
     except ValueError:
         share = -1.0
     if not 0 < share <= 1:
-        raise UsageError(f"{text} is outside (0, 1]; 0.5 keeps half")
+        raise UsageError(f"{text} is not a share in (0, 1], for example 0.5")
     return share
 
 
@@ -96,7 +96,7 @@ def parse_arch_args(pairs: tuple[str, ...]) -> dict[str, Any]:
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals or not key:
-            raise UsageError(f"--arch-arg {pair!r} is no pair; write name=value, for example num_classes=10")
+            raise UsageError(f"--arch-arg {pair!r} is not a pair; write name=value, for example num_classes=10")
         try:
             values[key] = json.loads(value)
         except ValueError:

@@ -29,9 +29,10 @@ from compressor.cli.options import (
 @out_option("Checkpoint to write, .pt or .safetensors.  [default: MODEL-recovered.pt]")
 @overwrite_option
 def recover(console: Console, model: str, **options: Any) -> None:
-    """Train a shrunk MODEL on, best with the dense network as teacher.
+    """Train a shrunk MODEL on, to win back the accuracy that it lost.
 
-    No penalty takes part, and weights that are exactly zero stay so. Metrics go to a .jsonl file beside --out.
+    That works best with the dense network as --teacher. No penalty takes part, and weights that are exactly zero stay
+    zero. The figures of every epoch go to a .jsonl file beside --out.
 
     \b
       compress recover digits_resnet-small.pt --teacher digits_resnet

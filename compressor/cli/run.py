@@ -25,22 +25,33 @@ from compressor.cli.options import (
 @click.argument("model")
 @penalty_options
 @click.option(
-    "--epochs", type=int, default=12, show_default=True, help="In all: half with the penalty, half to recover."
+    "--epochs", type=int, default=12, show_default=True, help="Epochs in all: half with the penalty, half to recover."
 )
 @training_options
-@click.option("--opset", type=int, default=18, show_default=True, help="ONNX opset, 17 to 23.")
-@click.option("--threads", type=int, default=1, show_default=True, help="Threads of the latency measurement.")
-@click.option("--provider", default="cpu", show_default=True, metavar="NAME", help="See compress list providers.")
-@click.option("--max-seconds", type=float, default=60.0, show_default=True, help="Time for measuring latency.")
+@click.option("--opset", type=int, default=18, show_default=True, help="Version of the ONNX operator set, 17 to 23.")
+@click.option(
+    "--threads", type=int, default=1, show_default=True, help="Threads that ONNX Runtime uses inside an operator."
+)
+@click.option(
+    "--provider",
+    default="cpu",
+    show_default=True,
+    metavar="NAME",
+    help="Execution provider of ONNX Runtime (compress list providers).",
+)
+@click.option(
+    "--max-seconds", type=float, default=60.0, show_default=True, help="Seconds that measuring latency may take."
+)
 @data_options
 @model_options
 @out_option("Folder of the run.  [default: runs/MODEL]")
 @overwrite_option
 def run(console: Console, model: str, **options: Any) -> None:
-    """Do all of it: fine-tune, shrink, recover, export, benchmark.
+    """Run all stages: fine-tune, shrink, recover, export, benchmark.
 
-    Without a target, half of the MACs are kept. After a kill, the same command goes on where it stopped:
-    finished stages are not repeated, an interrupted one starts again from its own seed.
+    Without --target-macs or --target-params, half of the multiply-accumulates (MACs) are kept. When a run was
+    interrupted, the same command goes on where it stopped: finished stages are not repeated, and the interrupted one
+    starts again from its seed.
 
     \b
       compress run digits_resnet --target-macs 0.5 --out runs/digits
@@ -58,7 +69,7 @@ def run(console: Console, model: str, **options: Any) -> None:
 
     if not method(options["method"]).target:
         raise UsageError(
-            f"a run needs a target, which --method {options['method']} has not; "
+            f"a run needs a target, which --method {options['method']} does not have; "
             "use compress fine-tune, then compress shrink"
         )
     if options["target_macs"] is None and options["target_params"] is None:

@@ -53,7 +53,10 @@ def require_met(target: Target | None, kept: Path) -> None:
 
     if target is not None and not target.met:
         what = "MACs" if target.kind == "macs" else "parameters"
-        raise TargetNotMet(f"{target.reached:.3f} of the {what} are left, {target.asked:g} was asked; {kept} is kept")
+        raise TargetNotMet(
+            f"{target.reached:.3f} of the {what} are left, but at most {target.asked:g} was asked for; "
+            f"the result is kept in {kept}"
+        )
 
 
 def show_training(console: Console, record: FineTuning, out: Path) -> None:
@@ -62,7 +65,7 @@ def show_training(console: Console, record: FineTuning, out: Path) -> None:
 
     if record.undone:
         epochs = ", ".join(map(str, record.undone))
-        console.warn(f"training diverged in epoch {epochs}; undone and repeated with half the learning rate")
+        console.warn(f"training diverged in epoch {epochs}, which was undone and repeated with half the learning rate")
     for warning in record.projection.warnings if record.projection is not None else ():
         console.warn(warning)
     projected = _projection_tables(record.projection) if record.projection is not None else []

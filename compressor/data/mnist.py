@@ -71,7 +71,7 @@ def _read_idx(file: Path, dimensions: int) -> Tensor:
         with _open(file) as stream:
             magic = stream.read(4)
             if magic != bytes((0, 0, 8, dimensions)):
-                raise DataError(f"{file} is no idx file of bytes in {dimensions}D: it starts {magic.hex(' ')}")
+                raise DataError(f"{file} is not an idx file of bytes in {dimensions}D: it starts {magic.hex(' ')}")
             shape = struct.unpack(f">{dimensions}I", stream.read(4 * dimensions))
             count = math.prod(shape)
             content = stream.read(count + 1) if count <= MAX_BYTES else b""

@@ -66,10 +66,10 @@ def _load(file: Path) -> dict[str, Array]:
                 raise DataError(f"{file} unpacks to {needed / 2**30:.1f} GiB, at most 8 GiB are allowed")
             arrays = {name: stored[name] for name in stored.files}
     except (OSError, EOFError, ValueError, AttributeError, TypeError, BadZipFile, zlib.error) as error:
-        raise DataError(f"{file} is no npz file of plain arrays") from error
+        raise DataError(f"{file} is not an npz file of plain arrays") from error
     # Members of a zip file that are no arrays come back as bytes.
     if not all(isinstance(array, np.ndarray) for array in arrays.values()):
-        raise DataError(f"{file} is no npz file of plain arrays")
+        raise DataError(f"{file} is not an npz file of plain arrays")
     return arrays
 
 

@@ -108,7 +108,7 @@ def _finish(draft: Path, opset: int, metadata: Mapping[str, str]) -> None:
     graph = onnx.load(draft, load_external_data=False)
     written = {entry.domain: entry.version for entry in graph.opset_import}.get("")
     if written != opset:
-        raise EquivalenceError(f"opset {opset} was asked for, the file has {written}")
+        raise EquivalenceError(f"opset {opset} was asked for, but the file has {written}")
     if not all(entry.type.tensor_type.shape.dim[0].dim_param for entry in graph.graph.input):
         raise EquivalenceError("the batch dimension is not dynamic")
     for node in graph.graph.node:

@@ -85,7 +85,7 @@ def _epochs(phase: str, tuning: FineTuning) -> Iterator[TrainingEpoch]:
 def _divergence(phase: str, tuning: FineTuning) -> Iterator[str]:
     if tuning.undone:
         epochs = ", ".join(map(str, tuning.undone))
-        yield f"{phase}: training diverged in epoch {epochs}; undone and repeated with half the learning rate"
+        yield f"{phase}: training diverged in epoch {epochs}, which was undone and repeated with half the learning rate"
 
 
 def _fallback(export: Export) -> Iterator[str]:

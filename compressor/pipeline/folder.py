@@ -68,7 +68,7 @@ def open_folder(path: Path, settings: Settings, *, overwrite: bool) -> RunFolder
         else:
             _require_same(path, _read_settings(path), plain)
     elif path.exists() and (not path.is_dir() or any(map(_foreign, path.iterdir()))):
-        raise UsageError(f"{path} exists and holds no run; choose another --out")
+        raise UsageError(f"{path} exists and does not hold a run; choose another --out")
     for part in (path, path / "stages"):
         remove_leftovers(part)
     if overwrite or not record.exists():
@@ -97,7 +97,7 @@ def older_report(path: Path, settings: Settings) -> RunReport | None:
     _require_same(path, {key: old[key] for key in known}, {key: mine[key] for key in known & mine.keys()})
     report = read_report(file)
     if not isinstance(report, RunReport):
-        raise CompressorError(f"{file} is no report of a run; pass --overwrite to start the run again")
+        raise CompressorError(f"{file} is not the report of a run; pass --overwrite to start the run again")
     return report
 
 

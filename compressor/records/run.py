@@ -97,7 +97,7 @@ class TrainingEpoch(Epoch, frozen=True, kw_only=True):
 
 
 class RunReport(Record, frozen=True, kw_only=True, tag_field="kind", tag="run"):
-    """A whole run: every stage, what was proven on the way, and the benchmark of what it ended with."""
+    """A whole run: every stage, what was checked on the way, and the benchmark of what it ended with."""
 
     schema_version: int = SCHEMA_VERSION
     tool: Tool = field(default_factory=Tool)

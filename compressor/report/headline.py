@@ -37,10 +37,10 @@ def headline(report: Report) -> str:
 
 
 def finding_lines(report: Report) -> list[str]:
-    """The headline, then what was proven or each comparison, one line of plain text each."""
+    """The headline, then what was checked or each comparison, one line of plain text each."""
     lines = [headline(report)]
     if isinstance(report, RunReport):
-        lines += _proof_lines(report)
+        lines += _check_lines(report)
     elif len(report.comparisons) > FEW:
         lines += map(_comparison_line, report.comparisons)
     return lines
@@ -169,7 +169,7 @@ def _comparison_line(comparison: Comparison) -> str:
     return f"{names}, batch {comparison.batch}: {verdict(comparison)}."
 
 
-def _proof_lines(run: RunReport) -> Iterator[str]:
+def _check_lines(run: RunReport) -> Iterator[str]:
     if removal := run.removal:
         yield (
             f"Removing {removal.channels_removed} of {removal.channels_total} channels changed the outputs by "

@@ -57,8 +57,8 @@ def _timing(run: RunReport, stage: StageRow) -> tuple[str, Cell]:
     return milliseconds(latency.p50_ms), verdict_cell(run.benchmark, variant.name, latency.batch)
 
 
-def proof_table(run: RunReport) -> Table:
-    """What was proven: equal outputs after removal, the target."""
+def check_table(run: RunReport) -> Table:
+    """What was checked: equal outputs after removal, the target."""
     columns = (
         Column("Claim", numeric=False, wraps=True),
         Column("Measured"),
@@ -80,7 +80,7 @@ def proof_table(run: RunReport) -> Table:
     if target := run.target:
         claim = f"Target: {target_cost(target)} kept"
         rows.append(row(claim, percent(target.reached), percent(target.asked), _holds(target.met), ""))
-    return Table("Proofs", columns, tuple(rows), "Differences are relative to the scale of the output.")
+    return Table("Equivalence checks", columns, tuple(rows), "Differences are relative to the scale of the output.")
 
 
 def parity_table(run: RunReport) -> Table:

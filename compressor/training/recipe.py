@@ -71,7 +71,7 @@ class Recipe:
         """Lightning Fabric for the chosen device and precision; `UsageError` when they do not go together."""
         accelerator, _, index = pick_device(self.device).partition(":")
         if accelerator == "cpu" and self.precision == "16":
-            raise UsageError("--precision 16 needs a GPU; on the cpu use bf16 or 32")
+            raise UsageError("--precision 16 needs a GPU; on the CPU use bf16 or 32")
         return Fabric(
             accelerator=accelerator,
             devices=[int(index)] if index else 1,
@@ -98,5 +98,5 @@ def pick_device(text: str) -> str:
         return "cpu"
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if int(index or 0) >= count:
-        raise UsageError(f"--device {text} is not there: {count} CUDA devices are visible; use --device cpu")
+        raise UsageError(f"--device {text} is not available: {count} CUDA devices are visible; use --device cpu")
     return f"cuda:{int(index or 0)}"

@@ -50,7 +50,7 @@ def test_file_cut_short(tmp_path, network, suffix, share):
     save(network, path)
     content = path.read_bytes()
     path.write_bytes(content[: max(1, int(share * len(content)))])
-    refused(path, f"is no complete {'PyTorch checkpoint' if suffix == '.pt' else 'safetensors file'}: ")
+    refused(path, f"is not a complete {'PyTorch checkpoint' if suffix == '.pt' else 'safetensors file'}: ")
 
 
 @pytest.mark.parametrize("share", [0.001, 0.1, 0.5, 0.9, 0.999])
@@ -59,27 +59,27 @@ def test_legacy_file_cut_short(tmp_path, network, share):
     torch.save(network.model.state_dict(), path, _use_new_zipfile_serialization=False)
     content = path.read_bytes()
     path.write_bytes(content[: int(share * len(content))])
-    refused(path, "is no complete PyTorch checkpoint: it is cut short, damaged or a file of another kind")
+    refused(path, "is not a complete PyTorch checkpoint: it is cut short, damaged or a file of another kind")
 
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors", ".th"])
 def test_random_bytes(tmp_path, suffix, seed):
     (tmp_path / f"m{suffix}").write_bytes(random.Random(seed).randbytes(5000))
-    refused(tmp_path / f"m{suffix}", "is no complete (PyTorch checkpoint|safetensors file): ")
+    refused(tmp_path / f"m{suffix}", "is not a complete (PyTorch checkpoint|safetensors file): ")
 
 
 @pytest.mark.parametrize("start", [b"PK\x03\x04", b"\x80\x02", b"\x80\x04", b"\x89HDF\r\n", b"\xff\xd8\xff\xe0"])
 def test_random_bytes_behind_a_known_start(tmp_path, start):
     (tmp_path / "m.pt").write_bytes(start + random.Random(0).randbytes(5000))
-    refused(tmp_path / "m.pt", "is no complete PyTorch checkpoint: ")
+    refused(tmp_path / "m.pt", "is not a complete PyTorch checkpoint: ")
 
 
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
 @pytest.mark.parametrize("text", ["hello world\n" * 50, "version https://git-lfs.github.com/spec/v1\n", "<html>", "{}"])
 def test_text_file(tmp_path, suffix, text):
     (tmp_path / f"m{suffix}").write_text(text)
-    refused(tmp_path / f"m{suffix}", "is no complete (PyTorch checkpoint|safetensors file): ")
+    refused(tmp_path / f"m{suffix}", "is not a complete (PyTorch checkpoint|safetensors file): ")
 
 
 @pytest.mark.parametrize("damage", range(10))
@@ -118,7 +118,7 @@ def test_pickle_that_would_run_code_is_refused_and_not_run(tmp_path, writer, wra
 @pytest.mark.parametrize("protocol", [0, 1, 2, 3, 4, 5])
 def test_pickle_of_any_protocol_is_refused_and_not_run(tmp_path, protocol):
     (tmp_path / "m.pt").write_bytes(pickle.dumps(Harmful(tmp_path / "harm"), protocol=protocol))
-    refused(tmp_path / "m.pt", "is refused: |is no complete PyTorch checkpoint: ")
+    refused(tmp_path / "m.pt", "is refused: |is not a complete PyTorch checkpoint: ")
     assert not (tmp_path / "harm").exists()
 
 
@@ -130,7 +130,7 @@ def test_code_is_not_run_even_when_the_architecture_is_trusted(tmp_path):
 
 def test_pickle_disguised_as_safetensors_is_not_run(tmp_path):
     torch.save(Harmful(tmp_path / "harm"), tmp_path / "m.safetensors")
-    refused(tmp_path / "m.safetensors", "is no complete safetensors file: ")
+    refused(tmp_path / "m.safetensors", "is not a complete safetensors file: ")
     assert not (tmp_path / "harm").exists()
 
 

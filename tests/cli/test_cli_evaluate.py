@@ -48,7 +48,7 @@ def test_an_onnx_file_without_data_asks_for_them(finished, compress):
     onnx.save(graph, "bare.onnx")
     done = compress("evaluate", "bare.onnx")
     assert done.exit_code == 2
-    assert done.error == ["Error: this network does not know its data; pass --data, for example --data folder:photos"]
+    assert done.error == ["Error: the checkpoint does not name its data; pass --data, for example --data folder:photos"]
 
 
 def test_an_unknown_normalisation_of_an_onnx_file_is_warned_about(finished, tiny, compress):

@@ -24,7 +24,7 @@ def unnormalised(tiny):
 
 def test_an_unknown_normalisation_is_warned_about_and_no_part_of_the_document(unnormalised, compress):
     done = compress("export", "plain.pt", "--trust-arch", "--json", "--out", "a/b.onnx")
-    assert "Warning: the normalisation is not known, so it is not in the file; pass --normalize" in done.stderr
+    assert "Warning: the normalisation is not known, so the file does not hold it; pass --normalize" in done.stderr
     assert json.loads(done.stdout)["parity"]["norm_rel"] <= 1e-5
     assert Path("a/b.onnx").exists()
 
@@ -79,7 +79,7 @@ def test_data_that_are_elsewhere_are_left_out_with_a_warning(tiny, compress, com
     moved(tiny, "moved.pt")
     done = compress(command, "moved.pt", "--trust-arch")
     assert done.exit_code == 0
-    assert "random inputs only, because npz:gone.npz is not here; pass --data" in done.stderr
+    assert "random inputs only, because npz:gone.npz is not on this machine; pass --data" in done.stderr
     assert "real samples" not in done.stdout
 
 

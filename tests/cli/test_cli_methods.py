@@ -176,7 +176,7 @@ def test_a_run_with_other_penalties_is_not_resumed(with_other_penalties, compres
 @pytest.mark.parametrize("method", sorted(METHODS.keys() - {"budget"}))
 def test_a_run_by_a_method_without_target_says_what_to_do_instead(tiny, compress, method):
     done = compress("run", tiny.checkpoint, "--arch", tiny.arch, "--method", method)
-    words = f"a run needs a target, which --method {method} has not; use compress fine-tune, then compress shrink"
+    words = f"a run needs a target, which --method {method} does not have; use compress fine-tune, then compress shrink"
     assert (done.exit_code, done.error) == (2, [f"Error: {words}"])
     assert not list(Path().iterdir())
 

@@ -49,7 +49,7 @@ def test_a_run_keeps_a_folder_that_is_no_run(do):
     Path("mine/notes.txt").write_text("mine")
     for overwrite in ([], ["--overwrite"]):
         refused = do("run {checkpoint} --arch {arch} --out mine", *overwrite)
-        assert refused.error == ["Error: mine exists and holds no run; choose another --out"]
+        assert refused.error == ["Error: mine exists and does not hold a run; choose another --out"]
     assert [path.name for path in Path("mine").iterdir()] == ["notes.txt"]
 
 
@@ -106,7 +106,7 @@ def test_a_disk_that_fills_up_is_one_line(do, monkeypatch, stage):
 def test_cuda_without_a_gpu_is_refused_before_anything_is_done(command, do):
     done = do(f"{command} {{checkpoint}} --arch {{arch}} --device cuda")
     assert done.exit_code == 2
-    assert done.error == ["Error: --device cuda is not there: 0 CUDA devices are visible; use --device cpu"]
+    assert done.error == ["Error: --device cuda is not available: 0 CUDA devices are visible; use --device cpu"]
     assert not list(Path().iterdir())
 
 

@@ -101,7 +101,7 @@ def test_missing_file_is_named_with_where_it_was_sought(tmp_path):
 @pytest.mark.parametrize("start", [b"PK\3\4", b"\0\0\x0d\3", b"\0\0\x08\1", b""])
 def test_wrong_magic_is_refused(tmp_path, start):
     ref = replace(tmp_path, "train-images-idx3-ubyte", start)
-    with pytest.raises(DataError, match="train-images-idx3-ubyte is no idx file of bytes in 3D: it starts"):
+    with pytest.raises(DataError, match="train-images-idx3-ubyte is not an idx file of bytes in 3D: it starts"):
         load_data(ref)
 
 

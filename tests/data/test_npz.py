@@ -163,7 +163,7 @@ def test_missing_file_is_refused(tmp_path):
 
 
 def test_pickled_objects_are_refused(tmp_path):
-    refused(tmp_path, "is no npz file of plain arrays", x=np.array([{}, 1], dtype=object), y=LABELS)
+    refused(tmp_path, "is not an npz file of plain arrays", x=np.array([{}, 1], dtype=object), y=LABELS)
 
 
 def write_text(file):
@@ -195,7 +195,7 @@ def write_foreign_zip(file):
 @pytest.mark.parametrize("write", [write_text, write_empty, write_single_array, write_damaged, write_foreign_zip])
 def test_file_that_is_no_npz_is_refused(tmp_path, write):
     write(tmp_path / "data.npz")
-    with pytest.raises(DataError, match=r"data\.npz is no npz file of plain arrays"):
+    with pytest.raises(DataError, match=r"data\.npz is not an npz file of plain arrays"):
         load_data(f"npz:{tmp_path / 'data.npz'}")
 
 

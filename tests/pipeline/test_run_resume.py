@@ -150,7 +150,8 @@ def test_a_diverged_training_is_in_the_report(run, copy):
     done = run(copy)
     warnings = read(copy)["warnings"]
     assert done.exit_code == 0
-    assert "fine-tune: training diverged in epoch 1; undone and repeated with half the learning rate" in warnings
+    told = "fine-tune: training diverged in epoch 1, which was undone and repeated with half the learning rate"
+    assert told in warnings
     assert "Warning: fine-tune: training diverged in epoch 1" in done.stderr
 
 
@@ -178,6 +179,8 @@ def test_a_missed_target_is_exit_code_1_and_everything_is_kept(run, copy):
     record.write_text(json.dumps(kept))
     done = run(copy)
     assert done.exit_code == 1
-    assert done.error[-1] == "Error: 0.600 of the MACs are left, 0.5 was asked; copy is kept"
+    assert (
+        done.error[-1] == "Error: 0.600 of the MACs are left, but at most 0.5 was asked for; the result is kept in copy"
+    )
     assert "Target missed: 50.0 % of the MACs asked, 60.0 % reached." in done.stdout
     assert (copy / "report.html").exists()

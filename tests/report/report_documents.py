@@ -165,7 +165,7 @@ def run(verdict: str = "faster", **changes: Any) -> RunReport:
             stage("dense", 0.9833, dense, variant="dense", size_bytes=1_100_000),
             stage("fine-tuned", 0.9806, dense, note="group gap closed to 0.04 %"),
             stage("projected", 0.9806, dense, note="1,012 of 2,100 channels are exactly zero"),
-            stage("shrunk", 0.9806, small, size_bytes=480_000, note="outputs proven equal"),
+            stage("shrunk", 0.9806, small, size_bytes=480_000, note="outputs checked equal"),
             stage("recovered", 0.9861, small, size_bytes=480_000),
             stage("onnx", 0.9861, small, variant="small", size_bytes=481_000, note="evaluated in ONNX Runtime"),
         ],

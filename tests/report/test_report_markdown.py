@@ -14,7 +14,7 @@ def test_a_run_has_headline_stages_proofs_and_benchmark() -> None:
     text = report_markdown(documents.run())
     assert text.startswith("### 49.8 % of the MACs")
     assert "| onnx | 98.61 % \\[97.2–99.6\\] | 41.0 M | 49.8 % |" in text
-    assert "**Proofs**" in text
+    assert "**Equivalence checks**" in text
     assert "**Latency and size**" in text
 
 

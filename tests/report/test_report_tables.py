@@ -46,7 +46,7 @@ def test_the_verdict_is_never_left_out(name: str, width: int) -> None:
 def test_the_least_important_column_goes_first() -> None:
     narrow, wide = drawn(TABLES["stages"], 80), drawn(TABLES["stages"], 160)
     assert "Params" not in narrow
-    assert "outputs proven equal" in wide
+    assert "outputs checked equal" in wide
 
 
 def test_the_batch_stays_when_it_tells_rows_apart() -> None:

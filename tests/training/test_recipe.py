@@ -92,7 +92,7 @@ def test_a_device_that_is_not_there_is_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert pick_device("cuda:1") == "cuda:1"
-    with pytest.raises(UsageError, match="--device cuda:2 is not there: 2 CUDA devices are visible"):
+    with pytest.raises(UsageError, match="--device cuda:2 is not available: 2 CUDA devices are visible"):
         pick_device("cuda:2")
 
 
