@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import warnings
+from functools import partial
 
 import pytest
 import torch
@@ -177,8 +178,8 @@ def scaled(model, splitting, fused, overflows, options):
 
     Not in the first: torch's fused SGD then goes on with a momentum that it never set.
     """
-    optimizer = torch.optim.AdamW(model.parameters(), lr=0.01, fused=fused) if options == "adamw" else None
-    optimizer = optimizer or torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, fused=fused)
+    build = {"adamw": partial(torch.optim.AdamW, lr=0.01), "sgd": partial(torch.optim.SGD, lr=0.1, momentum=0.9)}
+    optimizer = build[options](model.parameters(), fused=fused)
     splitting.attach(optimizer)
     scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10, growth_interval=10_000)
     for step in range(STEPS):
