@@ -377,3 +377,18 @@ def test_channels_can_die_by_the_penalty_on_single_weights():
 def test_a_papers_method_is_not_splitting_and_the_other_way_round():
     with pytest.raises(UsageError, match="method budget is that of Splitting; PaperSplitting has paper, rvsm and rgsm"):
         PaperSplitting(network(), IMAGE, method="budget", total_steps=1, epoch_steps=1)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_network_in_16_bits_is_drawn_to_zero_like_another(dtype):
+    model = network()
+    groups = find_groups(model, IMAGE)
+    model = model.to(dtype)
+    splitting = Splitting(model, IMAGE, groups=groups, penalty="l1-l2", target_macs=0.6, align=1, total_steps=STEPS)
+    for _ in range(STEPS):
+        splitting.after_step()
+    assert splitting.gap() <= 1e-5
+    projection = splitting.project()
+    assert projection.met
+    assert projection.zeros > 0
+    assert all(parameter.isfinite().all() for parameter in model.parameters())
