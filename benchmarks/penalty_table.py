@@ -1,6 +1,6 @@
 """What each penalty on single weights does beside a target for channels, and what a target of zeros costs.
 
-Fine-tunes the embedded digits_resnet to half of its MACs with every penalty at its default strength and with targets
+Fine-tunes an embedded network to half of its MACs with every penalty at its default strength and with targets
 of zeros, removes the channels, recovers for two epochs, and prints for each, over several seeds: channels removed that
 no penalty would have kept, or the other way round; channels that the penalty emptied; zeros among the remaining
 weights; the compressed size of the removed network; test accuracy when the gap is closed and after recovery.
@@ -45,8 +45,8 @@ def rows(asked: list[str], zeros: list[float], strengths: list[float]) -> Iterat
 class Bench:
     """The network, the data and the groups, found once."""
 
-    def __init__(self, macs: float) -> None:
-        self.network, self.macs = load("digits_resnet"), macs
+    def __init__(self, name: str, macs: float) -> None:
+        self.network, self.macs = load(name), macs
         self.data = load_data("digits", tuple(self.network.metadata.input_shape))  # type: ignore[arg-type]
         self.groups = [g for g in find_groups(self.network.model, self.network.example_input()) if g.prunable]
 
@@ -80,6 +80,7 @@ def text(values: list[float], form: str) -> str:
 def main() -> None:
     """Print the table as Markdown."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--network", default="digits_resnet")
     parser.add_argument("--penalties", nargs="*", default=sorted(PENALTIES))
     parser.add_argument("--strengths", nargs="*", type=float, default=[])
     parser.add_argument("--zeros", nargs="*", type=float, default=[0.5, 0.8, 0.9])
@@ -87,7 +88,7 @@ def main() -> None:
     parser.add_argument("--macs", type=float, default=0.5)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
-    bench, found, without = Bench(args.macs), [], {}
+    bench, found, without = Bench(args.network, args.macs), [], {}
     print("| penalty | channels other than none's | emptied | zeros | gzip | closed | recovered |")
     print("|---|---|---|---|---|---|---|")
     for label, options in rows(args.penalties, args.zeros, args.strengths):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from compressor.data import load_data
     from compressor.export import export_onnx
     from compressor.shrinking import shrink
-    from compressor.splitting import Splitting, SplittingConfig
+    from compressor.splitting import PaperSplitting, Splitting, SplittingConfig
     from compressor.stages.evaluate import evaluate
     from compressor.stages.fine_tune import fine_tune
     from compressor.stages.inspect import inspect
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from compressor.training.recipe import Recipe
 
 __all__ = [
+    "PaperSplitting",
     "Recipe",
     "Splitting",
     "SplittingConfig",
@@ -41,6 +42,7 @@ __all__ = [
 ]
 
 _HOME = {
+    "PaperSplitting": "compressor.splitting",
     "Recipe": "compressor.training.recipe",
     "Splitting": "compressor.splitting",
     "SplittingConfig": "compressor.splitting",

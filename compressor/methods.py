@@ -51,7 +51,7 @@ METHODS = {
         about="A target chooses the channels; W is pulled implicitly, outside the optimiser",
         pull="implicit",
         target=True,
-        strength=0.1,
+        strength=0.3,
         group_penalty="l0",
         beta=(1.0, 1000.0),
     ),

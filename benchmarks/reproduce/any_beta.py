@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from plain_norms import project
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import SGD, AdamW, Optimizer
@@ -105,7 +106,7 @@ def train(job: Pull) -> dict[str, Any]:
         figures["accuracy"] = 100 * model_accuracy(model, data.test, None).value
         figures["gap"] = max((splitting.gap() for splitting in splittings), default=None)
         for splitting in splittings:
-            splitting.project()
+            project(splitting)
         figures["projected"] = 100 * model_accuracy(model, data.test, None).value
     return figures | {"seconds": time.monotonic() - began}
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from plain_norms import selecting_by
+from plain_norms import project, selecting_by
 from torch import nn
 
 from compressor import Splitting
@@ -141,7 +141,7 @@ def compress(job: Job) -> dict[str, Any]:
         if not method.one_shot:
             train(model, data, recipe, normalization=data.normalization, splitting=splitting, teacher=dense.model)
             wrong["trained"] = wrong_images(model, data)
-        projection = splitting.project()
+        projection = project(splitting)
     wrong["projected"] = wrong_images(model, data)
     shrunk = remove_zero_channels(model, dense.example_input())
     wrong["removed"] = wrong_images(shrunk.model, data)

@@ -7,6 +7,7 @@ sees the scale ranks channels by an accident of training.
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -18,9 +19,10 @@ from torch import Tensor, nn
 from compressor import Splitting
 from compressor.checkpoints import Network
 from compressor.equivalence import output_difference
+from compressor.errors import CompressorWarning
 from compressor.groups import ChannelGroup, find_groups, is_zero
 from compressor.layer_kinds import output_axis
-from compressor.splitting import selection
+from compressor.splitting import Projection, selection
 from compressor.splitting.saliency import saliency
 
 # Filters are scaled by 2**u, u uniform in +-OCTAVES: up to a factor of 4 either way.
@@ -71,8 +73,16 @@ def survivors(network: Network, groups: Sequence[ChannelGroup], target: float, n
     """A one-shot projection by that saliency, and which channels of all groups it kept."""
     model = copy.deepcopy(network.model)
     with selecting_by(name):
-        Splitting(model, network.example_input(), groups=groups, total_steps=1, target_macs=target).project()
+        splitting = Splitting(model, network.example_input(), groups=groups, total_steps=1, target_macs=target)
+        project(splitting)
     return model, torch.cat([~is_zero(model, group) for group in groups if group.prunable])
+
+
+def project(splitting: Splitting) -> Projection:
+    """Project, with the gap open where that is what is measured."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CompressorWarning)
+        return splitting.project()
 
 
 def rescaling(
@@ -112,5 +122,5 @@ def _rescaled(network: Network, groups: Sequence[ChannelGroup], seed: int) -> Ne
 
 
 def _difference(one: Network, other: Network) -> float:
-    models = [copy.deepcopy(network.model).double() for network in (one, other)]
-    return output_difference(*models, one.example_input().double())
+    first, second = (copy.deepcopy(network.model).double() for network in (one, other))
+    return output_difference(first, second, one.example_input().double())

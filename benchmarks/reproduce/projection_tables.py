@@ -53,7 +53,7 @@ def accuracy(result: Mapping[str, Any], stage: str) -> float:
 
 def accuracy_rows(pools: Mapping[str, Results]) -> list[Row]:
     """Mean accuracy of every method at every stage."""
-    rows = []
+    rows: list[Mapping[str, Any]] = []
     for pool, results in pools.items():
         for method, found in by_method(results).items():
             row: dict[str, Any] = {"": pool, "method": method, "MACs, %": _range([100 * r["MACs"] for r in found])}
@@ -66,7 +66,7 @@ def accuracy_rows(pools: Mapping[str, Results]) -> list[Row]:
 
 def cost_rows(pools: Mapping[str, Results]) -> list[Row]:
     """What projection and removal cost, image by image, and what the whole compression does."""
-    rows = []
+    rows: list[Mapping[str, Any]] = []
     for pool, results in pools.items():
         for method, found in by_method(results).items():
             lost, gained, points, low, high = difference(at(found, "trained"), at(found, "removed"))
@@ -113,7 +113,7 @@ def _range(values: Sequence[float]) -> str:
 
 def beta_rows(results: Results) -> list[Row]:
     """One row a pull and beta, one group of columns an optimiser."""
-    rows = []
+    rows: list[Mapping[str, Any]] = []
     for pull in any_beta.PULLS:
         for beta in dict.fromkeys(result["beta"] for result in results if result["pull"] == pull):
             row: dict[str, Any] = {"pull": pull, "beta": beta}

@@ -53,7 +53,9 @@ def in_units(penalty: Penalty, units: dict[Tensor, float], weights: list[Tensor]
 
 def rms(weight: Tensor) -> float:
     """Root of the mean square; a tensor of zeros has the smallest positive one."""
-    return float(weight.detach().square().mean().sqrt().clamp_min(torch.finfo(weight.dtype).tiny))
+    # In 16 bits the squares of usual weights overflow or vanish.
+    wide = weight.detach().to(torch.promote_types(weight.dtype, torch.float32))
+    return float(wide.square().mean().sqrt().clamp_min(torch.finfo(wide.dtype).tiny))
 
 
 def squared_loss(weight: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:

@@ -106,7 +106,7 @@ class Splitting(SplittingBase):
         share = implicit_share(span, self.beta)
         if self._fixed is not None:
             for weight, zeros in zip(self._weights.values(), self._fixed, strict=True):
-                weight.sub_(weight * zeros, alpha=share)
+                weight.sub_(weight * zeros.to(weight.device), alpha=share)
         elif self._auxiliary is not None:
             self._auxiliary.pull(share, prox_step(span, self.beta, self._lambda))
         if self._selection is not None:
@@ -183,10 +183,7 @@ class Splitting(SplittingBase):
             self._selection.channels.set(state["dropped"])
         if self._auxiliary is not None:
             self._split(state["units"])
-        fixed = state["fixed"]
-        if fixed is not None:
-            fixed = [zeros.to(weight.device) for zeros, weight in zip(fixed, self._weights.values(), strict=True)]
-        self._fixed = fixed
+        self._fixed = None if state["fixed"] is None else [zeros.clone() for zeros in state["fixed"]]
 
     def _split(self, units: Mapping[str, float]) -> None:
         self._units = {weight: units[name] for name, weight in self._weights.items()}
@@ -237,7 +234,8 @@ class Splitting(SplittingBase):
         if self._auxiliary is None:
             return []
         if self._fixed is not None:
-            return [w.masked_fill(zeros, 0.0) for w, zeros in zip(self._weights.values(), self._fixed, strict=True)]
+            pairs = zip(self._weights.values(), self._fixed, strict=True)
+            return [weight.masked_fill(zeros.to(weight.device), 0.0) for weight, zeros in pairs]
         return [v for _, v in self._auxiliary.targets(prox_step(0.0, self.beta, self._lambda))]
 
     def _moved(self) -> list[Tensor]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import warnings
+from functools import partial
 
 import pytest
 import torch
@@ -177,8 +178,8 @@ def scaled(model, splitting, fused, overflows, options):
 
     Not in the first: torch's fused SGD then goes on with a momentum that it never set.
     """
-    optimizer = torch.optim.AdamW(model.parameters(), lr=0.01, fused=fused) if options == "adamw" else None
-    optimizer = optimizer or torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, fused=fused)
+    build = {"adamw": partial(torch.optim.AdamW, lr=0.01), "sgd": partial(torch.optim.SGD, lr=0.1, momentum=0.9)}
+    optimizer = build[options](model.parameters(), fused=fused)
     splitting.attach(optimizer)
     scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10, growth_interval=10_000)
     for step in range(STEPS):
@@ -376,3 +377,18 @@ def test_channels_can_die_by_the_penalty_on_single_weights():
 def test_a_papers_method_is_not_splitting_and_the_other_way_round():
     with pytest.raises(UsageError, match="method budget is that of Splitting; PaperSplitting has paper, rvsm and rgsm"):
         PaperSplitting(network(), IMAGE, method="budget", total_steps=1, epoch_steps=1)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_network_in_16_bits_is_drawn_to_zero_like_another(dtype):
+    model = network()
+    groups = find_groups(model, IMAGE)
+    model = model.to(dtype)
+    splitting = Splitting(model, IMAGE, groups=groups, penalty="l1-l2", target_macs=0.6, align=1, total_steps=STEPS)
+    for _ in range(STEPS):
+        splitting.after_step()
+    assert splitting.gap() <= 1e-5
+    projection = splitting.project()
+    assert projection.met
+    assert projection.zeros > 0
+    assert all(parameter.isfinite().all() for parameter in model.parameters())

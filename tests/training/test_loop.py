@@ -13,6 +13,8 @@ from compressor.errors import CompressorError
 from compressor.groups import find_groups, is_zero, zero
 from compressor.splitting import Splitting
 from compressor.training import RETRIES, train
+from compressor.training.batchnorm import reestimate_on
+from compressor.training.evaluation import model_accuracy
 from compressor.training.recipe import Recipe
 
 IMAGE = torch.rand(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -278,3 +280,15 @@ def test_a_splitting_goes_back_with_the_weights():
     assert [epoch.lr_halved for epoch in epochs] == [False, False, True, False]
     assert splitting.step == 3 * 4
     assert splitting.project().warnings == ()
+
+
+def test_validation_beside_a_splitting_has_fresh_norm_statistics():
+    model = network()
+    splitting = Splitting(model, IMAGE, total_steps=4, target_macs=0.5)
+    (epoch,) = run(model, splitting=splitting, epochs=1)
+    own = copy.deepcopy(model.state_dict())
+    fresh = copy.deepcopy(model)
+    assert reestimate_on(fresh, DATA, None, recipe().seed) == 1
+    assert not torch.equal(fresh[1].running_mean, own["1.running_mean"])
+    assert epoch.validation == model_accuracy(fresh, DATA.val, None)
+    assert all(torch.equal(tensor, own[name]) for name, tensor in model.state_dict().items())
