@@ -211,16 +211,17 @@ class Splitting(SplittingBase):
 
     def _close(self) -> None:
         """Once, when W has become its projection: drop the channels that the zeros have emptied."""
-        if self._auxiliary is None or self._selection is None or not zero_useless(self.model, self.groups):
+        if self._auxiliary is None or self._selection is None:
             return
-        dropped = self._selection.channels.dropped()
-        self._selection.channels.set(
-            [gone | is_zero(self.model, group) for gone, group in zip(dropped, self.groups, strict=True)]
-        )
-        if self.config.target_zeros is not None:
-            # They take their zeros with them, so that others must do.
-            self._fix()
-            self.mask()
+        while zero_useless(self.model, self.groups):
+            dropped = self._selection.channels.dropped()
+            self._selection.channels.set(
+                [gone | is_zero(self.model, group) for gone, group in zip(dropped, self.groups, strict=True)]
+            )
+            if self.config.target_zeros is not None:
+                # They take their zeros with them, so that others must do, which may empty further channels.
+                self._fix()
+                self.mask()
 
     def _threshold(self, share: float) -> float:
         """The size, in units of a layer's RMS, up to which that share of the weights lies that the selection leaves."""
