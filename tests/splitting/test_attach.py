@@ -346,7 +346,7 @@ def test_a_target_of_zeros_is_reached_within_a_point(name, share):
     assert projection.met
 
 
-def test_a_target_of_zeros_is_reached_where_it_empties_many_channels():
+def test_a_high_target_of_zeros_empties_no_channel():
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = nn.Sequential(nn.Linear(12, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 4))
@@ -360,7 +360,7 @@ def test_a_target_of_zeros_is_reached_where_it_empties_many_channels():
         F.cross_entropy(model(vectors), labels).backward()
         optimizer.step()
     projection = splitting.project()
-    assert projection.died > 10
+    assert projection.died == 0
     assert projection.zeros == pytest.approx(0.93, abs=0.01)
     assert projection.warnings == ()
 
