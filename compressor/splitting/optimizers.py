@@ -87,7 +87,8 @@ def hook_in(
 ) -> Handle:
     """Call ``before`` at every step of each of ``optimizers`` and ``after`` after the steps of the last.
 
-    Steps that a GradScaler skips are none. ``handles`` holds what undoes that; it is empty again when the handle that is returned has been removed.
+    Steps that a GradScaler skips are none. ``handles`` holds what undoes that; it is empty again when the handle that
+    is returned has been removed.
     """
 
     def first(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
