@@ -7,7 +7,7 @@ eq. 2.1 with lambda = 1 and gamma = a.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import inf, sqrt
+from math import sqrt
 from typing import ClassVar
 
 from torch import Tensor
@@ -32,7 +32,7 @@ class Mcp(Elementwise):
     degree: ClassVar[None] = None
     knots_at_threshold: ClassVar[bool] = True
 
-    a: float = option(3.0, allowed="above 1 and finite", holds=lambda a: 1 < a < inf)
+    a: float = option(3.0, allowed="above 1 and below 1e30", holds=lambda a: 1 < a < 1e30)
 
     @property
     def convex_up_to(self) -> float:

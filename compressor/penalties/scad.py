@@ -7,7 +7,7 @@ Fan and Li, "Variable selection via nonconcave penalized likelihood and its orac
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import inf, sqrt
+from math import sqrt
 from typing import ClassVar
 
 import torch
@@ -34,7 +34,7 @@ class Scad(Elementwise):
     degree: ClassVar[None] = None
     knots_at_threshold: ClassVar[bool] = True
 
-    a: float = option(3.7, allowed="above 2 and finite", holds=lambda a: 2 < a < inf)
+    a: float = option(3.7, allowed="above 2 and below 1e30", holds=lambda a: 2 < a < 1e30)
 
     @property
     def convex_up_to(self) -> float:

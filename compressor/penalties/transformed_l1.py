@@ -7,7 +7,7 @@ thresholding algorithms", Commun. Math. Sci. 15(2), 2017, theorem 3.1.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import inf, sqrt
+from math import sqrt
 from typing import ClassVar
 
 import torch
@@ -30,7 +30,7 @@ class TransformedL1(Elementwise):
     separable: ClassVar[bool] = True
     degree: ClassVar[None] = None
 
-    a: float = option(1.0, allowed="positive and finite", holds=lambda a: 0 < a < inf)
+    a: float = option(1.0, allowed="positive and below 1e30", holds=lambda a: 1e-30 < a < 1e30)
 
     @property
     def convex_up_to(self) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
@@ -51,17 +52,13 @@ def in_units(penalty: Penalty, units: dict[Tensor, float], weights: list[Tensor]
     return lambda step: penalty.prox_each(weights, [step * factor for factor in factors])
 
 
-def rms(weight: Tensor) -> float:
-    """Root of the mean square; a tensor of zeros has the smallest positive one."""
+def units_of(weights: Sequence[Tensor]) -> list[float]:
+    """The root of the mean square of each weight tensor; tensors of zeros take the median of the others, or 1."""
     # In 16 bits the squares of usual weights overflow or vanish.
-    wide = weight.detach().to(torch.promote_types(weight.dtype, torch.float32))
-    return float(wide.square().mean().sqrt().clamp_min(torch.finfo(wide.dtype).tiny))
-
-
-def squared_loss(weight: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-    """Squared norm of what is lost where V is zero, and of everything."""
-    squared = weight.float().square()
-    return (squared * (v == 0)).sum(), squared.sum()
+    wide = [weight.detach().to(torch.promote_types(weight.dtype, torch.float32)) for weight in weights]
+    sizes = [float(weight.square().mean().sqrt()) for weight in wide]
+    usual = [size for size in sizes if size > 0]
+    return [size or (statistics.median(usual) if usual else 1.0) for size in sizes]
 
 
 def _batches(weights: Sequence[Tensor]) -> Iterator[list[Tensor]]:

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
+from compressor.channels import vanishing_tensors
 from compressor.errors import CompressorWarning, UsageError
-from compressor.groups import ChannelGroup, is_zero
+from compressor.groups import ChannelGroup, is_zero, unprefixed, unwrapped
 from compressor.records import Sparsity
 from compressor.records.run import Target
 from compressor.records.stages import Pair, Projection
 from compressor.splitting.config import SplittingConfig
-from compressor.splitting.optimizers import check_optimizers, refuse_capture, skips
+from compressor.splitting.optimizers import Handle, check_optimizers, hook_in, refuse_closure
 from compressor.splitting.paper_groups import sparsity
 from compressor.splitting.penalised import penalised_weights, twin_of
 from compressor.splitting.prunable import Prunable
@@ -28,21 +29,17 @@ from compressor.splitting.zero_target import share_of_zeros, surviving
 TOLERANCE = 1e-5
 # A larger gap can be seen in the outputs.
 GAP_LIMIT = 1e-3
-
-
-Hook = Callable[[Optimizer, Any, Any], None]
-
-
-class Handle(Protocol):
-    """What ends an attachment."""
-
-    def remove(self) -> None:
-        """Do nothing more at the optimisers' steps."""
+# How far from its target a share of zeros may end without a word.
+ZEROS_LIMIT = 0.01
 
 
 class SplittingBase(ABC):
     """A penalised model, the steps of its training, and its projection at the end."""
 
+    # Whether `before_step` adds to the gradients.
+    adds_to_gradients = False
+
+    @torch.inference_mode(False)
     def __init__(
         self,
         model: nn.Module,
@@ -51,9 +48,12 @@ class SplittingBase(ABC):
         total_steps: int,
         groups: Sequence[ChannelGroup] | None,
     ) -> None:
-        self.model, self.config, self.total_steps, self.step = model, config, total_steps, 0
-        self._weights = penalised_weights(model, config)
-        self.prunable = Prunable(model, example_input, groups, config)
+        # Compiled and distributed models are wrappers around the network that has the channels.
+        self.model, prefix = unwrapped(model)
+        self.config, self.total_steps, self.step = config, total_steps, 0
+        self._weights = penalised_weights(self.model, config)
+        known = None if groups is None else unprefixed(groups, prefix)
+        self.prunable = Prunable(self.model, example_input, known, config)
         self._handles: list[RemovableHandle] = []
 
     def attach(self, *optimizers: Optimizer) -> Handle:
@@ -67,21 +67,12 @@ class SplittingBase(ABC):
             raise UsageError("this splitting is attached already; remove the handle that attach returned first")
         check_optimizers(self.model, self._moved(), optimizers)
 
-        def before(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-            refuse_capture()
-            if not skips(optimizer):
-                self.before_step(optimizer)
+        def before(optimizer: Optimizer, args: Sequence[object], kwargs: Mapping[str, object]) -> None:
+            if self.adds_to_gradients:
+                refuse_closure(args, kwargs)
+            self.before_step(optimizer)
 
-        def after(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-            if not skips(optimizer):
-                self.after_step()
-
-        # A compiled step would trace into the hooks and be compiled anew at every one.
-        first: Hook = torch.compiler.disable(before)  # type: ignore[no-untyped-call]
-        last: Hook = torch.compiler.disable(after)  # type: ignore[no-untyped-call]
-        self._handles += [optimizer.register_step_pre_hook(first) for optimizer in optimizers]
-        self._handles.append(optimizers[-1].register_step_post_hook(last))
-        return _Attachment(self._handles)
+        return hook_in(optimizers, before, self.after_step, self._handles)
 
     @torch.no_grad()
     def project(self, model: nn.Module | None = None) -> Projection:
@@ -90,25 +81,30 @@ class SplittingBase(ABC):
         Where a gap |W - P(W)| / |W| is left this changes outputs: a `CompressorWarning` says so before.
         """
         target = self.model if model is None else twin_of(self.model, model)
-        before, gap = self.sparsity(), self.gap() if target is self.model else self._gap_of(target)
-        told = tuple(self._warnings(gap))
+        self._catch_up()
+        before, gap = self.sparsity(), self.gap(model)
+        told = list(self._warnings(gap))
         for text in told:
             warnings.warn(text, CompressorWarning, stacklevel=3)
         entries = self._zero(target)
         weights = self._same_in(target)
         gone = [is_zero(target, group) for group in self.prunable.groups]
+        zeros = share_of_zeros(weights, surviving(target, weights, self.prunable.groups, gone)) if weights else None
+        told += self._missed(zeros)
+        for text in self._missed(zeros):
+            warnings.warn(text, CompressorWarning, stacklevel=3)
         channels, macs, parameters = self.prunable.figures(target)
         return Projection(
             gap=gap,
             entries_zeroed=entries,
             died=sum(int(zeros.sum()) for zeros in gone) - self._dropped(),
-            zeros=share_of_zeros(weights, surviving(target, weights, self.prunable.groups, gone)) if weights else None,
+            zeros=zeros,
             sparsity=before,
             channels=channels,
             macs=macs,
             parameters=parameters,
             target=self._target(macs, parameters),
-            warnings=told,
+            warnings=tuple(told),
         )
 
     @torch.no_grad()
@@ -146,9 +142,24 @@ class SplittingBase(ABC):
         """Share of the dense MACs that the selected channels keep; None when no channel is selected."""
         return None
 
-    @abstractmethod
-    def gap(self) -> float:
-        """Distance of W from its projection: |W - P(W)| / |W| over all that is penalised."""
+    @torch.no_grad()
+    def gap(self, model: nn.Module | None = None) -> float:
+        """Distance of W from its projection: |W - P(W)| / |W| over all that is penalised or would be zeroed.
+
+        ``model`` is as in `project`. Found by projecting and taking it back, so with a copy of these weights.
+        """
+        target = self.model if model is None else twin_of(self.model, model)
+        parameters = self._affected(target)
+        before = [parameter.detach().clone() for parameter in parameters]
+        try:
+            self._zero(target)
+            pairs = list(zip(parameters, before, strict=True))
+            lost = sum(float((parameter - old).double().square().sum()) for parameter, old in pairs)
+        finally:
+            for parameter, old in zip(parameters, before, strict=True):
+                parameter.copy_(old)
+        whole = sum(float(old.double().square().sum()) for old in before)
+        return float((lost / whole) ** 0.5) if lost else 0.0
 
     @abstractmethod
     def before_step(self, optimizer: Optimizer) -> None:
@@ -185,15 +196,23 @@ class SplittingBase(ABC):
         """How many channels were dropped for a target."""
         return 0
 
-    def _gap_of(self, model: nn.Module) -> float:
-        """The gap of an averaged copy, whose zeros are those of W."""
-        names = [name for name, p in self.model.named_parameters() if any(p is moved for moved in self._moved())]
+    def _catch_up(self) -> None:  # noqa: B027
+        """Do what is still due before a projection, when the training was cut short."""
+
+    def _affected(self, model: nn.Module) -> list[Tensor]:
+        """Every parameter of ``model`` that is penalised or that a projection can zero."""
+        touched = {id(p) for group in self.prunable.groups for p, _, _ in vanishing_tensors(self.model, group)}
+        touched |= {id(p) for p in self._moved()}
+        names = [name for name, p in self.model.named_parameters() if id(p) in touched]
         parameters = dict(model.named_parameters())
-        before = {name: parameters[name].detach().clone() for name in names}
-        self._zero(model)
-        lost = sum(float((parameters[name] - old).double().square().sum()) for name, old in before.items())
-        whole = sum(float(old.double().square().sum()) for old in before.values())
-        return float((lost / max(whole, 1e-300)) ** 0.5)
+        return [parameters[name] for name in names]
+
+    def _missed(self, zeros: float | None) -> list[str]:
+        """What to say when a target of zeros was missed."""
+        asked = self.config.target_zeros
+        if asked is None or zeros is None or abs(zeros - asked) <= ZEROS_LIMIT:
+            return []
+        return [f"{zeros:.1%} of the remaining weights are zero, {asked:.1%} was asked: each channel keeps its largest"]
 
     def _same_in(self, model: nn.Module) -> list[Tensor]:
         """The weights of ``model`` that are penalised in the model that was trained."""
@@ -221,7 +240,13 @@ class SplittingBase(ABC):
 
     def _identity(self) -> dict[str, Any]:
         """What must be the same where a state is taken and where it is loaded."""
-        return {"format": 1, "config": self.config.to_plain(), "total_steps": self.total_steps}
+        return {
+            "format": 1,
+            "config": self.config.to_plain(),
+            "total_steps": self.total_steps,
+            "weights": {name: list(weight.shape) for name, weight in self._weights.items()},
+            "groups": {group.name: group.channels for group in self.prunable.groups},
+        }
 
     def _check_state(self, state: Mapping[str, Any]) -> None:
         for key, own in self._identity().items():
@@ -229,16 +254,6 @@ class SplittingBase(ABC):
                 raise UsageError(
                     f"the state belongs to another splitting: its {key} is {state.get(key)}, that of this one {own}"
                 )
-
-
-class _Attachment:
-    def __init__(self, handles: list[RemovableHandle]) -> None:
-        self._handles = handles
-
-    def remove(self) -> None:
-        for handle in self._handles:
-            handle.remove()
-        self._handles.clear()
 
 
 def _zeros(weight: Tensor) -> int:

@@ -64,7 +64,7 @@ class SplittingConfig:
             self.splits_entries or known.split_rows is not None or known.lasso_rows is not None
         )
         self._default("strength", known.strength if needs_strength else 0.0)
-        if known.lasso_rows is not None:
+        if known.lasso_rows is not None and self.groups_name != "none":
             self._default("group_strength", self.strength if known.group_strength is None else known.group_strength)
         self._check_values()
         self._check_meaning(known)
@@ -153,6 +153,12 @@ class SplittingConfig:
                 raise UsageError(f"--method {name} has no target; use --method budget, or leave the target out")
             if start != end:
                 raise UsageError(f"--method {name} takes one --beta, got {start:g}:{end:g}")
+        if known.lasso_rows is not None and self.groups_name == "none" and self.group_strength is not None:
+            raise UsageError("--group-strength needs a --group-penalty; there is none")
+        if known.growth is not None and not self.splits_entries:
+            for option, given, own in (("beta", self.beta, known.beta), ("growth", self.growth, known.growth)):
+                if given != own:
+                    raise UsageError(f"--{option} needs a --penalty; without one there is no V in --method {name}")
         if known.lasso_rows is None and self.group_strength is not None:
             raise UsageError(f"--group-strength means nothing in --method {name}; it belongs to methods paper and rgsm")
         if known.growth is None and self.growth is not None:

@@ -7,7 +7,6 @@ from itertools import accumulate, pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.linalg import vector_norm
 
 from compressor.channels import vanishing_tensors
 from compressor.groups import ChannelGroup
@@ -73,21 +72,6 @@ class DroppedChannels:
                 u = torch.zeros_like(w) if self._gone[self._owner[start + row]] else w.clone()
                 w.add_(u - w, alpha=share)
             start += parameter.shape[axis]
-
-    def gap(self) -> tuple[Tensor, Tensor]:
-        """Squared norm of what projection would remove, and of everything."""
-        self._follow()
-        squared = torch.cat(
-            [
-                vector_norm(parameter, dim=[dim for dim in range(parameter.ndim) if dim != axis], dtype=torch.float32)
-                if parameter.ndim > 1
-                else parameter.float().abs()
-                for parameter, axis in zip(self.parameters, self._axes, strict=True)
-            ]
-        ).square()
-        # Rows of no group do not count: no projection touches them.
-        penalised = self._owner < len(self._gone) - 1
-        return (squared * self._gone[self._owner]).sum(), (squared * penalised).sum()
 
     def _follow(self) -> None:
         """The user may move the model after the start."""

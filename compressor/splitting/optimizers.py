@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.utils.hooks import RemovableHandle
 
 from compressor.errors import UsageError
+
+Before = Callable[[Optimizer, Sequence[object], Mapping[str, object]], None]
+
+
+class Handle(Protocol):
+    """What ends an attachment."""
+
+    def remove(self) -> None:
+        """Do nothing more at the optimisers' steps."""
 
 
 def check_optimizers(model: nn.Module, penalised: Sequence[Tensor], optimizers: Sequence[Optimizer]) -> None:
@@ -17,7 +28,11 @@ def check_optimizers(model: nn.Module, penalised: Sequence[Tensor], optimizers: 
         raise UsageError("this splitting penalises nothing; give it a penalty, target_macs or target_params")
     if not optimizers:
         raise UsageError("attach needs the optimizer that trains the model, got none")
+    if len({id(optimizer) for optimizer in optimizers}) < len(optimizers):
+        raise UsageError("attach got the same optimizer twice; give each once")
     for optimizer in optimizers:
+        if not isinstance(optimizer, Optimizer):
+            raise UsageError(f"attach takes optimizers of torch one by one, got a {type(optimizer).__name__}")
         # Schedule-free optimisers evaluate the network at other weights than those that they train.
         if callable(getattr(optimizer, "train", None)) and callable(getattr(optimizer, "eval", None)):
             raise UsageError(
@@ -34,6 +49,15 @@ def check_optimizers(model: nn.Module, penalised: Sequence[Tensor], optimizers: 
         raise UsageError(
             f"no attached optimizer trains {missing[0]}{more}, which would be penalised; attach all optimizers in one "
             "call, or freeze these parameters (requires_grad_(False)) before the splitting is made"
+        )
+
+
+def refuse_closure(args: Sequence[object], kwargs: Mapping[str, object]) -> None:
+    """Raise `UsageError` when a step gets a closure, which computes the gradients anew after a penalty was added."""
+    if any(callable(value) for value in (*args[1:], *kwargs.values())):
+        raise UsageError(
+            "optimizer.step(closure) computes the gradients after this method has added its penalty to them; call "
+            "step() without a closure"
         )
 
 
@@ -56,3 +80,38 @@ def refuse_capture() -> None:
             "a step that is captured in a CUDA graph would be replayed with the same beta; capture the forward and "
             "backward pass only"
         )
+
+
+def hook_in(
+    optimizers: Sequence[Optimizer], before: Before, after: Callable[[], None], handles: list[RemovableHandle]
+) -> Handle:
+    """Call ``before`` at every step of each of ``optimizers`` and ``after`` after the steps of the last.
+
+    Steps that a GradScaler skips are none. ``handles`` holds what undoes that; it is empty again when the handle that
+    is returned has been removed.
+    """
+
+    def first(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        refuse_capture()
+        if not skips(optimizer):
+            before(optimizer, args, kwargs)
+
+    def last(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        if not skips(optimizer):
+            after()
+
+    # A compiled step would trace into the hooks and be compiled anew at every one.
+    first, last = map(torch.compiler.disable, (first, last))
+    handles += [optimizer.register_step_pre_hook(first) for optimizer in optimizers]
+    handles.append(optimizers[-1].register_step_post_hook(last))
+    return _Attachment(handles)
+
+
+class _Attachment:
+    def __init__(self, handles: list[RemovableHandle]) -> None:
+        self._handles = handles
+
+    def remove(self) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()

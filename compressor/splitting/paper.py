@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
@@ -24,6 +25,9 @@ from compressor.splitting.config import Arguments, SplittingConfig
 from compressor.splitting.optimizers import loss_scale
 from compressor.splitting.paper_groups import GroupSubgradient, prox_of_rows
 from compressor.splitting.prunable import zero_dead_rows, zero_useless
+
+# Where beta ends that grows by jumps.
+LARGEST_BETA = 1e30
 
 
 class PaperSplitting(SplittingBase):
@@ -88,6 +92,11 @@ class PaperSplitting(SplittingBase):
         # The step at which V took over: until the next W is V already, and the prox of V would not be V.
         self._taken_over = 0
 
+    @property
+    def adds_to_gradients(self) -> bool:  # type: ignore[override]
+        """Whether `before_step` adds to the gradients: that of rvsm only pulls."""
+        return self._subgradient is not None or self.method.pull == "gradient"
+
     @torch.no_grad()
     def before_step(self, optimizer: Optimizer) -> None:
         """Add to the gradients of what ``optimizer`` trains, or pull it."""
@@ -118,16 +127,9 @@ class PaperSplitting(SplittingBase):
     def beta(self) -> float:
         """The weight of the splitting term now."""
         factor, epochs = self.config.growth or (1.0, 1)
-        return float(self.config.beta_range[0] * factor ** (self.step // (epochs * self._epoch_steps)))
-
-    @torch.no_grad()
-    def gap(self) -> float:
-        """Distance of W from where V is not zero: |W - P(W)| / |W| over the penalised weights."""
-        lost = whole = 0.0
-        for weight, v in zip(self._weights.values(), self._v(), strict=False):
-            square = weight.double().square()
-            lost, whole = lost + float((square * (v == 0)).sum()), whole + float(square.sum())
-        return float((lost / max(whole, 1e-300)) ** 0.5)
+        growths = self.step // (epochs * self._epoch_steps)
+        # Beyond what a float holds beta stays: by then W is V.
+        return min(LARGEST_BETA, math.exp(min(700.0, math.log(factor) * growths)) * self.config.beta_range[0])
 
     def state_dict(self) -> dict[str, Any]:
         """The step, and when V took over last."""
@@ -197,6 +199,6 @@ def _subgradient(weights: list[Tensor], config: SplittingConfig) -> GroupSubgrad
 
 
 def _at_least_1(config: SplittingConfig, name: str, value: int | None) -> int:
-    if value is None or value < 1:
+    if not isinstance(value, int) or value < 1:
         raise UsageError(f"method {config.method} needs {name}, at least 1, got {value}")
     return value

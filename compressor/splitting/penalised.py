@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from compressor.errors import UnknownName, UsageError
+from compressor.groups import unwrapped
 from compressor.layer_kinds import PRODUCERS, matrices
 from compressor.splitting.config import SplittingConfig, matches
 
@@ -41,10 +42,11 @@ def _convolutions(weights: dict[str, Tensor]) -> dict[str, Tensor]:
 def twin_of(model: nn.Module, other: nn.Module) -> nn.Module:
     """The module in ``other``, an averaged copy of ``model``, that has its parameters; `UsageError` without one."""
     wanted = {name: parameter.shape for name, parameter in model.named_parameters()}
-    candidate: object = other
+    candidate: object = unwrapped(other)[0]
     while isinstance(candidate, nn.Module):
         if {name: parameter.shape for name, parameter in candidate.named_parameters()} == wanted:
             return candidate
         # Averaged and exponentially averaged models hold the copy as ``module``.
-        candidate = getattr(candidate, "module", None)
+        inner = getattr(candidate, "module", None)
+        candidate = unwrapped(inner)[0] if isinstance(inner, nn.Module) else None
     raise UsageError("the model to project has other parameters than the one that was trained; pass a copy of it")

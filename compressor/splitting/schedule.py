@@ -31,7 +31,7 @@ class Schedule:
     beta_end: float = 1000.0
 
     def __post_init__(self) -> None:
-        if self.total_steps < 1:
+        if not isinstance(self.total_steps, int) or self.total_steps < 1:
             raise UsageError(f"total_steps must be at least 1, got {self.total_steps}")
 
     def beta(self, step: int) -> float:
@@ -45,7 +45,12 @@ class Schedule:
         return step >= self.closing_step
 
     def span(self, step: int) -> float:
-        """The share of the training that a pull at ``step`` stands for: the time since the last; 0 when none is due."""
+        """The share of the training that a pull at ``step`` stands for: the time since the last; 0 when none is due.
+
+        Once the gap is closed every step is pulled, so that it stays closed wherever the training ends.
+        """
+        if step > self.closing_step:
+            return 1 / self.total_steps
         if step <= 0 or (step % PULL_EVERY and step != self.total_steps):
             return 0.0
         return (step % PULL_EVERY or PULL_EVERY) / self.total_steps

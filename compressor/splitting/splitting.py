@@ -14,14 +14,16 @@ from compressor import penalties
 from compressor.alignment import Alignment
 from compressor.groups import ChannelGroup, is_zero, zero
 from compressor.penalties import step_of
-from compressor.records.stages import Projection
-from compressor.splitting.auxiliary import AuxiliaryVariables, in_units, rms, squared_loss
+from compressor.splitting.auxiliary import AuxiliaryVariables, in_units, units_of
 from compressor.splitting.base import SplittingBase
 from compressor.splitting.config import Arguments, SplittingConfig
 from compressor.splitting.prunable import zero_useless
 from compressor.splitting.schedule import PULL_EVERY, SELECTED, Schedule, implicit_share, prox_step
 from compressor.splitting.selection import Selection
-from compressor.splitting.zero_target import surviving, threshold_of_share
+from compressor.splitting.zero_target import smallest, surviving, threshold_of_share
+
+# In units of a layer's RMS: no weight of a training that goes well is so large.
+DIVERGED = 1e6
 
 
 class Splitting(SplittingBase):
@@ -41,6 +43,7 @@ class Splitting(SplittingBase):
     Raises `TargetNotMet` at once when a target cannot be reached, `UsageError` for a wrong option.
     """
 
+    @torch.inference_mode(False)
     def __init__(
         self,
         model: nn.Module,
@@ -80,7 +83,7 @@ class Splitting(SplittingBase):
         self._auxiliary: AuxiliaryVariables | None = None
         if config.splits_entries:
             self._penalty = penalties.penalty(config.penalty_name, **config.penalty_args)
-            self._split(dict(zip(self._weights, map(rms, self._weights.values()), strict=True)))
+            self._split(dict(zip(self._weights, units_of(list(self._weights.values())), strict=True)))
         # Which weights are zero from half time on: bool, of each weight's shape.
         self._fixed: list[Tensor] | None = None
 
@@ -105,8 +108,9 @@ class Splitting(SplittingBase):
         """An implicit step of length ``span``, a share of the training: W <- W + k (U - W), after the same for V."""
         share = implicit_share(span, self.beta)
         if self._fixed is not None:
-            for weight, zeros in zip(self._weights.values(), self._fixed, strict=True):
-                weight.sub_(weight * zeros.to(weight.device), alpha=share)
+            for weight, zeros in zip(self._weights.values(), self._fixed_here(), strict=True):
+                # Not a product with the mask: that of an infinite weight and zero is no number.
+                weight.copy_(torch.where(zeros, weight * (1 - share), weight))
         elif self._auxiliary is not None:
             self._auxiliary.pull(share, prox_step(span, self.beta, self._lambda))
         if self._selection is not None:
@@ -138,28 +142,6 @@ class Splitting(SplittingBase):
         if self._selection is None:
             return None
         return self.prunable.macs.total(self.kept) / self.prunable.macs.total()
-
-    @torch.no_grad()
-    def gap(self) -> float:
-        """Distance of W from its projection: |W - P(W)| / |W| over all that is penalised."""
-        parts = []
-        if self._selection is not None:
-            parts.append(self._selection.channels.gap())
-        if self._auxiliary is not None:
-            pairs = zip(self._weights.values(), self._v(), strict=True)
-            lost, whole = zip(*(squared_loss(weight, v) for weight, v in pairs), strict=True)
-            parts.append((torch.stack(lost).sum(), torch.stack(whole).sum()))
-        if not parts:
-            return 0.0
-        zeroed, every = (torch.stack([part[i].double() for part in parts]).sum() for i in (0, 1))
-        return float((zeroed / every.clamp_min(1e-300)).sqrt())
-
-    @torch.no_grad()
-    def project(self, model: nn.Module | None = None) -> Projection:
-        """`SplittingBase.project`; the selection is brought to its target when the training was cut short before."""
-        if self._selection is not None and self.step <= self.schedule.last_revision:
-            self._selection.select(self._selection.target.ratio)
-        return super().project(model)
 
     def state_dict(self) -> dict[str, Any]:
         """Step, selection, the layers' units, lambda and the zeros that are fixed, and what they belong to."""
@@ -195,36 +177,42 @@ class Splitting(SplittingBase):
         if self._auxiliary is None:
             return
         if self.config.target_zeros is not None:
-            span = PULL_EVERY / self.total_steps
-            threshold = self._threshold(self.schedule.zeros(self.step, self.config.target_zeros))
-            self._lambda = step_of(self._penalty, threshold) / prox_step(span, self.beta, 1.0)
+            share = self.schedule.zeros(self.step, self.config.target_zeros)
+            threshold = threshold_of_share(list(self._weights.values()), self._left(), self._units, share)
+            # Weights that diverge are for the training to undo.
+            if threshold < DIVERGED:
+                self._lambda = step_of(self._penalty, threshold) / prox_step(self._span, self.beta, 1.0)
         if self.step == self.schedule.last_revision:
             self._fix()
 
     def _fix(self) -> None:
         """Choose which weights are zero from now on: those that a target asks for, or the zeros of V."""
-        if self.config.target_zeros is None:
-            self._fixed = [v == 0 for v in self._v()]
-            return
-        threshold = self._threshold(self.config.target_zeros)
-        self._fixed = [weight.abs() <= threshold * self._units[weight] for weight in self._weights.values()]
+        weights = list(self._weights.values())
+        if self.config.target_zeros is not None:
+            self._fixed = smallest(weights, self._left(), self._units, self.config.target_zeros)
+        elif self._auxiliary is not None:
+            step = prox_step(self._span, self.beta, self._lambda)
+            self._fixed = [v == 0 for _, v in self._auxiliary.targets(step)]
 
     def _close(self) -> None:
         """Once, when W has become its projection: drop the channels that the zeros have emptied."""
-        if self._auxiliary is None or self._selection is None or not zero_useless(self.model, self.groups):
-            return
-        dropped = self._selection.channels.dropped()
-        self._selection.channels.set(
-            [gone | is_zero(self.model, group) for gone, group in zip(dropped, self.groups, strict=True)]
-        )
-        if self.config.target_zeros is not None:
-            # They take their zeros with them, so that others must do.
-            self._fix()
-            self.mask()
+        if self._auxiliary is not None and self._selection is not None and zero_useless(self.model, self.groups):
+            dropped = self._selection.channels.dropped()
+            self._selection.channels.set(
+                [gone | is_zero(self.model, group) for gone, group in zip(dropped, self.groups, strict=True)]
+            )
 
-    def _threshold(self, share: float) -> float:
-        """The size, in units of a layer's RMS, up to which that share of the weights lies that the selection leaves."""
-        return threshold_of_share(list(self._weights.values()), self._left(), self._units, share)
+    def _catch_up(self) -> None:
+        if self.step <= self.schedule.last_revision:
+            if self._selection is not None:
+                self._selection.select(self._selection.target.ratio)
+            if self.config.target_zeros is not None:
+                self._fix()
+
+    @property
+    def _span(self) -> float:
+        """The share of the training between two pulls."""
+        return PULL_EVERY / self.total_steps
 
     def _left(self) -> list[Tensor]:
         dropped = self._selection.channels.dropped() if self._selection is not None else []
@@ -234,9 +222,15 @@ class Splitting(SplittingBase):
         if self._auxiliary is None:
             return []
         if self._fixed is not None:
-            pairs = zip(self._weights.values(), self._fixed, strict=True)
-            return [weight.masked_fill(zeros.to(weight.device), 0.0) for weight, zeros in pairs]
+            pairs = zip(self._weights.values(), self._fixed_here(), strict=True)
+            return [weight.masked_fill(zeros, 0.0) for weight, zeros in pairs]
         return [v for _, v in self._auxiliary.targets(prox_step(0.0, self.beta, self._lambda))]
+
+    def _fixed_here(self) -> list[Tensor]:
+        """The zeros on the devices of the weights, to which the user may have moved them since."""
+        pairs = zip(self._weights.values(), self._fixed or [], strict=True)
+        self._fixed = [zeros.to(weight.device) for weight, zeros in pairs]
+        return self._fixed
 
     def _moved(self) -> list[Tensor]:
         channels = self._selection.channels.parameters if self._selection is not None else []

@@ -18,6 +18,7 @@ from compressor.data.batches import batches
 from compressor.data.normalization import Normalization
 from compressor.data.samples import DataSet, Samples
 from compressor.errors import CompressorError
+from compressor.layer_kinds import NORMS
 from compressor.progress import Progress, silent
 from compressor.records import Metric
 from compressor.records.run import Epoch
@@ -56,11 +57,13 @@ def train(
         # Dropout in the user's network draws from the global generator.
         torch.manual_seed(recipe.seed)
         run = _Run(model, data, recipe, normalization, splitting, teacher, progress)
-        while sum(not epoch.lr_halved for epoch in epochs) < recipe.epochs:
-            epochs.append(run.epoch(1 + sum(not epoch.lr_halved for epoch in epochs)))
-            if on_epoch is not None:
-                on_epoch(epochs[-1])
-        run.finish()
+        try:
+            while (done := sum(not epoch.lr_halved for epoch in epochs)) < recipe.epochs:
+                epochs.append(run.epoch(done + 1))
+                if on_epoch is not None:
+                    on_epoch(epochs[-1])
+        finally:
+            run.finish()
     return tuple(epochs)
 
 
@@ -187,7 +190,9 @@ class _Run:
             group["lr"] = rate * factor
 
     def _finite(self) -> bool:
-        return all(bool(tensor.isfinite().all()) for tensor in self.model.state_dict().values())
+        # Not every buffer: a mask of attention is infinite from the start.
+        norms = [buffer for module in self.model.modules() if isinstance(module, NORMS) for buffer in module.buffers()]
+        return all(bool(tensor.isfinite().all()) for tensor in (*self.model.parameters(), *norms))
 
     def _figures(self, number: int, loss: float) -> str:
         parts = [f"epoch {number}/{self.recipe.epochs}", f"loss {loss:.3f}", self.accuracy]

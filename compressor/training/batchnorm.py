@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +23,8 @@ BATCH = 128
 def reestimate(model: nn.Module, inputs: Iterable[Tensor]) -> int:
     """Replace running statistics by plain averages over ``inputs``; returns how many layers were touched."""
     norms = [m for m in model.modules() if isinstance(m, NORMS) and m.track_running_stats]
-    if not norms:
+    batch = next(iter(inputs := iter(inputs)), None)
+    if not norms or batch is None:
         return 0
     momenta = [norm.momentum for norm in norms]
     # Everything but the norms is in eval mode: dropout would change the statistics.
@@ -31,10 +33,12 @@ def reestimate(model: nn.Module, inputs: Iterable[Tensor]) -> int:
             norm.reset_running_stats()
             norm.momentum = None  # a plain average over all batches
             norm.train()
-        for batch in inputs:
-            model(batch)
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
+        try:
+            for part in chain([batch], inputs):
+                model(part)
+        finally:
+            for norm, momentum in zip(norms, momenta, strict=True):
+                norm.momentum = momentum
     return len(norms)
 
 

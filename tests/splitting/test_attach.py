@@ -346,6 +346,25 @@ def test_a_target_of_zeros_is_reached_within_a_point(name, share):
     assert projection.met
 
 
+def test_a_high_target_of_zeros_empties_no_channel():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(12, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 4))
+    vectors = torch.randn(64, 12, generator=torch.Generator().manual_seed(0))
+    labels = (vectors[:, 0] > 0).long() + 2 * (vectors[:, 1] > 0).long()
+    splitting = Splitting(model, vectors, total_steps=60, target_zeros=0.93, target_params=0.8, align=1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    splitting.attach(optimizer)
+    for _ in range(60):
+        optimizer.zero_grad()
+        F.cross_entropy(model(vectors), labels).backward()
+        optimizer.step()
+    projection = splitting.project()
+    assert projection.died == 0
+    assert projection.zeros == pytest.approx(0.93, abs=0.01)
+    assert projection.warnings == ()
+
+
 def test_a_stronger_penalty_leaves_more_zeros():
     def zeros(strength):
         model = network()

@@ -48,7 +48,7 @@ def by_hand(name, kind):
             backward(model, optimizer, step)
         optimizer.step()
         if step == 4:
-            chosen = [v_by_hand(name, w, unit[w], LAMBDA / beta_at(step)) == 0 for w in weights_of(model)]
+            chosen = [v_by_hand(name, w, unit[w], LAMBDA * (1 / beta_at(step) + 2 / 7)) == 0 for w in weights_of(model)]
         if step + 1 not in SPANS:
             continue
         span, beta = SPANS[step + 1], beta_at(step + 1)
