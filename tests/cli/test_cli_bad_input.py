@@ -143,7 +143,7 @@ TRAINING = {
     "--precision 8": (2, "'8' is not one of '32', 'bf16', '16'"),
     "--seed -1": (2, "--seed must be 0 or more, got -1"),
     "--device gpu": (2, "--device must be auto, cpu, cuda or cuda:INDEX, got 'gpu'"),
-    "--device cuda:99": (2, "--device cuda:99 is not there"),
+    "--device cuda:99": (2, "--device cuda:99 is not available"),
     "--out blank.txt/in/it.pt": (1, "cannot write blank.txt/in/it"),
     "--nonsense": (2, "No such option '--nonsense'"),
 }
