@@ -48,7 +48,7 @@ def train(
     """Train ``model`` in place with cross-entropy, half of it from ``teacher`` when there is one.
 
     Exact zeros stay zero unless ``splitting`` decides about them. A loss or weight that is not finite
-    undoes the epoch and does it again with half the learning rate, `CompressorError` after three times.
+    undoes the epoch and does it again with half the learning rate; the fourth raises `CompressorError`.
     """
     run = _Run(model, data, recipe, normalization, splitting, teacher, progress)
     epochs: list[Epoch] = []
