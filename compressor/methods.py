@@ -1,4 +1,4 @@
-"""The methods by which a penalty reaches the weights, each as a description; one step serves them all.
+"""The methods by which a penalty reaches the weights, each as a description.
 
 Formulas of the papers' methods: Bui, Park, Zhang, Qi, Xin, Front. Appl. Math. Stat. 6:529564, 2021 (paper);
 Dinh and Xin, arXiv 1812.05719, and Xue and Xin, arXiv 1902.07419 (rvsm); Yang, Lyu, Zhang, Qi, Xin, AI4I 2019
@@ -22,8 +22,8 @@ class Method:
 
     about: str
     pull: Pull
-    """How W moves towards its copy V: *implicit* after the optimiser's step, stable for every beta; *explicit* before
-    it, outside the optimiser (no momentum); *gradient*: beta (W - V) is added to the gradient."""
+    """How W moves towards the auxiliary variable V: *implicit* after the optimiser's step, stable for every beta;
+    *explicit* before it, outside the optimiser (no momentum); *gradient*: beta (W - V) is added to the gradient."""
     target: bool = False
     """Whether channels are chosen by a budget; such a strength is in units of each layer's RMS at the start."""
     split_rows: Rows | None = None
@@ -48,7 +48,7 @@ class Method:
 
 METHODS = {
     "budget": Method(
-        about="A target chooses the channels; W is pulled implicitly, outside the optimiser",
+        about="A target chooses channels and zeros; weights are drawn to them outside the optimiser",
         pull="implicit",
         target=True,
         strength=0.3,
@@ -56,7 +56,7 @@ METHODS = {
         beta=(1.0, 1000.0),
     ),
     "paper": Method(
-        about="Bui et al. 2021: V on single weights, group lasso on W by subgradient, beta grows in jumps",
+        about="Bui et al. 2021: V on single weights, group lasso in the gradient, beta grows in jumps",
         pull="gradient",
         lasso_rows="filters",
         weighted_rows=True,
@@ -67,7 +67,7 @@ METHODS = {
         growth=(1.25, 40),
     ),
     "rvsm": Method(
-        about="Dinh and Xin; Xue and Xin: V on single weights takes over at the end of every epoch",
+        about="Dinh and Xin; Xue and Xin: V on single weights replaces them after every epoch",
         pull="explicit",
         takes_over=True,
         penalty="l0",
@@ -75,7 +75,7 @@ METHODS = {
         beta=(1e-2, 1e-2),
     ),
     "rgsm": Method(
-        about="Yang et al. 2019: V on the input channels of convolutions takes over at the end of every epoch",
+        about="Yang et al. 2019: V on input channels of convolutions replaces them after every epoch",
         pull="explicit",
         split_rows="input channels",
         lasso_rows="input channels",

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 @click.option(
     "--align",
     metavar="auto|N",
-    help="Round kept channels up to multiples of N; auto: of 8, or of 4 in narrow layers.  [default: as in fine-tune, else auto]",
+    help="Round kept channels up to multiples of N; auto: of 8, or of 4 in narrow layers.  "
+    "[default: as in fine-tune, else auto]",
 )
 @data_options
 @model_options

@@ -1,4 +1,4 @@
-"""Fine-tune with a nonconvex sparse group lasso by variable splitting, in anybody's training loop.
+"""Fine-tune with a nonconvex sparse group lasso by variable splitting, in any training loop.
 
 With W the trained weights, V and U auxiliary variables, and g the channel groups::
 

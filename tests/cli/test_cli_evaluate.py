@@ -59,7 +59,7 @@ def test_an_unknown_normalisation_of_an_onnx_file_is_warned_about(finished, tiny
     onnx.save(graph, "bare.onnx")
     done = compress("evaluate", "bare.onnx", "--data", tiny.data)
     assert done.exit_code == 0
-    assert "Warning: bare.onnx does not know its normalisation" in done.stderr
+    assert "Warning: bare.onnx does not say how inputs are normalised" in done.stderr
 
 
 @pytest.mark.parametrize(

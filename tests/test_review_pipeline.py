@@ -18,6 +18,7 @@ def command(*words):
     return CliRunner().invoke(group, list(map(str, words)))
 
 
+@pytest.mark.filterwarnings("ignore:the splitting was stopped", "ignore:projection changes the outputs")
 def test_an_alignment_may_be_a_number():
     splitting = Splitting(load("digits_lenet").model, SAMPLE, total_steps=1, target_macs=0.5, align=5)
     splitting.project()

@@ -35,7 +35,7 @@ def test_plain_state_dict_loads(tmp_path, model):
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".th", ".bin", ".ckpt", ""])
-def test_ending_of_a_foreign_file_is_of_no_account(tmp_path, model, suffix):
+def test_ending_of_a_file_of_others_is_of_no_account(tmp_path, model, suffix):
     assert same(reloaded(model.state_dict(), tmp_path / f"m{suffix}"), model)
 
 
@@ -171,7 +171,7 @@ def test_arguments_of_the_architecture_are_taken(tmp_path):
     assert same(reloaded(model.state_dict(), tmp_path / "m.pt", arch_args={"num_classes": 7}), model)
 
 
-def test_options_say_what_a_foreign_file_does_not_know(tmp_path, model):
+def test_options_say_what_a_file_of_others_does_not_know(tmp_path, model):
     torch.save(model.state_dict(), tmp_path / "m.pt")
     network = load(
         tmp_path / "m.pt", arch="resnet20", input_shape=(3, 64, 64), normalize="0.5/0.25", classes=["x", "y"]
