@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from compressor.errors import CompressorError, UsageError
+from compressor.errors import CheckpointError, CompressorError, UsageError
 
 
 @contextlib.contextmanager
@@ -47,6 +48,23 @@ def write_bytes(path: Path, content: bytes) -> None:
 def write_text(path: Path, content: str) -> None:
     """Write ``content`` to ``path`` as UTF-8, whole or not at all."""
     write_bytes(path, content.encode())
+
+
+def gzipped_bytes(path: Path) -> int:
+    """What is left of ``path`` after ``gzip -6``."""
+    gzip_container = 31
+    packer = zlib.compressobj(6, wbits=gzip_container)
+    return sum(len(packer.compress(chunk)) for chunk in chunks(path)) + len(packer.flush())
+
+
+def chunks(path: Path) -> Iterator[bytes]:
+    """The content of ``path``, a megabyte at a time; `CheckpointError` when it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            while chunk := file.read(1 << 20):
+                yield chunk
+    except OSError as error:
+        raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from error
 
 
 def refuse_existing(path: Path, *, overwrite: bool) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from onnx import (
 
 from compressor.benchmarking.macs import CONVOLUTIONS, count_macs, uncounted
 from compressor.errors import CheckpointError, UsageError
+from compressor.files import chunks, gzipped_bytes
 from compressor.records.benchmark import FileSize, UnalignedLayer
 
 ALIGNMENT = 4  # ONNX Runtime's blocked layout needs input channels in fours
@@ -92,7 +92,7 @@ def measure_size(path: Path, external: Sequence[Path]) -> FileSize:
     return FileSize(
         onnx_bytes=path.stat().st_size,
         external_bytes=sum(file.stat().st_size for file in external),
-        gzip_bytes=sum(_gzipped(file) for file in (path, *external)),
+        gzip_bytes=sum(gzipped_bytes(file) for file in (path, *external)),
     )
 
 
@@ -100,7 +100,7 @@ def fingerprint(path: Path, external: Sequence[Path]) -> str:
     """SHA-256 of ``path`` followed by its external files, in hexadecimal."""
     digest = hashlib.sha256()
     for file in (path, *external):
-        for chunk in _chunks(file):
+        for chunk in chunks(file):
             digest.update(chunk)
     return digest.hexdigest()
 
@@ -207,18 +207,3 @@ def _unaligned(graph: GraphProto, shapes: dict[str, tuple[int, ...]]) -> Iterato
         elif feeds_another:
             reaching.update(node.input)
     yield from reversed(layers)
-
-
-def _gzipped(path: Path) -> int:
-    gzip_container = 31
-    packer = zlib.compressobj(6, wbits=gzip_container)
-    return sum(len(packer.compress(chunk)) for chunk in _chunks(path)) + len(packer.flush())
-
-
-def _chunks(path: Path) -> Iterator[bytes]:
-    try:
-        with path.open("rb") as file:
-            while chunk := file.read(1 << 20):
-                yield chunk
-    except OSError as error:
-        raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from error

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from compressor.cli.console import Console
 from compressor.errors import UsageError
-from compressor.files import refuse_existing, write_text
+from compressor.files import gzipped_bytes, refuse_existing, write_text
 
 if TYPE_CHECKING:
     from compressor.records.run import Report
@@ -32,6 +32,11 @@ def check_out(path: Path, endings: Sequence[str], *, overwrite: bool) -> None:
     if path.is_dir():
         raise UsageError(f"--out {path} is a folder; a file is needed")
     refuse_existing(path, overwrite=overwrite)
+
+
+def wrote(path: Path) -> str:
+    """The line that closes a command which wrote ``path``: zeros show in the compressed size alone."""
+    return f"Wrote {path} ({path.stat().st_size:,} bytes, {gzipped_bytes(path):,} after gzip -6)"
 
 
 def check_report_path(path: Path, *, overwrite: bool) -> None:

@@ -38,7 +38,7 @@ def shrink(console: Console, model: str, align: str | None, **options: Any) -> N
 
     from compressor.checkpoints import SUFFIXES, save
     from compressor.cli.loading import load_known_samples, load_network
-    from compressor.cli.publishing import check_out
+    from compressor.cli.publishing import check_out, wrote
     from compressor.errors import CompressorError
     from compressor.stages.shrink import shrink as work
 
@@ -55,7 +55,7 @@ def shrink(console: Console, model: str, align: str | None, **options: Any) -> N
         )
     save(shrunk.network, out, overwrite=options["overwrite"])
     document = {"out": str(out), **msgspec.structs.asdict(shrunk.record)}
-    console.result(document, *_tables(shrunk.record), f"Wrote {out}")
+    console.result(document, *_tables(shrunk.record), wrote(out))
 
 
 def _tables(record: Shrinking) -> list[Any]:

@@ -63,6 +63,8 @@ def show_training(console: Console, record: FineTuning, out: Path) -> None:
     """Print the record of a training."""
     import msgspec
 
+    from compressor.cli.publishing import wrote
+
     if record.undone:
         epochs = ", ".join(map(str, record.undone))
         console.warn(f"training diverged in epoch {epochs}, which was undone and repeated with half the learning rate")
@@ -70,7 +72,7 @@ def show_training(console: Console, record: FineTuning, out: Path) -> None:
         console.warn(warning)
     projected = _projection_tables(record.projection) if record.projection is not None else []
     document = {"out": str(out), **msgspec.structs.asdict(record)}
-    console.result(document, _metric_table(record), *projected, f"Wrote {out}")
+    console.result(document, _metric_table(record), *projected, wrote(out))
 
 
 def _metric_table(record: FineTuning) -> Any:

@@ -92,6 +92,8 @@ class Stages:
         self._save(tuned.network, "sparse.pt")
         record, projection = tuned.record, tuned.record.projection
         zeros = f"{projection.channels_zeroed} of {projection.channels_total} channels zero" if projection else ""
+        if projection and projection.zeros:
+            zeros += f", {projection.zeros:.1%} of the other weights"
         rows = self._rows(
             "fine-tune",
             tuned.network,

@@ -64,7 +64,9 @@ class SplittingBase(ABC):
         attached already, or when a penalised parameter is trained by none of them.
         """
         if self._handles:
-            raise UsageError("this splitting is attached already; remove the handle that attach returned first")
+            raise UsageError(
+                "this splitting is attached already; call remove() of the handle that attach returned first"
+            )
         check_optimizers(self.model, self._moved(), optimizers)
 
         def before(optimizer: Optimizer, args: Sequence[object], kwargs: Mapping[str, object]) -> None:
@@ -226,8 +228,8 @@ class SplittingBase(ABC):
             yield f"the splitting was stopped after {self.step} of {self.total_steps} steps"
         if not gap <= GAP_LIMIT:
             yield (
-                f"projection changes the outputs: a gap of {gap:.1e} of the weights' norm is left, "
-                f"at most {GAP_LIMIT:g} goes unseen"
+                f"projection changes the outputs: a gap of {gap:.1e} of the weights' norm is left; "
+                f"above {GAP_LIMIT:g} it shows"
             )
 
     def _target(self, macs: Pair | None, parameters: Pair | None) -> Target | None:

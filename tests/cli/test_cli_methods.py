@@ -78,7 +78,7 @@ def test_w_is_v_at_the_end_of_rvsm(made):
     table = document["projection"]["sparsity"]
     assert table["W at 1e-05"]["weights"] == table["V"]["weights"]
     assert zeros_of(out).weights == pytest.approx(table["V"]["weights"], abs=1e-3)
-    assert document["projection"]["gap"] == 0
+    assert document["projection"]["entries_zeroed"] == 0
 
 
 def test_rgsm_zeroes_whole_input_channels(made):

@@ -84,7 +84,7 @@ def test_attaching_twice_is_refused_until_the_first_attachment_is_removed():
     model = network()
     optimizer, splitting = optimizer_for(model, "sgd"), splitting_for(model)
     handle = splitting.attach(optimizer)
-    with pytest.raises(UsageError, match="this splitting is attached already; remove the handle"):
+    with pytest.raises(UsageError, match="this splitting is attached already; call remove"):
         splitting.attach(optimizer)
     handle.remove()
     splitting.attach(optimizer)

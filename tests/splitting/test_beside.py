@@ -18,8 +18,8 @@ from compressor.errors import CompressorWarning, UsageError
 from compressor.groups import find_groups
 from compressor.penalties import PENALTIES, penalty
 from compressor.splitting import PaperSplitting, Splitting, SplittingConfig, build_splitting
-from compressor.training.batchnorm import reestimate
 from compressor.training import train as train_on
+from compressor.training.batchnorm import reestimate
 from compressor.training.recipe import Recipe
 
 quiet = pytest.mark.filterwarnings("ignore::compressor.errors.CompressorWarning")
