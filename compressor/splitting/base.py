@@ -64,9 +64,7 @@ class SplittingBase(ABC):
         attached already, or when a penalised parameter is trained by none of them.
         """
         if self._handles:
-            raise UsageError(
-                "this splitting is attached already; call remove() of the handle that attach returned first"
-            )
+            raise UsageError("this splitting is attached already; call remove() of the handle that attach returned")
         check_optimizers(self.model, self._moved(), optimizers)
 
         def before(optimizer: Optimizer, args: Sequence[object], kwargs: Mapping[str, object]) -> None:
@@ -117,13 +115,13 @@ class SplittingBase(ABC):
         """
         target = self.model if model is None else twin_of(self.model, model)
         weights = self._same_in(target)
-        before = sum(_zeros(weight) for weight in weights)
+        before = sum(int((weight == 0).sum()) for weight in weights)
         for weight, v in zip(weights, self._v(), strict=False):
             if self.config.described.takes_over and target is self.model:
                 weight.copy_(v)
             else:
                 weight.masked_fill_(v == 0, 0.0)
-        return sum(_zeros(weight) for weight in weights) - before
+        return sum(int((weight == 0).sum()) for weight in weights) - before
 
     @torch.no_grad()
     def sparsity(self) -> dict[str, Sparsity]:
@@ -256,7 +254,3 @@ class SplittingBase(ABC):
                 raise UsageError(
                     f"the state belongs to another splitting: its {key} is {state.get(key)}, that of this one {own}"
                 )
-
-
-def _zeros(weight: Tensor) -> int:
-    return int((weight == 0).sum())
