@@ -9,23 +9,14 @@ import click
 
 from compressor.cli.command import command
 from compressor.cli.console import Console
-from compressor.cli.options import out_option, overwrite_option
+from compressor.cli.options import out_option, overwrite_option, runtime_options
 
 
 @command("benchmark")
 @click.argument("files", metavar="A.onnx [B.onnx ...]", nargs=-1, required=True)
 @click.option("--batch", "batches", type=int, multiple=True, default=(1,), show_default=True,
               help="Batch size; may be given several times.")  # fmt: skip
-@click.option(
-    "--threads", type=int, default=1, show_default=True, help="Threads that ONNX Runtime uses inside an operator."
-)
-@click.option(
-    "--provider",
-    default="cpu",
-    show_default=True,
-    metavar="NAME",
-    help="Execution provider of ONNX Runtime (compress list providers).",
-)
+@runtime_options
 @click.option("--max-seconds", type=float, default=60.0, show_default=True, help="Seconds that measuring may take.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the inputs and of the order of calls.")
 @out_option("Report to write, .json; .html and .md go beside it.")

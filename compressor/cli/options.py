@@ -201,6 +201,19 @@ teacher_option = click.option(
     "--teacher", metavar="MODEL", help="Checkpoint of a network to imitate: its soft labels are half of the loss."
 )
 
+runtime_options = _stack(
+    click.option(
+        "--threads", type=int, default=1, show_default=True, help="Threads that ONNX Runtime uses inside an operator."
+    ),
+    click.option(
+        "--provider",
+        default="cpu",
+        show_default=True,
+        metavar="NAME",
+        help="Execution provider of ONNX Runtime (compress list providers).",
+    ),
+)
+
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace what is at --out.")
 
 

@@ -17,6 +17,7 @@ from compressor.cli.options import (
     out_option,
     overwrite_option,
     penalty_options,
+    runtime_options,
     training_options,
 )
 
@@ -29,16 +30,7 @@ from compressor.cli.options import (
 )
 @training_options
 @click.option("--opset", type=int, default=18, show_default=True, help="Version of the ONNX operator set, 17 to 23.")
-@click.option(
-    "--threads", type=int, default=1, show_default=True, help="Threads that ONNX Runtime uses inside an operator."
-)
-@click.option(
-    "--provider",
-    default="cpu",
-    show_default=True,
-    metavar="NAME",
-    help="Execution provider of ONNX Runtime (compress list providers).",
-)
+@runtime_options
 @click.option(
     "--max-seconds", type=float, default=60.0, show_default=True, help="Seconds that measuring latency may take."
 )

@@ -21,7 +21,6 @@ class AuxiliaryVariables:
     """V = prox at W, for each of ``weights``, in batches; ``prox_of`` makes the prox of a batch."""
 
     def __init__(self, weights: Sequence[Tensor], prox_of: Callable[[list[Tensor]], Prox]) -> None:
-        self.parameters = list(weights)
         self._batches = [(batch, prox_of(batch)) for batch in _batches(weights)]
 
     def pull(self, share: float | Callable[[Tensor], float], step: float) -> None:

@@ -83,16 +83,19 @@ class SplittingBase(ABC):
         target = self.model if model is None else twin_of(self.model, model)
         self._catch_up()
         before, gap = self.sparsity(), self.gap(model)
-        told = list(self._warnings(gap))
-        for text in told:
-            warnings.warn(text, CompressorWarning, stacklevel=3)
+        told: list[str] = []
+
+        def tell(texts: Iterable[str]) -> None:
+            for text in texts:
+                told.append(text)
+                warnings.warn(text, CompressorWarning, stacklevel=4)
+
+        tell(self._warnings(gap))
         entries = self._zero(target)
         weights = self._same_in(target)
         gone = [is_zero(target, group) for group in self.prunable.groups]
         zeros = share_of_zeros(weights, surviving(target, weights, self.prunable.groups, gone)) if weights else None
-        told += self._missed(zeros)
-        for text in self._missed(zeros):
-            warnings.warn(text, CompressorWarning, stacklevel=3)
+        tell(self._missed(zeros))
         channels, macs, parameters = self.prunable.figures(target)
         return Projection(
             gap=gap,

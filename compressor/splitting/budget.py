@@ -28,11 +28,6 @@ class Target:
     def __str__(self) -> str:
         return f"--target-{self.kind} {self.ratio:g}"
 
-    @property
-    def what(self) -> str:
-        """What is counted, in words."""
-        return "MACs" if self.kind == "macs" else "parameters"
-
 
 @dataclass(frozen=True)
 class Budget:

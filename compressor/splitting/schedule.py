@@ -68,11 +68,9 @@ class Schedule:
 
     def revises(self, step: int) -> bool:
         """Whether the selection is revised at ``step``; after the last revision it binds."""
-        return step == self.last_revision or (step < self.last_revision and self.refreshes(step))
-
-    def refreshes(self, step: int) -> bool:
-        """Whether what follows the weights, as the elementwise lambda does, is looked at again at ``step``."""
-        return step % max(1, self.total_steps // REFRESHES) == 0
+        return step == self.last_revision or (
+            step < self.last_revision and step % max(1, self.total_steps // REFRESHES) == 0
+        )
 
     @property
     def last_revision(self) -> int:
