@@ -7,12 +7,14 @@
     path/to/file.py:factory      a factory in a file
 
 Adding a source is one function ``(name, args) -> Module`` and one line in `SOURCES`.
-The last two run the user's own code, so they need the user's word (``trust``).
+The last two run the user's own code, so they need the user's word (``trust``); so do arguments with which timm or
+torchvision could fetch or read files (`refuse_reaching_out`).
 """
 
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -36,6 +38,11 @@ SOURCES = {
     "torchvision": "compressor.sources:build_torchvision",
 }
 RUN_USER_CODE = frozenset({"file", "module"})
+# Whose factories can download trained weights, or read them from a path.
+LIBRARIES = frozenset({"timm", "torchvision"})
+REACHING = re.compile(r"pretrained|weights|checkpoint|path|file|dir|url|hub|cache", re.IGNORECASE)
+# A file or an address has more than the letters of a name such as "relu".
+NAME = re.compile(r"\w{1,64}", re.ASCII)
 # These are told by their form; the others by their name before the colon.
 UNNAMED = RUN_USER_CODE | {"builtin"}
 
@@ -74,6 +81,26 @@ class Architecture:
         if not isinstance(network, nn.Module):
             raise UsageError(f"{self.ref} returned a {type(network).__name__}; a torch.nn.Module is needed")
         return network
+
+
+def refuse_reaching_out(architecture: Architecture) -> None:
+    """Raise `UsageError` for arguments with which a library could fetch or read a file that a checkpoint names."""
+    if architecture.source not in LIBRARIES:
+        return
+    for name, value in architecture.args.items():
+        # Off is off, whatever the argument is called.
+        if not (value is None or value is False) and (REACHING.search(name) or not _is_plain(value)):
+            raise UsageError(
+                f"architecture {architecture.ref!r} with the argument {name}={value!r:.80} could fetch or read a file "
+                f"that the checkpoint names; pass --arch-arg {name}=VALUE or --trust-arch if you trust it"
+            )
+
+
+def _is_plain(value: Any) -> bool:
+    """Numbers and names, and lists of them: nothing that could be a place."""
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, int | float) or (isinstance(value, str) and bool(NAME.fullmatch(value)))
 
 
 def input_shape_of(network: nn.Module) -> tuple[int, ...] | None:

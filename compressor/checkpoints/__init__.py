@@ -27,7 +27,7 @@ from compressor.data.normalization import Normalization
 from compressor.equivalence import eval_mode
 from compressor.errors import CheckpointError, UnknownName, UsageError, first_line
 from compressor.files import refuse_existing, write_bytes
-from compressor.sources import Architecture, input_shape_of
+from compressor.sources import Architecture, input_shape_of, refuse_reaching_out
 
 __all__ = ["DataChoice", "Metadata", "Network", "embedded", "fresh", "load", "save"]
 
@@ -70,12 +70,14 @@ def load(
     normalize: str | None = None,
     classes: Sequence[str] | None = None,
     trust_arch: bool = False,
+    trusted: Architecture | None = None,
 ) -> Network:
     """Load a checkpoint file, ours or of another origin, or an embedded model by name.
 
     A file that is not ours needs ``arch``; the other arguments say what it does not know, and
     overrule it where it does. Nothing in the file is executed: `CheckpointError` refuses such files.
-    An architecture that runs a user's code is built only when ``arch`` or ``trust_arch`` says so.
+    An architecture that runs a user's code is built only when ``arch`` or ``trust_arch`` says so. ``trusted`` is the
+    one that the file must name: `CheckpointError` for a file with any other.
     """
     path = locate(model)
     state, header = read(path)
@@ -87,7 +89,13 @@ def load(
         except CheckpointError as error:
             raise CheckpointError(f"{path} cannot be read: {error}") from error
     architecture = _architecture(path, state, metadata, arch, arch_args)
-    network = _built(architecture, trust=trust_arch or arch is not None)
+    if trusted is not None:
+        _require_same(path, architecture, trusted)
+    elif not trust_arch:
+        # The user's word covers what it names: not the arguments that only the file gives.
+        from_file = {key: value for key, value in architecture.args.items() if key not in (arch_args or {})}
+        refuse_reaching_out(replace(architecture, args=from_file))
+    network = _built(architecture, trust=trust_arch or arch is not None or trusted is not None)
     try:
         replay(network, edits)
     except CheckpointError as error:
@@ -201,6 +209,19 @@ def _described(
     if normalize is not None:
         known = replace(known, normalization=Normalization.parse(normalize))
     return known if classes is None else replace(known, classes=tuple(classes))
+
+
+def _plain(architecture: Architecture) -> str:
+    """The arguments as a header keeps them: a tuple has become a list."""
+    return json.dumps(dict(architecture.args), sort_keys=True)
+
+
+def _require_same(path: Path, found: Architecture, wanted: Architecture) -> None:
+    if (found.ref, _plain(found)) != (wanted.ref, _plain(wanted)):
+        raise CheckpointError(
+            f"{path} is refused: it is a network of architecture {found.ref!r}, and {wanted.ref!r} was given here, "
+            "with other arguments or another name; it was changed, or belongs to something else"
+        )
 
 
 def _architecture(

@@ -64,7 +64,9 @@ model_options = _stack(
         help="Argument of the architecture's factory; may be given several times.",
     ),
     click.option(
-        "--trust-arch", is_flag=True, help="Run the code of a user's file or module that the checkpoint names."
+        "--trust-arch",
+        is_flag=True,
+        help="Run the code of a user's file or module that the checkpoint names, and let it fetch what it names.",
     ),
     input_options,
     click.option(

@@ -177,8 +177,8 @@ class Stages:
         save(network, self.folder.file(name), overwrite=True)
 
     def _load(self, name: str) -> Network:
-        # Its architecture was built once already, by the user's word.
-        return load(self.folder.file(name), trust_arch=True)
+        # The folder may come from somebody else; the user's word covers the architecture of this command alone.
+        return load(self.folder.file(name), trusted=self.network.metadata.architecture)
 
 
 def _timed(start: Callable[[], None], work: Callable[[], Finished[Result]]) -> Finished[Result]:

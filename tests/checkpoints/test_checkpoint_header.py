@@ -37,9 +37,9 @@ def changed(content, tmp_path, place, value):
     return tmp_path / "m.pt"
 
 
-def refused(path, match, error=CheckpointError):
+def refused(path, match, error=CheckpointError, **options):
     with pytest.raises(error, match=match) as caught:
-        load(path)
+        load(path, **options)
     assert "\n" not in str(caught.value)
 
 
@@ -146,3 +146,32 @@ def test_code_named_by_a_header_is_refused_and_not_run(tmp_path, content, ref):
     path = changed(content, tmp_path, ("header", "architecture"), {"ref": ref, "args": {}})
     refused(path, f"would run code .*; pass --arch {ref} or --trust-arch", UsageError)
     assert not (tmp_path / "harm").exists()
+
+
+OUTWARD = [
+    {"pretrained": True},
+    {"pretrained_cfg": {"url": "http://example.org/weights.pth"}},
+    {"pretrained_cfg_overlay": {"file": "/etc/passwd"}},
+    {"checkpoint_path": "harm"},
+    {"cache_dir": "harm"},
+    {"weights": "DEFAULT"},
+    {"act_layer": "http://example.org"},
+    {"block": ["relu", "../harm"]},
+]
+
+
+@pytest.mark.parametrize("args", OUTWARD, ids=str)
+@pytest.mark.parametrize("source", ["timm", "torchvision"])
+def test_arguments_that_reach_out_need_the_users_word(tmp_path, content, source, args):
+    path = changed(content, tmp_path, ("header", "architecture"), {"ref": f"{source}:resnet18", "args": args})
+    refused(
+        path, "could fetch or read a file that the checkpoint names; pass --arch-arg .* or --trust-arch", UsageError
+    )
+    # The user's word covers the name, not what the file adds to it.
+    refused(path, "could fetch or read a file that the checkpoint names", UsageError, arch=f"{source}:resnet18")
+
+
+@pytest.mark.parametrize("args", [{"num_classes": 3}, {"act_layer": "gelu"}, {"dims": [1, 2]}, {"pretrained": False}])
+def test_plain_arguments_of_a_library_need_no_word(tmp_path, content, args):
+    path = changed(content, tmp_path, ("header", "architecture"), {"ref": "timm:resnet18", "args": args})
+    refused(path, "needs timm, which cannot be imported|no timm model|does not fit|failed with", CompressorError)

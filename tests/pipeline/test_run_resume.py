@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 from compressor.pipeline import run_stages
 from compressor.stages import TITLES
@@ -140,6 +141,34 @@ def test_a_damaged_record_is_one_line(run, copy, record, content):
     done = run(copy, "--quiet")
     assert (done.exit_code, len(done.error)) == (1, 1)
     assert str(copy / record) in done.error[0]
+
+
+PAYLOAD = """
+from pathlib import Path
+Path("harm").touch()
+
+def build():
+    raise RuntimeError("this must not run")
+"""
+# The file that the next stage reads, and the records that are missing so that it does.
+READ_NEXT = {"sparse.pt": STAGES[2:], "small.pt": STAGES[3:], "dense.pt": STAGES[4:], "recovered.pt": STAGES[4:]}
+
+
+@pytest.mark.parametrize("file", READ_NEXT)
+@pytest.mark.parametrize("args", [{}, {"width": 16}])
+def test_code_that_a_received_folder_names_is_not_run(run, copy, tiny, file, args):
+    (copy / "payload.py").write_text(PAYLOAD)
+    for stage in READ_NEXT[file]:
+        (copy / "stages" / f"{stage}.json").unlink()
+    content = torch.load(copy / file)
+    # Another file, or the file of this command with other arguments than the command gave.
+    ref = tiny.arch if args else f"{copy}/payload.py:build"
+    content["header"]["architecture"] = {"ref": ref, "args": args}
+    torch.save(content, copy / file)
+    outcome = run(copy)
+    assert outcome.exit_code == 1
+    assert f"{file} is refused: it is a network of architecture {ref!r}" in outcome.error[-1]
+    assert not Path("harm").exists()
 
 
 def test_a_diverged_training_is_in_the_report(run, copy):
