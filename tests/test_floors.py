@@ -16,7 +16,7 @@ ROOT = Path(compressor.__file__).parent
 # Lowest first; a module imports from lower floors and from its own package only.
 FLOORS = (
     {"__version__", "errors"},
-    {"files", "methods", "progress", "records", "registry", "runtime"},
+    {"files", "foreign", "limits", "locks", "methods", "progress", "records", "registry", "runtime"},
     {"codec"},
     {"architectures", "data", "penalties", "equivalence", "hooks"},
     {"channels", "layer_kinds", "sources"},
