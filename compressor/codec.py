@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -84,26 +84,33 @@ def write_report(path: Path, report: Report) -> None:
 
 
 @contextlib.contextmanager
-def metrics_file(path: Path) -> Iterator[Callable[[Epoch], None]]:
-    """Yield a function that appends one line of JSON to a new ``path``; `CompressorError` when it cannot be written.
+def metrics_file(path: Path, known: Sequence[Epoch] = ()) -> Iterator[Callable[[Epoch], None]]:
+    """Yield a function that appends an epoch, one line of JSON, to ``path``, which begins with those ``known`` already.
 
-    A training that fails leaves no file, so that the same command can be given again.
+    What was in ``path`` is replaced. `CompressorError` when it cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w", encoding="utf-8") as file:
+        with path.open("wb") as file:
 
             def write(epoch: Epoch) -> None:
-                file.write(msgspec.json.encode(epoch).decode() + "\n")
+                file.write(_line(epoch))
                 file.flush()
 
-            try:
-                yield write
-            except BaseException:
-                path.unlink()
-                raise
+            for epoch in known:
+                write(epoch)
+            yield write
     except OSError as error:
         raise CompressorError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def write_metrics(path: Path, epochs: Sequence[Epoch]) -> None:
+    """Write all ``epochs`` to ``path``, whole or not at all, one line of JSON each."""
+    write_bytes(path, b"".join(map(_line, epochs)))
+
+
+def _line(epoch: Epoch) -> bytes:
+    return msgspec.json.encode(epoch) + b"\n"
 
 
 def schema() -> dict[str, Any]:

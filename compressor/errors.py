@@ -3,6 +3,7 @@
 CompressorError         the run failed: exit code 1
 ├── CheckpointError     a file that cannot be read, or does not fit the network
 ├── DataError           samples that cannot be read, or do not fit the network
+├── Diverged            a training that the same command would only repeat
 ├── EquivalenceError    a result that failed its own check; nothing was written
 ├── TargetNotMet        a target that was asked for and not reached; what was reached is kept
 └── UsageError          a wrong value or combination: exit code 2
@@ -31,6 +32,10 @@ class CheckpointError(CompressorError):
 
 class DataError(CompressorError):
     """Samples that cannot be read, or do not fit the network."""
+
+
+class Diverged(CompressorError):
+    """A training whose loss or weights were no finite numbers, again and again."""
 
 
 class EquivalenceError(CompressorError):

@@ -9,9 +9,9 @@ from pathlib import Path
 from compressor.checkpoints import Network
 from compressor.codec import write_report
 from compressor.data.samples import DataSet
+from compressor.groups.known import KnownGroups
 from compressor.pipeline.finished import run_report
 from compressor.pipeline.folder import holds_run, older_report, open_folder
-from compressor.pipeline.known_groups import KnownGroups
 from compressor.pipeline.plan import RunPlan, settings_of
 from compressor.pipeline.run_stages import Stages
 from compressor.progress import Progress, silent

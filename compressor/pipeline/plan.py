@@ -7,10 +7,10 @@ from typing import Any
 
 from compressor.benchmarking import check_settings
 from compressor.checkpoints import Network
+from compressor.checkpoints.fingerprints import data_fingerprint, fingerprint
 from compressor.data.samples import DataSet
 from compressor.errors import UsageError
 from compressor.export import DEFAULT_OPSET, check_opset
-from compressor.pipeline.fingerprints import fingerprint
 from compressor.records.benchmark import BenchmarkSettings
 from compressor.splitting import SplittingConfig
 from compressor.training.recipe import Recipe
@@ -67,11 +67,5 @@ def settings_of(network: Network, data: DataSet, plan: RunPlan) -> dict[str, Any
         "architecture": network.metadata.architecture.ref,
         "normalization": str(network.metadata.normalization) if network.metadata.normalization else None,
         "weights_sha256": fingerprint(network.model.state_dict()),
-        "data_sha256": fingerprint(
-            {
-                f"{part}.{kind}": getattr(getattr(data, part), kind)
-                for part in ("train", "val", "test")
-                for kind in ("images", "labels")
-            }
-        ),
+        "data_sha256": data_fingerprint(data),
     }

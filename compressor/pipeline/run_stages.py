@@ -15,9 +15,9 @@ from compressor.checkpoints import Network, load, save
 from compressor.codec import metrics_file
 from compressor.costs import count_macs, count_parameters
 from compressor.data.samples import DataSet
+from compressor.groups.known import KnownGroups
 from compressor.pipeline.finished import Finished, FinishedRun
 from compressor.pipeline.folder import RunFolder
-from compressor.pipeline.known_groups import KnownGroups
 from compressor.pipeline.plan import RunPlan
 from compressor.progress import Progress
 from compressor.records import Metric

@@ -4,30 +4,40 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import msgspec
-from torch import nn
+from torch import Tensor, nn
 
 from compressor.checkpoints import DataChoice, Metadata, Network
+from compressor.codec import metrics_file
 from compressor.costs import count_macs, count_parameters
 from compressor.data.normalization import Normalization
 from compressor.data.samples import DataSet
 from compressor.errors import CompressorWarning
 from compressor.groups import ChannelGroup
+from compressor.groups.known import KnownGroups
 from compressor.progress import Progress
 from compressor.records import Metric
 from compressor.records.run import Epoch
 from compressor.records.stages import FineTuning, Projection
 from compressor.splitting import SplittingConfig, build_splitting
 from compressor.splitting.base import SplittingBase
+from compressor.stages import GROUPS
 from compressor.stages.samples import check_fit
 from compressor.training import train
 from compressor.training.batchnorm import reestimate_on
 from compressor.training.evaluation import model_accuracy
-from compressor.training.recipe import Recipe
+from compressor.training.recipe import OPTIMIZER_TENSORS, Recipe
+from compressor.training.settings import settings_fingerprint
+from compressor.training.states import KEPT, State, States
+
+# In the folder of the states, while the training goes on.
+METRICS = "metrics.jsonl"
 
 OnEpoch = Callable[[Epoch], None]
 
@@ -48,41 +58,46 @@ def fine_tune(
     *,
     teacher: nn.Module | None = None,
     groups: Sequence[ChannelGroup] | None = None,
+    states: States | None = None,
     on_epoch: OnEpoch | None = None,
     progress: Progress | None = None,
 ) -> FineTuned:
     """Train a copy of ``network`` on ``data``; with ``penalties``, project it so that zeros are exact.
 
     Half of the loss comes from the soft labels of ``teacher`` when there is one. ``groups`` saves finding them again.
+    With ``states`` all that was trained is on disk after every epoch, and a training with the same arguments goes on
+    from there; on a CPU, with as many threads, it ends with the same bits as one that was not interrupted.
+
     `TargetNotMet` is raised before any training when the target cannot be reached, `DataError` when the data do not
-    fit the network.
+    fit the network, `CompressorError` when there is no space for the states, `Diverged` when the training fails.
     """
     check_fit(network, data)
     penalties = penalties or SplittingConfig()
+    resumed = None
+    if states is not None:
+        resumed = states.open(settings_fingerprint(network, data, recipe, penalties, teacher, groups))
+        states.require_space(_space(network.model, recipe))
+        if groups is None and penalties.any:
+            # Which groups are left out can depend on the clock: a training that goes on must not decide it anew.
+            groups = KnownGroups(network, states.folder / GROUPS).kept()
     model, normalization = copy.deepcopy(network.model), network.metadata.normalization
-    example, steps = network.example_input(), recipe.steps(len(data.train))
-    splitting = None
-    if penalties.any:
-        splitting = build_splitting(
+    splitting = _splitting(model, network.example_input(), data, recipe, penalties, groups)
+    # Whatever can fail for this network fails now, and not after the training.
+    macs, parameters = count_macs(model, network.example_input()), count_parameters(model)
+    before = resumed.course.before if resumed is not None else model_accuracy(model, data.test, normalization)
+    with _recorded(states, resumed, on_epoch) as record_epoch:
+        epochs = train(
             model,
-            example,
-            penalties,
-            total_steps=steps,
-            epoch_steps=steps // recipe.epochs,
-            samples=len(data.train),
-            groups=groups,
+            data,
+            recipe,
+            normalization=normalization,
+            splitting=splitting,
+            teacher=copy.deepcopy(teacher),
+            on_epoch=record_epoch,
+            progress=progress,
+            resumed=resumed,
+            keep=partial(states.keep, before, recipe.epochs) if states is not None else None,
         )
-    before = model_accuracy(model, data.test, normalization)
-    epochs = train(
-        model,
-        data,
-        recipe,
-        normalization=normalization,
-        splitting=splitting,
-        teacher=copy.deepcopy(teacher),
-        on_epoch=on_epoch,
-        progress=progress,
-    )
     trained = model_accuracy(model, data.test, normalization)
     projection, projected, reestimated = _projected(model, data, recipe, normalization, splitting)
     record = FineTuning(
@@ -92,8 +107,8 @@ def fine_tune(
         reestimated=reestimated,
         projection=projection,
         epochs=epochs,
-        macs=count_macs(model, example),
-        parameters=count_parameters(model),
+        macs=macs,
+        parameters=parameters,
     )
     return FineTuned(Network(model, _metadata(network.metadata, data, recipe, penalties, record)), record)
 
@@ -110,6 +125,48 @@ def check_target(network: Network, penalties: SplittingConfig, groups: Sequence[
             samples=1,
             groups=groups,
         )
+
+
+def _splitting(
+    model: nn.Module,
+    example: Tensor,
+    data: DataSet,
+    recipe: Recipe,
+    penalties: SplittingConfig,
+    groups: Sequence[ChannelGroup] | None,
+) -> SplittingBase | None:
+    if not penalties.any:
+        return None
+    steps = recipe.steps(len(data.train))
+    return build_splitting(
+        model,
+        example,
+        penalties,
+        total_steps=steps,
+        epoch_steps=steps // recipe.epochs,
+        samples=len(data.train),
+        groups=groups,
+    )
+
+
+def _space(model: nn.Module, recipe: Recipe) -> int:
+    """Bytes of the result and of three states: two are kept while the next is written."""
+    weights = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
+    return (1 + (KEPT + 1) * (1 + OPTIMIZER_TENSORS[recipe.optimizer])) * weights
+
+
+@contextmanager
+def _recorded(states: States | None, resumed: State | None, on_epoch: OnEpoch | None) -> Iterator[OnEpoch]:
+    """Yield ``on_epoch``, which with ``states`` writes the figures of the epoch into their folder too."""
+    known = resumed.course.epochs if resumed is not None else ()
+    with metrics_file(states.folder / METRICS, known) if states is not None else nullcontext() as write:
+
+        def record(epoch: Epoch) -> None:
+            for told in (write, on_epoch):
+                if told is not None:
+                    told(epoch)
+
+        yield record
 
 
 def _projected(

@@ -9,6 +9,7 @@ from compressor.data.samples import DataSet
 from compressor.progress import Progress
 from compressor.stages.fine_tune import FineTuned, OnEpoch, fine_tune
 from compressor.training.recipe import Recipe
+from compressor.training.states import States
 
 
 def recover(
@@ -17,12 +18,14 @@ def recover(
     recipe: Recipe,
     *,
     teacher: nn.Module | None = None,
+    states: States | None = None,
     on_epoch: OnEpoch | None = None,
     progress: Progress | None = None,
 ) -> FineTuned:
     """Train a copy of ``network`` on ``data`` so that it wins back what shrinking cost; what is zero stays zero.
 
     ``teacher`` is best the dense network: half of the loss then comes from its soft labels (Hinton et al.,
-    "Distilling the knowledge in a neural network", 2015). `DataError` when the data do not fit the network.
+    "Distilling the knowledge in a neural network", 2015). ``states`` are as in `fine_tune`. `DataError` when the data
+    do not fit the network.
     """
-    return fine_tune(network, data, recipe, teacher=teacher, on_epoch=on_epoch, progress=progress)
+    return fine_tune(network, data, recipe, teacher=teacher, states=states, on_epoch=on_epoch, progress=progress)

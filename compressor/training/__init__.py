@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -17,7 +18,8 @@ from torch.optim.lr_scheduler import LambdaLR
 from compressor.data.batches import batches
 from compressor.data.normalization import Normalization
 from compressor.data.samples import DataSet, Samples
-from compressor.errors import CompressorError
+from compressor.errors import CompressorWarning, Diverged
+from compressor.foreign import parsing
 from compressor.layer_kinds import NORMS
 from compressor.progress import Progress, silent
 from compressor.records import Metric
@@ -26,6 +28,7 @@ from compressor.splitting.base import SplittingBase
 from compressor.training.batchnorm import reestimate_on
 from compressor.training.evaluation import model_accuracy
 from compressor.training.recipe import Recipe, learning_rate_factor
+from compressor.training.states import State
 from compressor.training.zeros import keep_zeros
 
 # Weight and temperature of the teacher's soft labels (Hinton et al., "Distilling the knowledge in a
@@ -46,22 +49,31 @@ def train(
     teacher: nn.Module | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
     progress: Progress | None = None,
+    resumed: State | None = None,
+    keep: Callable[[tuple[Epoch, ...], Callable[[], dict[str, Any]]], None] | None = None,
 ) -> tuple[Epoch, ...]:
     """Train ``model`` in place with cross-entropy, half of it from ``teacher`` when there is one.
 
     Exact zeros stay zero unless ``splitting`` decides about them. A loss or weight that is not finite
-    undoes the epoch and does it again with half the learning rate, `CompressorError` after three times.
+    undoes the epoch and does it again with half the learning rate, `Diverged` after three times. ``keep`` gets all
+    epochs after each, and a function that gives the state with which the next begins; ``resumed`` is such a state, of
+    a training with the same arguments, which goes on as if it had not been interrupted.
     """
-    epochs: list[Epoch] = []
+    epochs = list(resumed.course.epochs) if resumed is not None else []
     with torch.random.fork_rng(devices=[]):
         # Dropout in the user's network draws from the global generator.
         torch.manual_seed(recipe.seed)
         run = _Run(model, data, recipe, normalization, splitting, teacher, progress)
+        if resumed is not None:
+            with parsing("the state of the training"):
+                run.go_on(resumed.run)
         try:
             while (done := sum(not epoch.lr_halved for epoch in epochs)) < recipe.epochs:
                 epochs.append(run.epoch(done + 1))
                 if on_epoch is not None:
                     on_epoch(epochs[-1])
+                if keep is not None:
+                    keep(tuple(epochs), run.state)
         finally:
             run.finish()
     return tuple(epochs)
@@ -94,7 +106,7 @@ class _Run:
         self.wrapped, self.optimizer = self.fabric.setup(model, optimizer)
 
     def epoch(self, number: int) -> Epoch:
-        before = self._state()
+        before = {**self._undoable(), "model": copy.deepcopy(self.model.state_dict())}
         loss = self._pass(number)
         diverged = not (math.isfinite(loss) and self._finite())
         if diverged:
@@ -111,6 +123,49 @@ class _Run:
             gap=splitting.gap() if splitting is not None else None,
             lr_halved=diverged,
         )
+
+    def state(self) -> dict[str, Any]:
+        """Everything that the next epoch reads: plain data and tensors, which are not copied."""
+        names, device = self.model.state_dict(), self.fabric.device
+        return {
+            **self._undoable(),
+            "buffers": {name: buffer for name, buffer in self.model.named_buffers() if name not in names},
+            "optimizer": self.inner_optimizer.state_dict(),
+            "rates": list(self.scheduler.base_lrs),
+            "retries": self.retries,
+            "accuracy": self.accuracy,
+            "precision": self.fabric.strategy.precision.state_dict(),
+            "shuffle": self.shuffle.get_state(),
+            "random": torch.get_rng_state(),
+            "random on the device": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
+            "device": device.type,
+        }
+
+    def go_on(self, state: Mapping[str, Any]) -> None:
+        """Begin where ``state`` was taken, in a training with the same arguments."""
+        device = self.fabric.device
+        if state["device"] != device.type:
+            warnings.warn(
+                f"the training was begun on {state['device']} and goes on on {device.type}: "
+                "its result is that of neither alone",
+                CompressorWarning,
+                stacklevel=4,
+            )
+        self.model.load_state_dict(state["model"])
+        for name, buffer in state["buffers"].items():
+            owner, _, own = name.rpartition(".")
+            setattr(self.model.get_submodule(owner), own, buffer.to(device))
+        # The wrapper's own, which takes over what the inner one has replaced.
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scheduler.last_epoch, self.scheduler.base_lrs = state["schedule"], list(state["rates"])
+        self.step, self.retries, self.accuracy = state["step"], state["retries"], state["accuracy"]
+        if self.splitting is not None:
+            self.splitting.load_state_dict(state["splitting"])
+        self.fabric.strategy.precision.load_state_dict(state["precision"])
+        self.shuffle.set_state(state["shuffle"])
+        torch.set_rng_state(state["random"])
+        if device.type == "cuda" and state["random on the device"] is not None:
+            torch.cuda.set_rng_state(state["random on the device"], device)
 
     def _validation(self) -> Metric:
         """While channels are drawn to zero the running statistics of BatchNorm lag behind: a copy gets fresh ones."""
@@ -162,10 +217,10 @@ class _Run:
         distilled = F.kl_div(F.log_softmax(logits / TEMPERATURE, dim=1), soft, reduction="batchmean")
         return (1 - TEACHER_SHARE) * loss + TEACHER_SHARE * TEMPERATURE**2 * distilled
 
-    def _state(self) -> dict[str, Any]:
+    def _undoable(self) -> dict[str, Any]:
         """What an epoch that diverges is undone to; the optimiser begins anew."""
         return {
-            "model": copy.deepcopy(self.model.state_dict()),
+            "model": self.model.state_dict(),
             "schedule": self.scheduler.last_epoch,
             "step": self.step,
             "splitting": self.splitting.state_dict() if self.splitting is not None else {},
@@ -174,7 +229,7 @@ class _Run:
     def _undo(self, before: dict[str, Any], loss: float) -> None:
         self.model.load_state_dict(before["model"])
         if self.retries == RETRIES:
-            raise CompressorError(
+            raise Diverged(
                 f"training diverged {RETRIES + 1} times (loss {loss:g}), at last with a learning rate of "
                 f"{self.recipe.learning_rate / 2**RETRIES:g}; use a smaller --lr"
             )

@@ -13,6 +13,8 @@ from torch.optim import SGD, AdamW, Optimizer
 from compressor.errors import UsageError
 
 LEARNING_RATES = {"adamw": 1e-3, "sgd": 0.02}
+# How many tensors the optimiser keeps for each parameter.
+OPTIMIZER_TENSORS = {"adamw": 2, "sgd": 1}
 PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 WARMUP = 0.05
 

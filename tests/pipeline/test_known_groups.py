@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from compressor.checkpoints import fresh
-from compressor.groups import find_groups
-from compressor.pipeline import known_groups, run_stages
-from compressor.pipeline.known_groups import KnownGroups
+from compressor.groups import find_groups, known
+from compressor.groups.known import KnownGroups
+from compressor.pipeline import run_stages
 
 FILE = Path("groups.safetensors")
 
@@ -22,7 +22,7 @@ def calls(monkeypatch):
         made.append(model)
         return find_groups(model, example)
 
-    for module in ("pipeline.known_groups", "shrinking", "splitting.prunable", "stages.inspect"):
+    for module in ("groups.known", "shrinking", "splitting.prunable", "stages.inspect"):
         monkeypatch.setattr(f"compressor.{module}.find_groups", spy)
     return made
 
@@ -72,13 +72,13 @@ def kept():
 
 @pytest.fixture
 def no_search(monkeypatch):
-    monkeypatch.setattr(known_groups, "find_groups", lambda *args: 1 / 0)
+    monkeypatch.setattr(known, "find_groups", lambda *args: 1 / 0)
 
 
 @pytest.mark.usefixtures("no_search")
 def test_they_are_read_back_as_they_were(monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(known_groups, "find_groups", find_groups)
+        patch.setattr(known, "find_groups", find_groups)
         groups = KnownGroups(network(), FILE).kept()
     again = KnownGroups(network(), FILE).get()
     assert [(g.name, g.channels, g.excluded) for g in again] == [(g.name, g.channels, g.excluded) for g in groups]
@@ -109,7 +109,7 @@ def test_those_of_another_network_are_not_taken(other):
 
 @pytest.mark.usefixtures("kept", "no_search")
 def test_those_of_another_version_are_not_taken(monkeypatch):
-    monkeypatch.setattr("compressor.pipeline.fingerprints.__version__", "0.0.1")
+    monkeypatch.setattr("compressor.checkpoints.fingerprints.__version__", "0.0.1")
     with pytest.raises(ZeroDivisionError):
         KnownGroups(network(), FILE).get()
 

@@ -1,4 +1,4 @@
-"""The channel groups of the network that a run starts from: found and probed once, then read from its folder.
+"""The channel groups of a network that is trained: found and probed once, then read from their file.
 
 Groups are bound to the network by two hashes, of its weights and of everything that its forward pass depends on
 beside them. They hold for the sparse network too, which differs in its weights only. Whatever they are, the outputs
@@ -18,9 +18,9 @@ from torch import Tensor
 
 from compressor.channels import ChannelGroup, Member, Role
 from compressor.checkpoints import Network
+from compressor.checkpoints.fingerprints import architecture_fingerprint, fingerprint
 from compressor.files import write_bytes
 from compressor.groups import find_groups
-from compressor.pipeline.fingerprints import architecture_fingerprint, fingerprint
 from compressor.records import Record
 
 HEADER = "groups"

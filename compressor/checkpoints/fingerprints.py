@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from compressor import __version__
 from compressor.checkpoints import Network
+from compressor.data.samples import DataSet
 
 
 def fingerprint(tensors: Mapping[str, Tensor]) -> str:
@@ -20,6 +22,21 @@ def fingerprint(tensors: Mapping[str, Tensor]) -> str:
     for name, tensor in tensors.items():
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def data_fingerprint(data: DataSet) -> str:
+    """SHA-256 of the images and labels of all three parts."""
+    parts = {"train": data.train, "val": data.val, "test": data.test}
+    tensors = {f"{name}.{kind}": getattr(part, kind) for name, part in parts.items() for kind in ("images", "labels")}
+    return fingerprint(tensors)
+
+
+def module_fingerprint(model: nn.Module) -> str:
+    """SHA-256 of a network without a description, for example a teacher: its modules, their files and its weights."""
+    digest = hashlib.sha256(f"{_without_addresses(model)}\n{fingerprint(model.state_dict())}\n".encode())
+    for source in _sources(model):
+        digest.update(source)
     return digest.hexdigest()
 
 
@@ -33,10 +50,19 @@ def architecture_fingerprint(network: Network) -> str:
     trained = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
     digest = hashlib.sha256()
     for part in (__version__, torch.__version__, known.architecture, known.input_shape, model, trained):
-        digest.update(f"{part}\n".encode())
-    for source in sorted({_source(type(module)) for module in model.modules()}):
+        digest.update(f"{_without_addresses(part)}\n".encode())
+    for source in _sources(model):
         digest.update(source)
     return digest.hexdigest()
+
+
+def _without_addresses(value: object) -> str:
+    """What ``value`` prints as, the same in every process: a function in a module prints where it lies in memory."""
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", str(value))
+
+
+def _sources(model: nn.Module) -> list[bytes]:
+    return sorted({_source(type(module)) for module in model.modules()})
 
 
 def _source(kind: type[nn.Module]) -> bytes:

@@ -1,0 +1,53 @@
+"""What a training is: a hash of everything that decides its result, so that its states go on in no other."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+from torch import nn
+
+from compressor.checkpoints import Network
+from compressor.checkpoints.fingerprints import (
+    architecture_fingerprint,
+    data_fingerprint,
+    fingerprint,
+    module_fingerprint,
+)
+from compressor.data.samples import DataSet
+from compressor.groups import ChannelGroup
+from compressor.splitting import SplittingConfig
+from compressor.training.recipe import Recipe
+
+
+def settings_fingerprint(
+    network: Network,
+    data: DataSet,
+    recipe: Recipe,
+    penalties: SplittingConfig,
+    teacher: nn.Module | None = None,
+    groups: Sequence[ChannelGroup] | None = None,
+) -> str:
+    """SHA-256 of weights, architecture, versions, samples, recipe, penalties, teacher, and groups that were given.
+
+    The device is none of it: a training may go on on another one, though it then ends with other bits.
+    """
+    known = network.metadata
+    settings = {
+        "weights": fingerprint(network.model.state_dict()),
+        "architecture": architecture_fingerprint(network),
+        "normalization": known.normalization,
+        "data": data_fingerprint(data),
+        "data set": (data.ref, data.classes, data.augmentation, data.split_seed, data.val_fraction),
+        "recipe": {name: value for name, value in vars(recipe).items() if name != "device"},
+        "penalties": vars(penalties),
+        "teacher": module_fingerprint(teacher) if teacher is not None else None,
+        "groups": _groups_fingerprint(groups) if groups is not None else None,
+    }
+    return hashlib.sha256(repr(settings).encode()).hexdigest()
+
+
+def _groups_fingerprint(groups: Sequence[ChannelGroup]) -> str:
+    names = [(group.name, group.channels, group.excluded) for group in groups]
+    indices = {f"{group.name} {n}": m.index for group in groups for n, m in enumerate(group.members)}
+    return hashlib.sha256(f"{names} {fingerprint(indices)}".encode()).hexdigest()
