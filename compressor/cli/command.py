@@ -51,7 +51,9 @@ class Command(click.Command):
                 raise  # whoever read our output has gone; click ends quietly
             if debug:
                 click.echo(traceback.format_exc(), err=True, nl=False)
-            raise Failure(_one_line(str(error)), 2 if isinstance(error, UsageError) else 1) from error
+            # What an exception is told on its way, for example that a training is kept.
+            message = "; ".join([str(error), *getattr(error, "__notes__", ())])
+            raise Failure(_one_line(message), 2 if isinstance(error, UsageError) else 1) from error
 
 
 def command(name: str) -> Callable[[Callable[..., Any]], click.Command]:

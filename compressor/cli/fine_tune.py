@@ -40,17 +40,15 @@ def fine_tune(console: Console, model: str | None, **options: Any) -> None:
     implies --target-macs 0.5, unless --group-penalty is none. The methods of the papers take no target.
 
     Without penalty and target the network is only trained, and weights that are exactly zero stay zero. The figures of
-    every epoch go to a .jsonl file beside --out.
+    every epoch go to a .jsonl file beside --out. When a training was interrupted, the same command goes on where it
+    stopped: until the result is written, a folder beside --out holds the state after every epoch.
 
     \b
       compress fine-tune digits_resnet --penalty l1-l2 --target-macs 0.5
     """
-    from compressor.checkpoints import save
     from compressor.cli.loading import load_network, load_samples
-    from compressor.cli.training import check_outputs, load_teacher, recipe_of, require_met, show_training
-    from compressor.codec import metrics_file
+    from compressor.cli.training import check_outputs, load_teacher, recipe_of, require_met, show_training, train_to
     from compressor.splitting import SplittingConfig
-    from compressor.stages.fine_tune import fine_tune as work
 
     if _implies_target(options):
         options["target_macs"] = 0.5
@@ -59,10 +57,7 @@ def fine_tune(console: Console, model: str | None, **options: Any) -> None:
     out = options["out"] or _default_out(model, options["arch"], sparse=penalties.any)
     check_outputs(out, overwrite=options["overwrite"])
     network, data = load_samples(console, load_network(model, options, seed=recipe.seed), options)
-    teacher = load_teacher(options)
-    with metrics_file(out.with_suffix(".jsonl")) as write, console.progress("fine-tune") as progress:
-        tuned = work(network, data, recipe, penalties, teacher=teacher, on_epoch=write, progress=progress)
-        save(tuned.network, out, overwrite=options["overwrite"])
+    tuned = train_to(console, out, network, data, recipe, penalties, load_teacher(options), options)
     show_training(console, tuned.record, out)
     require_met(tuned.record.target, out)
 

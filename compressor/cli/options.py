@@ -197,6 +197,14 @@ training_options = _stack(
         show_default=True,
         help="Seed of the order of samples, of augmentation and of random weights.",
     ),
+    click.option(
+        "--checkpoint-every",
+        type=int,
+        default=1,
+        show_default=True,
+        metavar="EPOCHS",
+        help="How often all that was trained is written to disk, so that the same command goes on from there.",
+    ),
 )
 
 teacher_option = click.option(

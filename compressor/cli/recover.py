@@ -32,23 +32,19 @@ def recover(console: Console, model: str, **options: Any) -> None:
     """Train a shrunk MODEL on, to win back the accuracy that it lost.
 
     That works best with the dense network as --teacher. No penalty takes part, and weights that are exactly zero stay
-    zero. The figures of every epoch go to a .jsonl file beside --out.
+    zero. The figures of every epoch go to a .jsonl file beside --out. When a training was interrupted, the same
+    command goes on where it stopped: until the result is written, a folder beside --out holds the state after every
+    epoch.
 
     \b
       compress recover digits_resnet-small.pt --teacher digits_resnet
     """
-    from compressor.checkpoints import save
     from compressor.cli.loading import load_network, load_samples
-    from compressor.cli.training import check_outputs, load_teacher, recipe_of, show_training
-    from compressor.codec import metrics_file
-    from compressor.stages.recover import recover as work
+    from compressor.cli.training import check_outputs, load_teacher, recipe_of, show_training, train_to
 
     recipe = recipe_of(options)
     out = options["out"] or Path(f"{Path(model).stem.removesuffix('-small')}-recovered.pt")
     check_outputs(out, overwrite=options["overwrite"])
     network, data = load_samples(console, load_network(model, options), options)
-    teacher = load_teacher(options)
-    with metrics_file(out.with_suffix(".jsonl")) as write, console.progress("recover") as progress:
-        recovered = work(network, data, recipe, teacher=teacher, on_epoch=write, progress=progress)
-        save(recovered.network, out, overwrite=options["overwrite"])
+    recovered = train_to(console, out, network, data, recipe, None, load_teacher(options), options)
     show_training(console, recovered.record, out)

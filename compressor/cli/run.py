@@ -42,8 +42,8 @@ def run(console: Console, model: str, **options: Any) -> None:
     """Run all stages: fine-tune, shrink, recover, export, benchmark.
 
     Without --target-macs or --target-params, half of the multiply-accumulates (MACs) are kept. When a run was
-    interrupted, the same command goes on where it stopped: finished stages are not repeated, and the interrupted one
-    starts again from its seed.
+    interrupted, the same command goes on where it stopped: finished stages are not repeated, a training goes on from
+    its last state, and another stage that was interrupted starts again.
 
     \b
       compress run digits_resnet --target-macs 0.5 --out runs/digits
@@ -68,7 +68,7 @@ def run(console: Console, model: str, **options: Any) -> None:
         options["target_macs"] = 0.5
     recipe = recipe_of(options)
     penalties = SplittingConfig(**{key: options[key] for key in SplittingConfig.__dataclass_fields__})
-    measuring = {key: options[key] for key in ("opset", "threads", "provider", "max_seconds")}
+    measuring = {key: options[key] for key in ("opset", "threads", "provider", "max_seconds", "checkpoint_every")}
     plan = RunPlan(recipe=recipe, penalties=penalties, command=_command(), **measuring)
     network, data = load_samples(console, load_network(model, options), options)
     plan = plan.noted(provenance(network, data))

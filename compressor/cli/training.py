@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import filecmp
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +12,14 @@ from compressor.cli.console import Console, metric_text, percent, table
 if TYPE_CHECKING:
     from torch import nn
 
+    from compressor.checkpoints import Network
+    from compressor.data.samples import DataSet
     from compressor.records.run import Target
     from compressor.records.stages import FineTuning, Projection
+    from compressor.splitting import SplittingConfig
+    from compressor.stages.fine_tune import FineTuned
     from compressor.training.recipe import Recipe
+    from compressor.training.states import State, States
 
 
 def recipe_of(options: dict[str, Any]) -> Recipe:
@@ -25,12 +32,74 @@ def recipe_of(options: dict[str, Any]) -> Recipe:
 
 
 def check_outputs(out: Path, *, overwrite: bool) -> None:
-    """Raise `UsageError` when the checkpoint ``out`` or the metrics beside it cannot be written there."""
+    """Raise `UsageError` when the checkpoint ``out`` or the metrics beside it cannot be written there.
+
+    They may exist where a training was interrupted: `train_to` knows whether it was that, while it wrote its result.
+    """
     from compressor.checkpoints import SUFFIXES
     from compressor.cli.publishing import check_out
+    from compressor.training.states import folders_of
 
+    interrupted = bool(folders_of(out.with_suffix("")))
     for file, endings in ((out, SUFFIXES), (out.with_suffix(".jsonl"), (".jsonl",))):
-        check_out(file, endings, overwrite=overwrite)
+        check_out(file, endings, overwrite=overwrite or interrupted)
+
+
+def train_to(
+    console: Console,
+    out: Path,
+    network: Network,
+    data: DataSet,
+    recipe: Recipe,
+    penalties: SplittingConfig | None,
+    teacher: nn.Module | None,
+    options: dict[str, Any],
+) -> FineTuned:
+    """Train ``network``, or go on with a training that was interrupted, and write the result to ``out``.
+
+    Without ``penalties`` that is recovery. What is at ``out`` stays until the result is whole.
+    """
+    from compressor.checkpoints.rehearsal import rehearse_saving
+    from compressor.splitting import SplittingConfig
+    from compressor.stages.fine_tune import fine_tune
+    from compressor.stages.recover import recover
+    from compressor.training.settings import settings_fingerprint
+    from compressor.training.states import States
+
+    rehearse_saving(network)
+    title, work = ("recover", recover) if penalties is None else ("fine-tune", partial(fine_tune, penalties=penalties))
+    with States(out.with_suffix(""), every=options["checkpoint_every"]) as states:
+        if not options["overwrite"] and (out.exists() or out.with_suffix(".jsonl").exists()):
+            asked = settings_fingerprint(network, data, recipe, penalties or SplittingConfig(), teacher)
+            _require_written_by(states.open(asked), out, recipe)
+        with console.progress(title) as progress:
+            tuned = work(network, data, recipe, teacher=teacher, states=states, progress=progress)
+        _write_result(tuned, out, states, overwrite=options["overwrite"])
+    states.remove()
+    return tuned
+
+
+def _require_written_by(resumed: State | None, out: Path, recipe: Recipe) -> None:
+    """Raise `UsageError` for files at ``out``, unless the training was interrupted when it may have written them."""
+    from compressor.files import refuse_existing
+
+    if resumed is None or resumed.course.done < recipe.epochs:
+        for file in (out, out.with_suffix(".jsonl")):
+            refuse_existing(file, overwrite=False)
+
+
+def _write_result(tuned: FineTuned, out: Path, states: States, *, overwrite: bool) -> None:
+    """Checkpoint and metrics, each whole; `UsageError` when ``out`` holds another checkpoint that is not to go."""
+    from compressor.checkpoints import save
+    from compressor.codec import write_metrics
+    from compressor.files import refuse_existing
+
+    whole = states.folder / f"result{out.suffix}"
+    save(tuned.network, whole, overwrite=True)
+    if not overwrite and out.exists() and not filecmp.cmp(whole, out, shallow=False):
+        refuse_existing(out, overwrite=False)
+    whole.replace(out)
+    write_metrics(out.with_suffix(".jsonl"), tuned.record.epochs)
 
 
 def load_teacher(options: dict[str, Any]) -> nn.Module | None:

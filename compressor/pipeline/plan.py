@@ -14,6 +14,7 @@ from compressor.export import DEFAULT_OPSET, check_opset
 from compressor.records.benchmark import BenchmarkSettings
 from compressor.splitting import SplittingConfig
 from compressor.training.recipe import Recipe
+from compressor.training.states import check_every
 
 FORMAT = 2
 """Of run folders: raised when what the stages do or keep changes, so that no run is half old and half new."""
@@ -29,6 +30,7 @@ class RunPlan:
     threads: int = 1
     provider: str = "cpu"
     max_seconds: float = 60.0
+    checkpoint_every: int = 1
     command: str = ""
     notes: tuple[str, ...] = ()
 
@@ -37,6 +39,7 @@ class RunPlan:
             raise UsageError(f"--epochs of a run is the total and must be at least 2, got {self.recipe.epochs}")
         if self.penalties.target is None:
             raise UsageError("a run needs a target: --target-macs or --target-params, a share in (0, 1]")
+        check_every(self.checkpoint_every)
         check_opset(self.opset)
         # What the last stage needs is checked before the first one runs.
         check_settings(

@@ -6,13 +6,14 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 
 from compressor.benchmarking import benchmark
 from compressor.checkpoints import Network, load, save
-from compressor.codec import metrics_file
+from compressor.codec import write_metrics
 from compressor.costs import count_macs, count_parameters
 from compressor.data.samples import DataSet
 from compressor.groups.known import KnownGroups
@@ -31,6 +32,7 @@ from compressor.stages.fine_tune import fine_tune
 from compressor.stages.recover import recover
 from compressor.stages.shrink import shrink
 from compressor.training.recipe import Recipe
+from compressor.training.states import States, remove_states
 
 Result = TypeVar("Result")
 Announce = Callable[[str], None]
@@ -56,7 +58,9 @@ class Stages:
         dense, tune, small, again, onnx, timing = (stage.name for stage in STAGES)
 
         def do(name: str, kind: type[Finished[Result]], work: Callable[[], Finished[Result]]) -> Finished[Result]:
-            return self.folder.stage(name, kind, lambda: _timed(lambda: start(name), work), lambda: skip(name))
+            finished = self.folder.stage(name, kind, lambda: _timed(lambda: start(name), work), lambda: skip(name))
+            remove_states(self._states(name))  # only now that the record is there
+            return finished
 
         return FinishedRun(
             dense=do(dense, Finished[Evaluation], self.dense),
@@ -78,7 +82,7 @@ class Stages:
     def fine_tune(self) -> Finished[FineTuning]:
         """The first half of the epochs, with the penalty."""
         recipe = self._recipe(self.plan.recipe.epochs - self.plan.recipe.epochs // 2)
-        with metrics_file(self.folder.file("fine-tune.jsonl")) as write:
+        with States(self._states("fine-tune"), every=self.plan.checkpoint_every) as states:
             tuned = fine_tune(
                 self.network,
                 self.data,
@@ -86,10 +90,11 @@ class Stages:
                 self.plan.penalties,
                 teacher=self.network.model,
                 groups=self.groups.kept(),
-                on_epoch=write,
+                states=states,
                 progress=self.progress,
             )
-        self._save(tuned.network, "sparse.pt")
+            self._save(tuned.network, "sparse.pt")
+            write_metrics(self.folder.file("fine-tune.jsonl"), tuned.record.epochs)
         record, projection = tuned.record, tuned.record.projection
         zeros = f"{projection.channels_zeroed} of {projection.channels_total} channels zero" if projection else ""
         if projection and projection.zeros:
@@ -117,16 +122,17 @@ class Stages:
     def recover(self) -> Finished[FineTuning]:
         """The other half of the epochs, without a penalty."""
         recipe = self._recipe(self.plan.recipe.epochs // 2)
-        with metrics_file(self.folder.file("recover.jsonl")) as write:
+        with States(self._states("recover"), every=self.plan.checkpoint_every) as states:
             recovered = recover(
                 self._load("small.pt"),
                 self.data,
                 recipe,
                 teacher=self.network.model,
-                on_epoch=write,
+                states=states,
                 progress=self.progress,
             )
-        self._save(recovered.network, "recovered.pt")
+            self._save(recovered.network, "recovered.pt")
+            write_metrics(self.folder.file("recover.jsonl"), recovered.record.epochs)
         rows = self._rows("recover", recovered.network, "recovered.pt", (recovered.record.final, ""))
         return Finished(result=recovered.record, rows=rows)
 
@@ -172,6 +178,10 @@ class Stages:
     def _recipe(self, epochs: int) -> Recipe:
         # The seed starts anew with every stage, so that a stage done again alone ends the same.
         return replace(self.plan.recipe, epochs=epochs)
+
+    def _states(self, stage: str) -> Path:
+        """What the folders with the states of a stage's training begin with."""
+        return self.folder.file(f"stages/{stage}")
 
     def _save(self, network: Network, name: str) -> None:
         save(network, self.folder.file(name), overwrite=True)

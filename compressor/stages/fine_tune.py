@@ -151,7 +151,7 @@ def _splitting(
 
 def _space(model: nn.Module, recipe: Recipe) -> int:
     """Bytes of the result and of three states: two are kept while the next is written."""
-    weights = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
+    weights = sum(int(tensor.numel()) * int(tensor.element_size()) for tensor in model.state_dict().values())
     return (1 + (KEPT + 1) * (1 + OPTIMIZER_TENSORS[recipe.optimizer])) * weights
 
 

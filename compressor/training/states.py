@@ -56,8 +56,7 @@ class States:
     """
 
     def __init__(self, base: Path, *, every: int = 1) -> None:
-        if every < 1:
-            raise UsageError(f"--checkpoint-every must be at least 1, got {every}")
+        check_every(every)
         self._base, self._every = Path(base), every
         self._fingerprint = ""
         self._folder: Path | None = None
@@ -74,7 +73,10 @@ class States:
         if self._newest is None or not self._newest.done or isinstance(error, Diverged):
             self.remove()
         else:
-            error.add_note(f"epoch {self._newest.done} is kept in {self._folder}; the same command goes on from there")
+            error.add_note(
+                f"the training up to epoch {self._newest.done} is kept in {self._folder}, and the same command goes on "
+                "from there"
+            )
 
     @property
     def folder(self) -> Path:
@@ -87,8 +89,9 @@ class States:
 
         Warns with `CompressorWarning` of damaged states, which are passed over, and of those of other settings.
         """
+        others = set(folders_of(self._base)) if self._folder is None else set()
         self._fingerprint, self._folder = fingerprint, folder_of(self._base, fingerprint)
-        for other in sorted(set(folders_of(self._base)) - {self._folder}):
+        for other in sorted(others - {self._folder}):
             _warn(f"{other} holds an unfinished training with other settings, which is left alone")
         remove_leftovers(self._folder)
         found = self._newest_whole()
@@ -132,6 +135,12 @@ class States:
                 _warn(f"{error}; the training goes on from the state before, or starts again when there is none")
                 file.unlink(missing_ok=True)
         return None
+
+
+def check_every(epochs: int) -> None:
+    """Raise `UsageError` when a state cannot be written every so many ``epochs``."""
+    if epochs < 1:
+        raise UsageError(f"--checkpoint-every must be at least 1, got {epochs}")
 
 
 def folder_of(base: Path, fingerprint: str) -> Path:
