@@ -104,8 +104,8 @@ class States:
         free = shutil.disk_usage(place).free + sum(file.stat().st_size for file in self._files())
         if needed > free:
             raise CompressorError(
-                f"training needs {needed / 1e6:,.1f} MB in {self.folder.parent} for its states and its result, "
-                f"and {free / 1e6:,.1f} MB are free; free some, or choose another --out"
+                f"training needs {needed / 1e6:,.2f} MB in {self.folder.parent} for its states and its result, "
+                f"and {free / 1e6:,.2f} MB are free; free some, or choose another --out"
             )
 
     def keep(self, before: Metric, total: int, epochs: tuple[Epoch, ...], run: Callable[[], Mapping[str, Any]]) -> None:
