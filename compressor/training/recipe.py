@@ -13,6 +13,8 @@ from torch.optim import SGD, AdamW, Optimizer
 from compressor.errors import UsageError
 
 LEARNING_RATES = {"adamw": 1e-3, "sgd": 0.02}
+# What the optimiser multiplies a gradient by must be a float32; AdamW divides the rate by 0.1 in its first step.
+LARGEST_RATES = {"adamw": 1e37, "sgd": 1e38}
 # How many tensors the optimiser keeps for each parameter.
 OPTIMIZER_TENSORS = {"adamw": 2, "sgd": 1}
 PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
@@ -46,6 +48,9 @@ class Recipe:
             raise UsageError(f"--precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}")
         if self.lr is not None and not 0 < self.lr < math.inf:
             raise UsageError(f"--lr must be positive, got {self.lr:g}")
+        if self.learning_rate > LARGEST_RATES[self.optimizer]:
+            largest = LARGEST_RATES[self.optimizer]
+            raise UsageError(f"--lr must be at most {largest:g} for {self.optimizer}, got {self.learning_rate:g}")
 
     @property
     def learning_rate(self) -> float:
