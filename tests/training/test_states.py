@@ -56,6 +56,7 @@ class Tripping(nn.Module):
     def __init__(self, passes):
         super().__init__()
         self.passes = passes
+        self.count: torch.Tensor
         self.register_buffer("count", torch.zeros((), dtype=torch.int64), persistent=False)
 
     def forward(self, x):
