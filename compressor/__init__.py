@@ -22,12 +22,14 @@ if TYPE_CHECKING:
     from compressor.stages.inspect import inspect
     from compressor.stages.recover import recover
     from compressor.training.recipe import Recipe
+    from compressor.training.states import States
 
 __all__ = [
     "PaperSplitting",
     "Recipe",
     "Splitting",
     "SplittingConfig",
+    "States",
     "__version__",
     "benchmark",
     "evaluate",
@@ -46,6 +48,7 @@ _HOME = {
     "Recipe": "compressor.training.recipe",
     "Splitting": "compressor.splitting",
     "SplittingConfig": "compressor.splitting",
+    "States": "compressor.training.states",
     "benchmark": "compressor.benchmarking",
     "evaluate": "compressor.stages.evaluate",
     "export_onnx": "compressor.export",
