@@ -16,7 +16,8 @@ ROOT = Path(compressor.__file__).parent
 # Lowest first; a module imports from lower floors and from its own package only.
 FLOORS = (
     {"__version__", "errors"},
-    {"files", "foreign", "limits", "locks", "methods", "progress", "records", "registry", "runtime"},
+    {"locks"},
+    {"files", "foreign", "limits", "methods", "progress", "records", "registry", "runtime"},
     {"codec"},
     {"architectures", "data", "penalties", "equivalence", "hooks"},
     {"channels", "layer_kinds", "sources"},

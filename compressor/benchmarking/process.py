@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -81,9 +82,12 @@ def request(task: object, answer: type[Answer], on_progress: Progress) -> Answer
             env=_environment(),
         ) as process:
             try:
-                last = _converse(process, msgspec.json.encode(task), on_progress)
+                last = _converse(process, msgspec.json.encode(task) + b"\n", on_progress)
             finally:
                 process.kill()
+                if process.stdin is not None:
+                    with contextlib.suppress(BrokenPipeError):
+                        process.stdin.close()
         if last is None:
             raise CompressorError(f"the benchmark process died ({_end(process.returncode)}): {_last(complaints)}")
     if last.error is not None:
@@ -94,11 +98,9 @@ def request(task: object, answer: type[Answer], on_progress: Progress) -> Answer
 def _converse(process: subprocess.Popen[bytes], message: bytes, on_progress: Progress) -> Line | None:
     assert process.stdin is not None
     assert process.stdout is not None
-    try:
-        with process.stdin as stdin:
-            stdin.write(message)
-    except BrokenPipeError:
-        pass
+    with contextlib.suppress(BrokenPipeError):
+        process.stdin.write(message)
+        process.stdin.flush()  # and left open: its end tells the worker that nobody waits for it any more
     for text in process.stdout:
         if not text.endswith(b"\n"):
             break  # cut short by the worker's death

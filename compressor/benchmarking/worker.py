@@ -1,13 +1,16 @@
 """The process that runs models: ``python -m compressor.benchmarking.worker``, never with torch in it.
 
-It reads one task (`process.LatencyTask` or `MemoryTask`) on stdin and writes a `process.Line` at a time on stdout.
+It reads one task (`process.LatencyTask` or `MemoryTask`), a line, on stdin and writes a `process.Line` at a time on
+stdout. When stdin ends, whoever asked is gone, and so is the worker.
 """
 
 from __future__ import annotations
 
 import os
 import random
+import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,7 +37,9 @@ def main() -> None:
     """Answer the task on stdin."""
     channel = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what libraries print must not end up between our lines
-    task = msgspec.json.decode(sys.stdin.buffer.read(), type=LatencyTask | MemoryTask)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too, which ends this process
+    task = msgspec.json.decode(sys.stdin.buffer.readline(), type=LatencyTask | MemoryTask)
+    threading.Thread(target=_end_with_the_parent, daemon=True).start()
 
     def write(line: Line) -> None:
         channel.write(msgspec.json.encode(line) + b"\n")
@@ -50,6 +55,13 @@ def main() -> None:
         write(Line(error=str(error)))
     else:
         write(Line(answer=Raw(answer)))
+
+
+def _end_with_the_parent() -> None:
+    """Wait for the end of stdin, which comes however the parent ends; costs nothing meanwhile."""
+    while os.read(0, 1):
+        pass
+    os._exit(1)
 
 
 def memory(task: MemoryTask) -> MemoryAnswer:

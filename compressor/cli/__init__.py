@@ -42,13 +42,20 @@ class LazyGroup(click.Group):
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; wrong usage of it is one line, like every other error."""
+        """Run the command; wrong usage of it is one line, like every other error, and so is being stopped."""
+        from compressor.cli.stopping import exit_code, name_of, signals_as_exceptions, what_is_kept
+
         try:
-            return super().invoke(ctx)
+            with signals_as_exceptions():
+                return super().invoke(ctx)
         except click.UsageError as error:
             from compressor.cli.command import Failure
 
             raise Failure(" ".join(error.format_message().split()), error.exit_code) from error
+        except KeyboardInterrupt as stop:
+            from compressor.cli.command import Failure
+
+            raise Failure(what_is_kept(stop), exit_code(stop), f"Stopped by {name_of(stop)}") from stop
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         """Suggest the nearest command when there is none of that name."""

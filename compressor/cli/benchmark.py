@@ -29,8 +29,9 @@ def benchmark(console: Console, files: tuple[str, ...], out: Path | None, overwr
     called faster or slower only when the 95 % interval of the ratio lies beyond that.
     """
     from compressor.benchmarking import benchmark as measure
-    from compressor.cli.publishing import check_report_path, publish, show
+    from compressor.cli.publishing import check_report_path, show
     from compressor.report.benchmark_tables import latency_table
+    from compressor.report.publishing import publish
 
     if out is not None:
         check_report_path(out, overwrite=overwrite)

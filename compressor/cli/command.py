@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import traceback
-from collections.abc import Callable
-from typing import Any
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TextIO
 
 import click
 
-from compressor.errors import CompressorError, UsageError
+from compressor.cli.outputs import written
+from compressor.errors import CompressorError, CompressorWarning, UsageError
 
 
 class Failure(click.ClickException):
     """One red line on stderr and the exit code of the error behind it."""
 
-    def __init__(self, message: str, code: int) -> None:
+    def __init__(self, message: str, code: int, title: str = "Error") -> None:
         super().__init__(message)
         self.exit_code: int = code  # type: ignore[misc]
+        self.title = title
 
     def show(self, file: Any = None) -> None:
         """Print the line."""
-        click.echo(f"{click.style('Error:', fg='red', bold=True)} {self.format_message()}", err=True)
+        click.echo(f"{click.style(f'{self.title}:', fg='red', bold=True)} {self.format_message()}", err=True)
 
 
 class Command(click.Command):
@@ -37,7 +42,7 @@ class Command(click.Command):
         ]
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the callback; our own errors and the operating system's become one line."""
+        """Run the callback; our own errors, the operating system's and an exit of foreign code become one line."""
         from compressor.cli.console import Console
 
         # It announces every precision, at any verbosity.
@@ -45,15 +50,21 @@ class Command(click.Command):
         debug = ctx.params.pop("debug")
         ctx.obj = Console(as_json=ctx.params.pop("as_json"), quiet=ctx.params.pop("quiet"))
         try:
-            return super().invoke(ctx)
-        except (CompressorError, OSError) as error:
+            with _warnings_as_lines(ctx.obj.warn):
+                return super().invoke(ctx)
+        except KeyboardInterrupt as stop:
+            if not hasattr(stop, "__notes__"):
+                stop.add_note(written(ctx))
+            raise
+        except (CompressorError, OSError, SystemExit) as error:
             if isinstance(error, OSError) and error.errno == errno.EPIPE:
                 raise  # whoever read our output has gone; click ends quietly
             if debug:
                 click.echo(traceback.format_exc(), err=True, nl=False)
-            # What an exception is told on its way, for example that a training is kept.
-            message = "; ".join([str(error), *getattr(error, "__notes__", ())])
-            raise Failure(_one_line(message), 2 if isinstance(error, UsageError) else 1) from error
+            message = _exit(error) if isinstance(error, SystemExit) else str(error)
+            # Who knows what is kept adds it as a note.
+            lines = [message, *getattr(error, "__notes__", [])]
+            raise Failure("; ".join(map(_one_line, lines)), 2 if isinstance(error, UsageError) else 1) from error
 
 
 def command(name: str) -> Callable[[Callable[..., Any]], click.Command]:
@@ -63,6 +74,38 @@ def command(name: str) -> Callable[[Callable[..., Any]], click.Command]:
         return click.command(name, cls=Command)(click.pass_obj(function))
 
     return decorate
+
+
+@contextlib.contextmanager
+def _warnings_as_lines(warn: Callable[[str], None]) -> Iterator[None]:
+    """Print what our own functions warn of as a command prints its warnings."""
+    with warnings.catch_warnings():
+        others = warnings.showwarning
+
+        def show(
+            message: Warning | str,
+            category: type[Warning],
+            filename: str,
+            lineno: int,
+            file: TextIO | None = None,
+            line: str | None = None,
+        ) -> None:
+            if issubclass(category, CompressorWarning):
+                warn(_one_line(str(message)))
+            else:
+                others(message, category, filename, lineno, file, line)
+
+        warnings.showwarning = show
+        yield
+
+
+def _exit(error: SystemExit) -> str:
+    """Click ends commands in another way, so this was code of the network or of a file beside it."""
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    return (
+        f"{Path(where.filename).name}, line {where.lineno}, ended the program (SystemExit: {error.code}); "
+        "the code of a network must return or raise an error"
+    )
 
 
 def _one_line(text: str) -> str:

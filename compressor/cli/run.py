@@ -43,15 +43,17 @@ def run(console: Console, model: str, **options: Any) -> None:
 
     Without --target-macs or --target-params, half of the multiply-accumulates (MACs) are kept. When a run was
     interrupted, the same command goes on where it stopped: finished stages are not repeated, a training goes on from
-    its last state, and another stage that was interrupted starts again.
+    its last state, and another stage that was interrupted starts again. --overwrite replaces the run that is there once
+    the new one is whole.
 
     \b
       compress run digits_resnet --target-macs 0.5 --out runs/digits
     """
     from compressor.cli.loading import load_network, load_samples, provenance
-    from compressor.cli.publishing import publish, show
+    from compressor.cli.publishing import show
     from compressor.cli.training import recipe_of, require_met
     from compressor.errors import UsageError
+    from compressor.locks import hold_folder
     from compressor.methods import method
     from compressor.pipeline import Callbacks, RunPlan
     from compressor.pipeline import run as work
@@ -70,13 +72,13 @@ def run(console: Console, model: str, **options: Any) -> None:
     penalties = SplittingConfig(**{key: options[key] for key in SplittingConfig.__dataclass_fields__})
     measuring = {key: options[key] for key in ("opset", "threads", "provider", "max_seconds", "checkpoint_every")}
     plan = RunPlan(recipe=recipe, penalties=penalties, command=_command(), **measuring)
+    out = options["out"] or Path("runs") / Path(model).stem
+    click.get_current_context().with_resource(hold_folder(out))
     network, data = load_samples(console, load_network(model, options), options)
     plan = plan.noted(provenance(network, data))
-    out = options["out"] or Path("runs") / Path(model).stem
     with console.stages(TITLES) as (start, skip, progress):
         callbacks = Callbacks(start=start, skip=skip, progress=progress)
         report = work(network, data, plan, out, overwrite=options["overwrite"], callbacks=callbacks)
-    publish(report, out / "report.json")
     show(console, report, stage_table(report), f"Report: {out / 'report.html'}")
     require_met(report.target, out)
 

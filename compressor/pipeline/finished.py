@@ -17,12 +17,18 @@ Result = TypeVar("Result")
 
 
 class Finished(Record, Generic[Result], frozen=True, kw_only=True):
-    """The record that a stage returned, its rows in the report, when it began and how long it took."""
+    """The record that a stage returned, its rows in the report, when it began and how long it took.
+
+    ``settings`` is the hash of the settings of its run, ``files`` those of the files that it wrote; older records have
+    neither.
+    """
 
     result: Result
     rows: tuple[StageRow, ...] = ()
     started: str = ""
     seconds: float = 0.0
+    settings: str = ""
+    files: Mapping[str, str] = {}
 
 
 class FinishedRun(Record, frozen=True, kw_only=True):
