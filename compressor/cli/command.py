@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import errno
 import logging
+import sys
 import traceback
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from typing import Any
 
 import click
 
+from compressor.cli.parsing import Parsed, parse_float, parse_integer, parse_size
 from compressor.errors import CompressorError, UsageError
+from compressor.limits import DEFAULT_MEMORY, memory_limit
+
+SIZE = Parsed("size", parse_size)
+# In the place of click's own, whose messages repeat a text of any length.
+NUMBERS = {click.INT: Parsed("integer", parse_integer), click.FLOAT: Parsed("float", parse_float)}
 
 
 class Failure(click.ClickException):
@@ -33,8 +41,16 @@ class Command(click.Command):
         self.params += [
             click.Option(["--json", "as_json"], is_flag=True, help="Print one JSON document on stdout."),
             click.Option(["--quiet", "-q"], is_flag=True, help="Show warnings and results only, no progress."),
+            click.Option(
+                ["--max-memory"],
+                type=SIZE,
+                metavar="SIZE",
+                help="What a file may ask for beyond its own size, for example 8GB.  [default: 3GiB]",
+            ),
             click.Option(["--debug"], is_flag=True, help="Show a traceback when something fails."),
         ]
+        for param in self.params:
+            param.type = NUMBERS.get(param.type, param.type)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the callback; our own errors and the operating system's become one line."""
@@ -44,8 +60,11 @@ class Command(click.Command):
         logging.getLogger("lightning_fabric.utilities.rank_zero").setLevel(logging.WARNING)
         debug = ctx.params.pop("debug")
         ctx.obj = Console(as_json=ctx.params.pop("as_json"), quiet=ctx.params.pop("quiet"))
+        limit = ctx.params.pop("max_memory") or DEFAULT_MEMORY
         try:
-            return super().invoke(ctx)
+            # What a network prints is no result.
+            with memory_limit(limit), redirect_stdout(sys.stderr):
+                return super().invoke(ctx)
         except (CompressorError, OSError) as error:
             if isinstance(error, OSError) and error.errno == errno.EPIPE:
                 raise  # whoever read our output has gone; click ends quietly
