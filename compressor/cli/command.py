@@ -5,16 +5,24 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
+import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any, TextIO
 
 import click
 
 from compressor.cli.outputs import written
+from compressor.cli.parsing import Parsed, parse_float, parse_integer, parse_size
 from compressor.errors import CompressorError, CompressorWarning, UsageError
+from compressor.limits import DEFAULT_MEMORY, memory_limit
+
+SIZE = Parsed("size", parse_size)
+# In the place of click's own, whose messages repeat a text of any length.
+NUMBERS = {click.INT: Parsed("integer", parse_integer), click.FLOAT: Parsed("float", parse_float)}
 
 
 class Failure(click.ClickException):
@@ -38,8 +46,16 @@ class Command(click.Command):
         self.params += [
             click.Option(["--json", "as_json"], is_flag=True, help="Print one JSON document on stdout."),
             click.Option(["--quiet", "-q"], is_flag=True, help="Show warnings and results only, no progress."),
+            click.Option(
+                ["--max-memory"],
+                type=SIZE,
+                metavar="SIZE",
+                help="What a file may ask for beyond its own size, for example 8GB.  [default: 3GiB]",
+            ),
             click.Option(["--debug"], is_flag=True, help="Show a traceback when something fails."),
         ]
+        for param in self.params:
+            param.type = NUMBERS.get(param.type, param.type)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the callback; our own errors, the operating system's and an exit of foreign code become one line."""
@@ -49,8 +65,10 @@ class Command(click.Command):
         logging.getLogger("lightning_fabric.utilities.rank_zero").setLevel(logging.WARNING)
         debug = ctx.params.pop("debug")
         ctx.obj = Console(as_json=ctx.params.pop("as_json"), quiet=ctx.params.pop("quiet"))
+        limit = ctx.params.pop("max_memory") or DEFAULT_MEMORY
         try:
-            with _warnings_as_lines(ctx.obj.warn):
+            # What a network prints is no result.
+            with memory_limit(limit), redirect_stdout(sys.stderr), _warnings_as_lines(ctx.obj.warn):
                 return super().invoke(ctx)
         except KeyboardInterrupt as stop:
             if not hasattr(stop, "__notes__"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
@@ -30,13 +31,14 @@ class Console:
     def __init__(self, *, as_json: bool = False, quiet: bool = False) -> None:
         self._as_json = as_json
         self._quiet = quiet
-        self._out = RichConsole(highlight=False)
+        # As it is now: what code of others prints later is sent to stderr.
+        self._out = RichConsole(file=sys.stdout, highlight=False)
         self._err = RichConsole(stderr=True, highlight=False)
 
     def result(self, document: object, *renderables: object) -> None:
         """The command's result: under ``--json`` the ``document`` (records or plain data), else what people read."""
         if self._as_json:
-            print(encode(document).decode())
+            print(encode(document).decode(), file=self._out.file)
             return
         for renderable in renderables:
             if isinstance(renderable, str):

@@ -15,7 +15,13 @@ if TYPE_CHECKING:
     from compressor.records.stages import Evaluation
     from compressor.stages.evaluate import Part
 
-CHECKPOINT_OPTIONS = {"arch": "--arch", "arch_args": "--arch-arg", "trust_arch": "--trust-arch", "classes": "--classes"}
+CHECKPOINT_OPTIONS = {
+    "arch": "--arch",
+    "arch_args": "--arch-arg",
+    "trust_arch": "--trust-arch",
+    "classes": "--classes",
+    "state_key": "--state-key",
+}
 
 
 @command("evaluate")
@@ -65,7 +71,7 @@ def _onnx(console: Console, path: Path, part: Part, device: str, options: dict[s
     if given:
         raise UsageError(f"{', '.join(given)} is for checkpoints; {path} is an .onnx file, which needs no architecture")
     facts = onnx_facts(path)
-    data = read_samples(console, facts.data, options["input_shape"] or facts.input_shape, facts.classes, options)
+    data = read_samples(console, facts.data, options["input_shape"] or facts.input_shape, facts.classes, options, path)
     asked = options["normalize"]
     normalization = Normalization.parse(asked) if asked else facts.normalization or data.normalization
     if normalization is None:
