@@ -15,9 +15,9 @@ from pathlib import Path
 from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto
 
 from compressor.errors import CheckpointError, UsageError
-from compressor.regular_files import read_bytes
 from compressor.foreign import parsing
 from compressor.limits import check_memory
+from compressor.regular_files import read_bytes
 
 DOMAIN = "ai.onnx"  # may be left out
 DEEPEST = 100  # functions that call each other in a chain: runtimes inline them by recursion
@@ -48,9 +48,10 @@ def read_model(path: Path) -> Checked:
         model.ParseFromString(content)
     if not model.graph.node:
         raise CheckpointError(f"{path} is not an ONNX model: it has no nodes")
-    with parsing(path):  # strings are decoded where they are first read, and need not be text
+    with parsing(path):
         training = [graph for info in model.training_info for graph in (info.initialization, info.algorithm)]
         inside = parts([model.graph, *training], model.functions)
+        _check_text(model, inside, path)
         _refuse_compiled(inside, path)
         _check_calls(model, path)
         places = [_place(tensor, path) for tensor in tensors(inside) if tensor.data_location == TensorProto.EXTERNAL]
@@ -83,6 +84,16 @@ def parts(graphs: Iterable[GraphProto], functions: Iterable[FunctionProto]) -> P
     return found
 
 
+def _check_text(model: ModelProto, inside: Parts, path: Path) -> None:
+    """Protocol buffers give bytes where a string is no UTF-8, and nothing further on expects these."""
+    named = [*model.graph.input, *model.graph.output, *model.graph.value_info, *tensors(inside), *inside.attributes]
+    texts = [one.name for one in (*named, *inside.nodes)]
+    texts += [text for node in inside.nodes for text in (node.op_type, node.domain, *node.input, *node.output)]
+    texts += [text for entry in model.metadata_props for text in (entry.key, entry.value)]
+    if any(isinstance(text, bytes) for text in texts):
+        raise CheckpointError(f"{path} has names or metadata that are no UTF-8 text")
+
+
 def _inner(attribute: AttributeProto) -> Iterator[GraphProto]:
     yield from (*((attribute.g,) if attribute.HasField("g") else ()), *attribute.graphs)
 
@@ -111,7 +122,7 @@ def _place(tensor: TensorProto, path: Path) -> tuple[Path, int]:
     try:
         status = file.stat()
     except OSError as error:
-        raise CheckpointError(f"{what} lie in {location!r}, which cannot be read: {error.strerror}") from error
+        raise CheckpointError(f"{what} cannot be read: {location!r}: {error.strerror}") from error
     if not stat.S_ISREG(status.st_mode):
         raise CheckpointError(f"{what} lie in {location!r}, which is no regular file")
     offset = _number(named.get("offset", "0"))
@@ -163,4 +174,6 @@ def _inlined_sizes(bodies: Mapping[Kind, Sequence[Kind]], path: Path) -> dict[Ki
 def _refuse_compiled(inside: Parts, path: Path) -> None:
     """A context node holds, or names a file with, what another program compiled for its own device."""
     if any(node.op_type == "EPContext" for node in inside.nodes):
-        raise CheckpointError(f"{path} holds a compiled EPContext node, which is run unseen; a plain ONNX file is needed")
+        raise CheckpointError(
+            f"{path} holds a compiled EPContext node, which is run unseen; a plain ONNX file is needed"
+        )

@@ -17,17 +17,17 @@ COPIES = 4
 
 
 @contextmanager
-def bounded(held: int) -> Iterator[None]:
-    """Inside the block, allocations fail beyond the limit of ``--max-memory`` plus copies of ``held`` bytes of files.
+def bounded(held: int, limit: int | None = None) -> Iterator[None]:
+    """Inside the block, allocations fail beyond ``limit`` bytes plus copies of the ``held`` bytes of files.
 
-    Counted from what the process has already. Where the system cannot do that, as outside of Linux, nothing is bounded.
+    None is the limit of ``--max-memory``. What the process has already does not count. Nothing is bounded outside of Linux.
     """
     taken = _allocated()
     if taken is None:
         yield
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    wanted = taken + allowed() + COPIES * held
+    wanted = taken + (allowed() if limit is None else limit) + COPIES * held
     lower = [limit for limit in (soft, hard, wanted) if limit != resource.RLIM_INFINITY]
     resource.setrlimit(resource.RLIMIT_DATA, (min(lower), hard))
     try:

@@ -22,7 +22,7 @@ def open_regular(path: Path, *, kind: type[CompressorError] = CompressorError) -
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise kind(f"cannot read {path}: it is no regular file but a folder, FIFO, socket or device")
-    return open(descriptor, "rb")
+    return os.fdopen(descriptor, "rb")
 
 
 def read_bytes(path: Path, *, kind: type[CompressorError] = CompressorError, expansion: int = 1) -> bytes:

@@ -59,9 +59,7 @@ def choose(name: str) -> Provider:
     return PROVIDERS[name]
 
 
-def open_session(
-    path: Path, *, provider: str = "cpu", threads: int = 0, checked: bool = False
-) -> ort.InferenceSession:
+def open_session(path: Path, *, provider: str = "cpu", threads: int = 0, checked: bool = False) -> ort.InferenceSession:
     """Open ``path`` on ``provider`` with every graph optimisation, quiet and without spinning threads.
 
     `read_model` checks the file first, unless it is ``checked`` already. 0 ``threads`` leave their number to ONNX

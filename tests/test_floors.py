@@ -17,7 +17,7 @@ ROOT = Path(compressor.__file__).parent
 FLOORS = (
     {"__version__", "errors"},
     {"foreign", "limits"},
-    {"files", "locks", "methods", "process_memory", "progress", "records", "registry", "regular_files"},
+    {"files", "methods", "process_memory", "progress", "records", "registry", "regular_files"},
     {"codec", "onnx_safety"},
     {"architectures", "data", "penalties", "equivalence", "hooks", "runtime"},
     {"channels", "layer_kinds", "sources"},
