@@ -22,20 +22,20 @@ def worker(monkeypatch, tmp_path):
 
 def test_the_answer_comes_back(worker):
     worker("request = json.load(sys.stdin); print(json.dumps({'answer': {'twice': 2 * request['n']}}))")
-    assert process.request({"n": 21}, dict[str, int], silent) == {"twice": 42}
+    assert process.request({"n": 21}, dict[str, int], silent, seconds=60) == {"twice": 42}
 
 
 def test_progress_is_passed_on(worker):
     worker('print(\'{"progress": [0.5, "half"]}\'); print(\'{"answer": {}}\')')
     seen = []
-    process.request({}, dict[str, int], lambda done, text: seen.append((done, text)))
+    process.request({}, dict[str, int], lambda done, text: seen.append((done, text)), seconds=60)
     assert seen == [(0.5, "half")]
 
 
 def test_an_error_of_the_worker_is_ours(worker):
     worker("print(json.dumps({'error': 'cannot load a.onnx'}))")
     with pytest.raises(CompressorError, match=r"^cannot load a\.onnx$"):
-        process.request({}, dict[str, int], silent)
+        process.request({}, dict[str, int], silent, seconds=60)
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_an_error_of_the_worker_is_ours(worker):
 def test_a_dead_worker_is_told_with_its_last_words(worker, script, complaint):
     worker(script)
     with pytest.raises(CompressorError, match=complaint):
-        process.request({"much": "x" * 1_000_000}, dict[str, int], silent)
+        process.request({"much": "x" * 1_000_000}, dict[str, int], silent, seconds=60)
 
 
 def test_the_worker_ends_when_the_caller_is_interrupted(worker):
@@ -62,7 +62,7 @@ def test_the_worker_ends_when_the_caller_is_interrupted(worker):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        process.request({}, dict[str, int], interrupt)
+        process.request({}, dict[str, int], interrupt, seconds=60)
     with pytest.raises(ProcessLookupError):
         process.os.kill(seen[0], 0)
 
