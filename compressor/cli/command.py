@@ -21,8 +21,10 @@ class Failure(click.ClickException):
         self.exit_code: int = code  # type: ignore[misc]
 
     def show(self, file: Any = None) -> None:
-        """Print the line."""
-        click.echo(f"{click.style('Error:', fg='red', bold=True)} {self.format_message()}", err=True)
+        """Print the line, with nothing in it that steers a terminal."""
+        from compressor.report.format import plain
+
+        click.echo(f"{click.style('Error:', fg='red', bold=True)} {plain(self.format_message())}", err=True)
 
 
 class Command(click.Command):
@@ -38,19 +40,21 @@ class Command(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the callback; our own errors and the operating system's become one line."""
-        from compressor.cli.console import Console
+        from compressor.cli.console import Console, printable
+        from compressor.cli.library_messages import passed_to
 
         # It announces every precision, at any verbosity.
         logging.getLogger("lightning_fabric.utilities.rank_zero").setLevel(logging.WARNING)
         debug = ctx.params.pop("debug")
         ctx.obj = Console(as_json=ctx.params.pop("as_json"), quiet=ctx.params.pop("quiet"))
         try:
-            return super().invoke(ctx)
+            with passed_to(ctx.obj.warn):
+                return super().invoke(ctx)
         except (CompressorError, OSError) as error:
             if isinstance(error, OSError) and error.errno == errno.EPIPE:
                 raise  # whoever read our output has gone; click ends quietly
             if debug:
-                click.echo(traceback.format_exc(), err=True, nl=False)
+                click.echo(printable(traceback.format_exc()), err=True, nl=False)
             raise Failure(_one_line(str(error)), 2 if isinstance(error, UsageError) else 1) from error
 
 

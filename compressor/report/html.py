@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template, select_autoescape
+from markupsafe import Markup, escape
 
 from compressor.records.benchmark import BenchmarkReport
 from compressor.records.run import Report, RunReport
@@ -196,9 +197,9 @@ def render(page: Page) -> str:
     return _template().render(page=page)
 
 
-def prose(text: object) -> str:
-    """One line of text whose per cent signs stay with their numbers."""
-    return plain(text).replace(" %", "\u00a0%")
+def prose(text: object) -> Markup:
+    """One line of text, escaped, whose per cent signs stay with their numbers."""
+    return escape(plain(text)).replace(" %", "\u00a0%")
 
 
 @cache
@@ -208,6 +209,7 @@ def _template() -> Template:
         # By its default, which looks at the last extension only, nothing in a .j2 file would be escaped.
         autoescape=select_autoescape(enabled_extensions=("html.j2",), default=True),
         undefined=StrictUndefined,
+        finalize=lambda value: value if isinstance(value, Markup) else plain(value),
         trim_blocks=True,
         lstrip_blocks=True,
     )

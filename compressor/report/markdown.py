@@ -38,8 +38,8 @@ def comparison_markdown(labelled: Labelled) -> str:
 
 
 def escape(text: str) -> str:
-    """``text`` so that GitHub shows it as it is: no markup, no HTML, no new table cell."""
-    quoted = re.sub(r"([\\`*_{}\[\]|~#])", r"\\\1", plain(text))
+    """``text`` so that GitHub shows it as it is: no markup, no HTML, no link, no new table cell."""
+    quoted = re.sub(r"([\\`*_{}\[\]|~#]|:(?=//)|(?<=www)\.|@)", r"\\\1", plain(text), flags=re.IGNORECASE)
     return quoted.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
