@@ -69,9 +69,13 @@ class Console:
 
     def warn(self, text: str) -> None:
         """A line that the user should read; ``--quiet`` does not hide it."""
-        self.warnings.append(text)
+        self.warnings.append(plain(text))
         line = Text.assemble(("Warning:", "yellow"), " ", printable(text))
         self._err.print(line, soft_wrap=not self._err.is_terminal)
+
+    def with_printed(self, warnings: Iterable[str]) -> tuple[str, ...]:
+        """The warnings printed so far and these, each once, as a report keeps them."""
+        return tuple(dict.fromkeys((*self.warnings, *map(plain, warnings))))
 
     @contextlib.contextmanager
     def progress(self, title: str) -> Iterator[Progress]:

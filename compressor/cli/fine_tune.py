@@ -47,7 +47,14 @@ def fine_tune(console: Console, model: str | None, **options: Any) -> None:
     """
     from compressor.checkpoints import save
     from compressor.cli.loading import load_network, load_samples
-    from compressor.cli.training import check_outputs, load_teacher, recipe_of, require_met, show_training
+    from compressor.cli.training import (
+        check_outputs,
+        load_teacher,
+        recipe_of,
+        require_met,
+        show_training,
+        warn_of_chance,
+    )
     from compressor.codec import metrics_file
     from compressor.splitting import SplittingConfig
     from compressor.stages.fine_tune import fine_tune as work
@@ -59,6 +66,8 @@ def fine_tune(console: Console, model: str | None, **options: Any) -> None:
     out = options["out"] or _default_out(model, options["arch"], sparse=penalties.any)
     check_outputs(out, overwrite=options["overwrite"])
     network, data = load_samples(console, load_network(model, options, seed=recipe.seed), options)
+    if model is not None:
+        warn_of_chance(console, network, data, options["device"])
     teacher = load_teacher(options)
     with metrics_file(out.with_suffix(".jsonl")) as write, console.progress("fine-tune") as progress:
         tuned = work(network, data, recipe, penalties, teacher=teacher, on_epoch=write, progress=progress)

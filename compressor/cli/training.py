@@ -10,6 +10,8 @@ from compressor.cli.console import Console, metric_text, percent, table
 if TYPE_CHECKING:
     from torch import nn
 
+    from compressor.checkpoints import Network
+    from compressor.data.samples import DataSet
     from compressor.records.run import Target
     from compressor.records.stages import FineTuning, Projection
     from compressor.training.recipe import Recipe
@@ -45,6 +47,17 @@ def load_teacher(options: dict[str, Any]) -> nn.Module | None:
         return load(options["teacher"], trust_arch=options["trust_arch"]).model
     except UsageError:
         return load_network(options["teacher"], {**options, "classes": None}).model
+
+
+def warn_of_chance(console: Console, network: Network, data: DataSet, device: str) -> None:
+    """Warn before the training when ``network``, which has weights, is no better than guessing."""
+    from compressor.stages.chance import chance_doubt
+    from compressor.stages.evaluate import evaluate
+    from compressor.training.recipe import pick_device
+
+    metric = evaluate(network, data, device=pick_device(device)).metric
+    if doubt := chance_doubt(network, data, metric):
+        console.warn(doubt)
 
 
 def require_met(target: Target | None, kept: Path) -> None:

@@ -5,7 +5,7 @@ A `Page` is what is shown, in reading order, before it is HTML.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template, select
 from markupsafe import Markup, escape
 
 from compressor.records.benchmark import BenchmarkReport
-from compressor.records.run import Report, RunReport
+from compressor.records.run import Gate, Report, RunReport
 from compressor.report import charts
 from compressor.report.benchmark_tables import (
     environment_tables,
@@ -24,7 +24,7 @@ from compressor.report.benchmark_tables import (
 )
 from compressor.report.format import duration, metric_title, moment, plain
 from compressor.report.headline import KeyFigure, all_warnings, benchmark_of, headline, key_figures
-from compressor.report.run_tables import check_table, layer_table, parity_table, stage_table
+from compressor.report.run_tables import check_table, gate_table, layer_table, parity_table, stage_table
 from compressor.report.side_by_side import Labelled, SideBySide, compare_reports, comparison_table
 from compressor.report.table import Table, facts
 
@@ -36,9 +36,9 @@ def report_html(report: Report) -> str:
     return render(run_page(report) if isinstance(report, RunReport) else benchmark_page(report))
 
 
-def comparison_html(labelled: Labelled) -> str:
-    """Several labelled reports side by side as a page."""
-    return render(comparison_page(labelled))
+def comparison_html(labelled: Labelled, gates: Sequence[Gate] = ()) -> str:
+    """Several labelled reports side by side as a page, with the gates between them."""
+    return render(comparison_page(labelled, gates))
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +77,7 @@ class Page:
 def run_page(run: RunReport) -> Page:
     """The page of a run."""
     sections = [
+        _section("Gates", tables=[gate_table(run.gates)]),
         _section("Stages", tables=[stage_table(run)]),
         _section("Equivalence checks", tables=[check_table(run), parity_table(run)]),
         _section("Charts", drawn=_run_charts(run)),
@@ -108,7 +109,7 @@ def benchmark_page(benchmark: BenchmarkReport) -> Page:
     )
 
 
-def comparison_page(labelled: Labelled) -> Page:
+def comparison_page(labelled: Labelled, gates: Sequence[Gate] = ()) -> Page:
     """The page of several reports side by side."""
     result = compare_reports(labelled)
     timed = [
@@ -122,7 +123,11 @@ def comparison_page(labelled: Labelled) -> Page:
             "Each against the baseline of its own document.",
         ),
     ]
-    sections = [_section("Side by side", tables=[comparison_table(result)]), _section("Charts", drawn=drawn)]
+    sections = [
+        _section("Gates", tables=[gate_table(gates)]),
+        _section("Side by side", tables=[comparison_table(result)]),
+        _section("Charts", drawn=drawn),
+    ]
     for label, report in labelled:
         if (benchmark := benchmark_of(report)) is not None:
             machine = environment_tables(benchmark)

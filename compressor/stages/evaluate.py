@@ -32,7 +32,7 @@ def evaluate(network: Network, data: DataSet, *, part: Part = "test", device: st
     """
     check_fit(network, data)
     model = network.model if device is None else copy.deepcopy(network.model).to(device)
-    metric = model_accuracy(model, _samples(data, part), network.metadata.normalization)
+    metric = model_accuracy(model, _samples(data, part), network.metadata.normalization, outcomes=True)
     return Evaluation(data=data.ref, part=part, metric=metric)
 
 
@@ -75,7 +75,7 @@ def onnx_facts(path: Path) -> OnnxFacts:
 
 
 def onnx_accuracy(path: Path, samples: Samples, normalization: Normalization | None) -> Metric:
-    """Accuracy of an ONNX classifier through ONNX Runtime on the CPU."""
+    """Accuracy of an ONNX classifier, with its outcomes, through ONNX Runtime on the CPU."""
     session = open_session(path)
     name = session.get_inputs()[0].name
 
@@ -86,7 +86,7 @@ def onnx_accuracy(path: Path, samples: Samples, normalization: Normalization | N
             reason = first_line(error)
             raise CheckpointError(f"{path} does not accept these images: {reason}") from error
 
-    return accuracy(predict, samples, normalization)
+    return accuracy(predict, samples, normalization, outcomes=True)
 
 
 def _samples(data: DataSet, part: Part) -> Samples:
