@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import logging
 import sys
 import traceback
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import click
 
 from compressor.cli.outputs import written
 from compressor.cli.parsing import Parsed, parse_float, parse_integer, parse_size
-from compressor.errors import CompressorError, CompressorWarning, UsageError
+from compressor.errors import CompressorError, UsageError
 from compressor.limits import DEFAULT_MEMORY, memory_limit
 
 SIZE = Parsed("size", parse_size)
@@ -34,8 +32,10 @@ class Failure(click.ClickException):
         self.title = title
 
     def show(self, file: Any = None) -> None:
-        """Print the line."""
-        click.echo(f"{click.style(f'{self.title}:', fg='red', bold=True)} {self.format_message()}", err=True)
+        """Print the line, with nothing in it that steers a terminal."""
+        from compressor.report.format import plain
+
+        click.echo(f"{click.style(f'{self.title}:', fg='red', bold=True)} {plain(self.format_message())}", err=True)
 
 
 class Command(click.Command):
@@ -59,7 +59,8 @@ class Command(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the callback; our own errors, the operating system's and an exit of foreign code become one line."""
-        from compressor.cli.console import Console
+        from compressor.cli.console import Console, printable
+        from compressor.cli.library_messages import passed_to
 
         # It announces every precision, at any verbosity.
         logging.getLogger("lightning_fabric.utilities.rank_zero").setLevel(logging.WARNING)
@@ -68,7 +69,7 @@ class Command(click.Command):
         limit = ctx.params.pop("max_memory") or DEFAULT_MEMORY
         try:
             # What a network prints is no result.
-            with memory_limit(limit), redirect_stdout(sys.stderr), _warnings_as_lines(ctx.obj.warn):
+            with memory_limit(limit), redirect_stdout(sys.stderr), passed_to(ctx.obj.warn):
                 return super().invoke(ctx)
         except KeyboardInterrupt as stop:
             if not hasattr(stop, "__notes__"):
@@ -78,7 +79,7 @@ class Command(click.Command):
             if isinstance(error, OSError) and error.errno == errno.EPIPE:
                 raise  # whoever read our output has gone; click ends quietly
             if debug:
-                click.echo(traceback.format_exc(), err=True, nl=False)
+                click.echo(printable(traceback.format_exc()), err=True, nl=False)
             message = _exit(error) if isinstance(error, SystemExit) else str(error)
             # Who knows what is kept adds it as a note.
             lines = [message, *getattr(error, "__notes__", [])]
@@ -92,29 +93,6 @@ def command(name: str) -> Callable[[Callable[..., Any]], click.Command]:
         return click.command(name, cls=Command)(click.pass_obj(function))
 
     return decorate
-
-
-@contextlib.contextmanager
-def _warnings_as_lines(warn: Callable[[str], None]) -> Iterator[None]:
-    """Print what our own functions warn of as a command prints its warnings."""
-    with warnings.catch_warnings():
-        others = warnings.showwarning
-
-        def show(
-            message: Warning | str,
-            category: type[Warning],
-            filename: str,
-            lineno: int,
-            file: TextIO | None = None,
-            line: str | None = None,
-        ) -> None:
-            if issubclass(category, CompressorWarning):
-                warn(_one_line(str(message)))
-            else:
-                others(message, category, filename, lineno, file, line)
-
-        warnings.showwarning = show
-        yield
 
 
 def _exit(error: SystemExit) -> str:

@@ -192,19 +192,20 @@ def _normalised(console: Console, network: Network, data: DataSet) -> Network:
     return replace(network, metadata=replace(network.metadata, normalization=data.normalization))
 
 
-def provenance(network: Network, data: DataSet) -> tuple[str, ...]:
-    """What a reader of accuracies must know about where the weights come from."""
-    known = network.metadata.data
+def provenance(known: DataChoice | None, data: DataSet, *, part: str = "test") -> tuple[str, ...]:
+    """What a reader of accuracies on ``part`` must know about a network that was trained on ``known``."""
     if known is None:
         return (
-            "The checkpoint does not say what it was trained on. If that includes the test images here, accuracies "
-            "compare the rows of this table; they claim nothing about new images.",
+            "The checkpoint does not say what it was trained on. If that includes the images here, accuracies on them "
+            "can be compared with each other; they claim nothing about new images.",
         )
     if (known.ref, known.split_seed) != (data.ref, data.split_seed):
         return (
             f"The checkpoint was trained on {known.ref} with split seed {known.split_seed}, not on this training part: "
-            "it may have seen test images.",
+            "it may have seen the images that accuracies are measured on.",
         )
+    if part == "train":
+        return ("The network was trained on these images: the accuracy claims nothing about new ones.",)
     return ()
 
 

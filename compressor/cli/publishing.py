@@ -17,12 +17,13 @@ if TYPE_CHECKING:
 
 
 def show(console: Console, report: Report, table: Table, *closing: str) -> None:
-    """Print a report: its table, its findings and the closing lines; warnings go to stderr."""
+    """Print a report: its table, its findings and the closing lines; warnings go to stderr, each once."""
     from compressor.report.headline import all_warnings, finding_lines
     from compressor.report.terminal import FittedTable
 
     for warning in all_warnings(report):
-        console.warn(warning)
+        if warning not in console.warnings:
+            console.warn(warning)
     console.result(report, FittedTable(table), *finding_lines(report), *closing)
 
 

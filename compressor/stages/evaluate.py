@@ -42,7 +42,7 @@ def evaluate(network: Network, data: DataSet, *, part: Part = "test", device: st
     """
     check_fit(network, data)
     model = network.model if device is None else copy.deepcopy(network.model).to(device)
-    metric = model_accuracy(model, _samples(data, part), network.metadata.normalization)
+    metric = model_accuracy(model, _samples(data, part), network.metadata.normalization, outcomes=True)
     return Evaluation(data=data.ref, part=part, metric=metric)
 
 
@@ -105,7 +105,7 @@ def _input_shape(model: ModelProto) -> tuple[int, ...] | None:
 
 
 def onnx_accuracy(path: Path, samples: Samples, normalization: Normalization | None) -> Metric:
-    """Accuracy of an ONNX classifier through ONNX Runtime on the CPU."""
+    """Accuracy of an ONNX classifier, with its outcomes, through ONNX Runtime on the CPU."""
     external = read_model(path).external
     with bounded(stored_bytes(path, external)):
         session = open_session(path, checked=True)
@@ -119,7 +119,7 @@ def onnx_accuracy(path: Path, samples: Samples, normalization: Normalization | N
             except Exception as error:  # ONNX Runtime raises its own kinds
                 raise CheckpointError(f"{path} does not accept these images: {why(error)}") from error
 
-        return accuracy(predict, samples, normalization)
+        return accuracy(predict, samples, normalization, outcomes=True)
 
 
 def _samples(data: DataSet, part: Part) -> Samples:
