@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import places, raw, trees, values
-from .bases import PAYLOAD, SHARED
-from .kinds import FORMATS, KINDS
+from fuzz import places, raw, trees, values
+from fuzz.bases import PAYLOAD, SHARED
+from fuzz.kinds import FORMATS, KINDS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,10 @@ class Case:
     @property
     def arguments(self) -> list[str]:
         """The command line after ``compress``."""
-        return [self.file if word == "FILE" else word.replace(":FILE", f":{self.file}") for word in shlex.split(self.command)]
+        return [
+            self.file if word == "FILE" else word.replace(":FILE", f":{self.file}")
+            for word in shlex.split(self.command)
+        ]
 
     def save(self, path: Path) -> None:
         """As JSON."""

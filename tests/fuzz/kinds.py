@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from .bases import RUN
-from .formats import Format
-from .formats.arrays import Idx, Npz
-from .formats.documents import Document
-from .formats.images import Png
-from .formats.onnx_files import Model
-from .formats.tensor_files import TensorFile
-from .formats.torch_files import Pickled
-from .formats.zips import Archive
+from fuzz.bases import RUN
+from fuzz.formats import Format
+from fuzz.formats.arrays import Idx, Npz
+from fuzz.formats.documents import Document
+from fuzz.formats.images import Png
+from fuzz.formats.onnx_files import Model
+from fuzz.formats.tensor_files import TensorFile
+from fuzz.formats.torch_files import Pickled
+from fuzz.formats.zips import Archive
 
 FORMATS: dict[str, Format] = {
     "json": Document(),
@@ -70,8 +70,13 @@ KINDS = {
     ),
     "safetensors": Kind(files={"sparse.safetensors": ("safetensors",)}, commands=CHECKPOINT, share=12),
     "foreign checkpoint": Kind(
-        files={"bare.pt": ("torch", "zip"), "legacy.pt": ("torch",), "lightning.pt": ("torch",), "net.pt": ("torch",),
-               "trainer.pt": ("zip",)},  # fmt: skip
+        files={
+            "bare.pt": ("torch", "zip"),
+            "legacy.pt": ("torch",),
+            "lightning.pt": ("torch",),
+            "net.pt": ("torch",),
+            "trainer.pt": ("zip",),
+        },
         commands=(*INSPECT[:2], *EVALUATE[:1], f"inspect FILE {ARCH} --input-shape 1x8x8", "inspect FILE"),
         share=10,
     ),
@@ -96,16 +101,24 @@ KINDS = {
         beside=("r/sparse.pt", "r/dense.onnx"),
     ),
     "idx": Kind(
-        files={"mnist/train-images-idx3-ubyte.gz": ("idx",), "mnist/t10k-labels-idx1-ubyte": ("idx",),
-               "mnist/train-labels-idx1-ubyte": ("idx",), "mnist/t10k-images-idx3-ubyte.gz": ("idx",)},  # fmt: skip
+        files={
+            "mnist/train-images-idx3-ubyte.gz": ("idx",),
+            "mnist/t10k-labels-idx1-ubyte": ("idx",),
+            "mnist/train-labels-idx1-ubyte": ("idx",),
+            "mnist/t10k-images-idx3-ubyte.gz": ("idx",),
+        },
         commands=(f"evaluate r/sparse.pt {ARCH} --data mnist:mnist",),
         share=5,
         folder="mnist",
         beside=("r/sparse.pt",),
     ),
     "photos": Kind(
-        files={"photos/class0/0.png": ("png",), "photos/class1/5.jpg": (), "photos/class2/6.bmp": (),
-               "photos/class3/7.webp": ()},  # fmt: skip
+        files={
+            "photos/class0/0.png": ("png",),
+            "photos/class1/5.jpg": (),
+            "photos/class2/6.bmp": (),
+            "photos/class3/7.webp": (),
+        },
         commands=(f"evaluate r/sparse.pt {ARCH} --data folder:photos", f"evaluate r/sparse.pt {ARCH} --data photos"),
         share=6,
         folder="photos",
@@ -139,7 +152,10 @@ KINDS = {
             "r/recovered.pt": ("torch",),
             "r/dense.pt": ("torch",),
             "r/small.onnx": ("onnx",),
-            **{f"r/stages/{name}.json": ("json",) for name in ("dense", "fine-tune", "shrink", "recover", "export", "benchmark")},
+            **{
+                f"r/stages/{name}.json": ("json",)
+                for name in ("dense", "fine-tune", "shrink", "recover", "export", "benchmark")
+            },
             "r/fine-tune.jsonl": (),
         },
         commands=(*(4 * (" ".join(RUN),)), " ".join((*RUN, "--json")), " ".join((*RUN, "--overwrite"))),

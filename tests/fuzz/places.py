@@ -11,10 +11,12 @@ from typing import Any
 from hypothesis import strategies as st
 
 Edit = list[Any]
-TARGETS = (".", "..", "loop", "/dev/zero", "/dev/null", "/dev/stdin", "/dev/tty", "{outside}/fifo", "{outside}/secret.npz",
-           "missing", "/proc/self/mem", "/etc/passwd")  # fmt: skip
-NAMES = ("new", "new.png", "\x1b[31mred.png", "two\nlines", "a b", "é\u202e.png", "report.json", "run.json", "-rf", "train",
-         "test", "val", "payload.py", "loop", "stages")  # fmt: skip
+DEVICES = ("/dev/zero", "/dev/null", "/dev/stdin", "/dev/tty", "/proc/self/mem")
+TARGETS = (*DEVICES, ".", "..", "loop", "missing", "/etc/passwd", "{outside}/fifo", "{outside}/secret.npz")
+NAMES = (
+    *("new", "new.png", "\x1b[31mred.png", "two\nlines", "a b", "é\u202e.png", "-rf", "payload.py", "loop"),
+    *("report.json", "run.json", "train", "test", "val", "stages"),
+)
 
 
 def edit(folder: Path, change: Edit, places: dict[str, str]) -> None:

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from . import cases, server
-from .bases import PAYLOAD
-from .cases import Case
-from .server import Outcome
-from .verdicts import Surroundings, Verdict, verdict
+from fuzz import cases, server
+from fuzz.bases import PAYLOAD
+from fuzz.cases import Case
+from fuzz.server import Outcome
+from fuzz.verdicts import Surroundings, Verdict, verdict
 
 
 class Sandbox:
@@ -55,8 +55,14 @@ class Sandbox:
     def _environment(self) -> dict[str, str]:
         home, temporary, _ = map(str, self._places)
         return {
-            **{"HOME": home, "TMPDIR": temporary, "XDG_CACHE_HOME": f"{home}/cache", "FUZZ_CANARY": str(self.canary)},
-            **{"COLUMNS": "120", "NO_COLOR": "1", "TERM": "dumb", "OMP_NUM_THREADS": "1"},
+            "HOME": home,
+            "TMPDIR": temporary,
+            "XDG_CACHE_HOME": f"{home}/cache",
+            "FUZZ_CANARY": str(self.canary),
+            "COLUMNS": "120",
+            "NO_COLOR": "1",
+            "TERM": "dumb",
+            "OMP_NUM_THREADS": "1",
         }
 
 

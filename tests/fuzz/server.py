@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -49,10 +50,12 @@ def warm(modules: Path) -> None:
             # Some only exist once another module has made them.
             with contextlib.suppress(Exception):
                 importlib.import_module(name)
+    # So that collecting garbage in a child does not copy the parent's pages.
+    gc.freeze()
 
 
 def fork(work: Callable[[], None], folder: Path, log: Path, environment: dict[str, str]) -> int:
-    """The id of a child, in a session of its own, that does ``work`` in ``folder`` and writes to ``log``.out and .err."""
+    """The id of a child, in a session of its own, that does ``work`` in ``folder``; it writes to ``log``.out, .err."""
     sys.stdout.flush()
     sys.stderr.flush()
     with warnings.catch_warnings(action="ignore"):
@@ -65,6 +68,8 @@ def fork(work: Callable[[], None], folder: Path, log: Path, environment: dict[st
         _redirect(log)
         os.chdir(folder)
         os.environ.update(environment)
+        # A shell without job control starts its background processes without Ctrl-C.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         tempfile.tempdir = None
         code = _exit_code(work)
     finally:
@@ -133,9 +138,9 @@ def _redirect(log: Path) -> None:
         handle = os.open(name, kind, 0o600)
         os.dup2(handle, number)
         os.close(handle)
-    sys.stdin = open(0, closefd=False)  # noqa: SIM115, PTH123 (they live as long as the child)
-    sys.stdout = open(1, "w", closefd=False, encoding="utf-8")  # noqa: SIM115, PTH123
-    sys.stderr = open(2, "w", closefd=False, encoding="utf-8", errors="backslashreplace", buffering=1)  # noqa: SIM115, PTH123
+    sys.stdin = open(0, closefd=False)  # noqa: SIM115 (they live as long as the child)
+    sys.stdout = open(1, "w", closefd=False, encoding="utf-8")  # noqa: SIM115
+    sys.stderr = open(2, "w", closefd=False, encoding="utf-8", errors="backslashreplace", buffering=1)  # noqa: SIM115
 
 
 def _watched(pid: int, deadline: float, memory: int) -> tuple[str | None, int]:

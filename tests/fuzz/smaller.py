@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from .cases import Case
+from fuzz.cases import Case
 
 LEVELS = ("tree", "raw", "around")
 

@@ -9,9 +9,9 @@ import hypothesis
 from hypothesis import HealthCheck, Phase
 from hypothesis import strategies as st
 
-from . import places, raw, trees
-from .cases import Case
-from .kinds import FORMATS, KINDS
+from fuzz import places, raw, trees
+from fuzz.cases import Case
+from fuzz.kinds import FORMATS, KINDS
 
 
 def draw(kind: str, bases: Path, *, count: int, seed: int) -> list[Case]:

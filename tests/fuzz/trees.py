@@ -8,7 +8,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from . import raw
+from fuzz import raw
 
 Tree = Any
 Path = list[str | int]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from .server import RAISED, Outcome
+from fuzz.server import RAISED, Outcome
 
 SUCCESS, CLEAN = "success", "clean error"
 # The worst first: a case is what stands first here of all that it did.
@@ -26,9 +26,6 @@ FAILURES = (
 CLASSES = (SUCCESS, CLEAN, *FAILURES)
 # What steers a terminal: C0 but for tab and newline, DEL, C1, and what turns the direction of text.
 STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-# What onnxruntime itself keeps in the user's cache and among temporary files, whoever loads it.
-TELEMETRY = {"Microsoft", ".ses"}
-OURS = ("Error: ", "Warning: ", "Usage: ", "Try ")
 
 
 @dataclass(frozen=True)
@@ -60,8 +57,6 @@ class Surroundings:
     def _seen(self) -> Iterator[tuple[str, tuple[int, int]]]:
         for place in self._places:
             for path in place.rglob("*"):
-                if not TELEMETRY.isdisjoint(path.parts):
-                    continue
                 state = path.lstat()
                 yield str(path), (state.st_mode, 0 if path.is_dir() else state.st_mtime_ns)
 
@@ -83,16 +78,11 @@ def verdict(outcome: Outcome, *, canary: Path, changes: list[str], folder: Path)
         return Verdict("no error line", f"exit {outcome.code}, {len(errors)} error lines")
     if found := STEERING.search(outcome.stdout + outcome.stderr):
         return Verdict("control characters", repr(found[0]))
-    if left := [path for path in folder.rglob("*.part*")]:
+    if left := list(folder.rglob("*.part*")):
         return Verdict("leftovers", left[0].suffix)
     if outcome.orphans:
         return Verdict("orphans")
     return Verdict(CLEAN if outcome.code else SUCCESS)
-
-
-def strange_lines(outcome: Outcome) -> list[str]:
-    """Lines on stderr that are none of ours: libraries that speak up."""
-    return [line for line in outcome.stderr.splitlines() if line.strip() and not line.startswith(OURS)]
 
 
 def place(text: str) -> str:
@@ -101,5 +91,3 @@ def place(text: str) -> str:
     last = [line for line in text.strip().splitlines() if re.match(r"[A-Za-z_][\w.]*(:|$)", line)]
     named = last[-1].split(":")[0] if last else "?"
     return f"{named} in {frames[-1][0]}:{frames[-1][1]} {frames[-1][2]}" if frames else named
-
-

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from hypothesis import strategies as st
 
-from .. import values
+from fuzz import values
 
 
 class Format(Protocol):

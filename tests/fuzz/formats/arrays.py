@@ -8,9 +8,9 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from .. import values
-from . import Plain
-from .zips import Archive, as_bytes
+from fuzz import values
+from fuzz.formats import Plain
+from fuzz.formats.zips import Archive, as_bytes
 
 MAGIC = b"\x93NUMPY"
 HEADERS = (

@@ -8,8 +8,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from .. import values
-from . import Plain
+from fuzz import values
+from fuzz.formats import Plain
 
 # What JSON allows and Python would not write.
 LITERALS = ("1e400", "-1e400", "1E+99999", "0.1e-99999", "NaN", "-Infinity", "01", "1_000", "'x'", '"\\ud800"', '"a')

@@ -6,8 +6,8 @@ import struct
 import zlib
 from typing import Any
 
-from . import Plain
-from .zips import as_bytes
+from fuzz.formats import Plain
+from fuzz.formats.zips import as_bytes
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
@@ -34,7 +34,11 @@ class Png(Plain):
         head = b"".join(struct.pack(">I", size % 2**32) for size in sizes if type(size) is int)
         head += bytes(number % 256 for number in rest if type(number) is int) if isinstance(rest, list) else b""
         chunks = tree.get("chunks")
-        body = [_chunk(c.get("kind"), c.get("data")) for c in chunks if isinstance(c, dict)] if isinstance(chunks, list) else []
+        body = (
+            [_chunk(c.get("kind"), c.get("data")) for c in chunks if isinstance(c, dict)]
+            if isinstance(chunks, list)
+            else []
+        )
         return SIGNATURE + _chunk("IHDR", head) + b"".join(body)
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import onnx
 from hypothesis import strategies as st
 
-from .. import values
-from . import Plain
+from fuzz import values
+from fuzz.formats import Plain
 
 LOCATIONS = (
     "weights.bin",

@@ -6,8 +6,8 @@ import json
 import struct
 from typing import Any
 
-from . import Plain
-from .documents import Document
+from fuzz.formats import Plain
+from fuzz.formats.documents import Document
 
 
 class TensorFile(Plain):
@@ -32,7 +32,9 @@ class TensorFile(Plain):
         text = Document().write(header)
         length, data = tree.get("length"), tree.get("data", b"")
         length = length % 2**64 if type(length) is int else len(text)
-        return struct.pack("<Q", length) + text + (data if isinstance(data, bytes) else str(data).encode(errors="replace"))
+        return (
+            struct.pack("<Q", length) + text + (data if isinstance(data, bytes) else str(data).encode(errors="replace"))
+        )
 
 
 def _text(value: Any) -> Any:

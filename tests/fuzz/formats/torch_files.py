@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from hypothesis import strategies as st
 
-from .. import values
+from fuzz import values
 
 
 class _Calls:

@@ -8,7 +8,7 @@ import zipfile
 import zlib
 from typing import Any
 
-from . import Plain
+from fuzz.formats import Plain
 
 # The fields that may lie, with the number of their bits; None is the truth.
 FIELDS = {"needed": 16, "flags": 16, "method": 16, "crc": 32, "packed_size": 32, "size": 32, "offset": 32}
