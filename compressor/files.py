@@ -40,6 +40,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.replace(path)
         _sync_folder(path.parent)
     except OSError as error:
+        check_held()  # a folder that vanished is why
         raise CompressorError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
         if temporary is not None:

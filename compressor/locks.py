@@ -116,6 +116,8 @@ def _held(place: Path, file: Path) -> Iterator[Lock]:
         finally:
             if _is(descriptor, file):
                 file.unlink()
+            else:
+                made.clear()  # the folder is not the one that was made here
             os.close(descriptor)
     finally:
         for folder in reversed(made):
@@ -145,8 +147,8 @@ def _opened(place: Path, file: Path, made: list[Path]) -> int:
             made += _make(file.parent)
             return os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
         except OSError as error:
-            # Somebody may tidy up the folder between the two.
-            if not isinstance(error, FileNotFoundError) or attempt == ATTEMPTS - 1:
+            # Another holder may make the folder, or tidy it up, between the two.
+            if not isinstance(error, FileNotFoundError | FileExistsError) or attempt == ATTEMPTS - 1:
                 raise CompressorError(f"cannot write {place}: {error.strerror or error}") from error
     raise AssertionError("the last attempt returns or raises")
 

@@ -55,13 +55,18 @@ def run(console: Console, model: str, **options: Any) -> None:
     \b
       compress run digits_resnet --target-macs 0.5 --out runs/digits
     """
+    from compressor.locks import hold_folder
+
+    out = options["out"] or Path("runs") / Path(model).stem
+    # Before anything heavy is imported, so that a second run is told at once.
+    click.get_current_context().with_resource(hold_folder(out))
+
     from msgspec.structs import replace
 
     from compressor.cli.loading import load_network, load_samples, provenance
     from compressor.cli.publishing import show
     from compressor.cli.training import recipe_of, require_met
     from compressor.errors import UsageError
-    from compressor.locks import hold_folder
     from compressor.methods import method
     from compressor.pipeline import Callbacks, RunPlan
     from compressor.pipeline import run as work
@@ -84,8 +89,6 @@ def run(console: Console, model: str, **options: Any) -> None:
     penalties = SplittingConfig(**{key: options[key] for key in SplittingConfig.__dataclass_fields__})
     others = ("opset", "threads", "provider", "max_seconds", "checkpoint_every", "allow_chance")
     plan = RunPlan(recipe=recipe, penalties=penalties, command=_command(), **{key: options[key] for key in others})
-    out = options["out"] or Path("runs") / Path(model).stem
-    click.get_current_context().with_resource(hold_folder(out))
     network, data = load_samples(console, load_network(model, options), options)
     plan = plan.noted(provenance(network.metadata.data, data))
     with console.stages(TITLES) as (start, skip, progress):

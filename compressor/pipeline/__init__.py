@@ -9,8 +9,9 @@ from pathlib import Path
 
 from compressor.checkpoints import Network
 from compressor.data.samples import DataSet
+from compressor.errors import CompressorError
 from compressor.groups.known import KnownGroups
-from compressor.locks import hold_folder
+from compressor.locks import Lock, hold_folder
 from compressor.pipeline.finished import run_report
 from compressor.pipeline.folder import RunFolder, older_report, open_folder
 from compressor.pipeline.plan import RunPlan, settings_of
@@ -50,7 +51,7 @@ def run(
     """
     check_fit(network, data)
     callbacks, settings = callbacks or Callbacks(), settings_of(network, data, plan)
-    with hold_folder(out):
+    with hold_folder(out) as lock:
         if not overwrite and (finished := older_report(out, settings)):
             for stage in STAGES:
                 callbacks.skip(stage.name)
@@ -62,7 +63,7 @@ def run(
             check_target(network, plan.penalties, groups.get())
         folder.begin()
         stages = Stages(network, data, plan, folder, groups, callbacks.progress)
-        with _telling_what_is_kept(folder):
+        with _telling_what_happened(lock, folder):
             report = run_report(stages.run(callbacks.start, callbacks.skip), settings, plan)
             publish(report, folder.file("report.json"))
         folder.finish()
@@ -70,11 +71,14 @@ def run(
 
 
 @contextlib.contextmanager
-def _telling_what_is_kept(folder: RunFolder) -> Iterator[None]:
-    """Add to an interrupt what the folder keeps."""
+def _telling_what_happened(lock: Lock, folder: RunFolder) -> Iterator[None]:
+    """Add to an interrupt what the folder keeps, and explain what failed because there is no folder any more."""
     try:
         yield
     except KeyboardInterrupt as stop:
         kept = ", ".join(folder.finished()) or "no stage"
         stop.add_note(f"{kept} finished in {folder.place}; the same command goes on")
+        raise
+    except (CompressorError, OSError):
+        lock.check()
         raise
