@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
+from torch import Tensor
 
 from compressor.checkpoints import Network
+from compressor.checkpoints.rehearsal import refuse_lazy
 from compressor.data.batches import normalized
 from compressor.data.samples import DataSet
-from compressor.errors import DataError, UsageError
+from compressor.errors import DataError
 
 REAL_SAMPLES = 16
 
@@ -21,7 +21,7 @@ def check_fit(network: Network, data: DataSet) -> None:
 
     `UsageError` when the network has layers without sizes.
     """
-    _refuse_lazy(network.model)
+    refuse_lazy(network.model)
     wanted, given = tuple(network.metadata.input_shape), data.input_shape
     if wanted != given:
         raise DataError(f"the network wants images of {_x(wanted)}, {data.ref} holds {_x(given)}")
@@ -45,20 +45,6 @@ def real_inputs(network: Network, data: DataSet | None) -> Tensor | None:
     count = min(REAL_SAMPLES, len(data.test))
     places = torch.arange(count) * len(data.test) // count
     return normalized(data.test.images[places], network.metadata.normalization)
-
-
-def _refuse_lazy(model: nn.Module) -> None:
-    """A lazy layer becomes another kind of module when it first runs, which no checkpoint of the network could hold."""
-    lazy = [
-        f"{name} ({type(module).__name__})"
-        for name, module in model.named_modules()
-        if any(map(is_lazy, (*module.parameters(recurse=False), *module.buffers(recurse=False))))
-    ]
-    if lazy:
-        raise UsageError(
-            f"the network has layers whose sizes are not known before they run, {', '.join(lazy)}; "
-            "use layers with sizes in its architecture, for example Linear(in, out)"
-        )
 
 
 def _x(shape: Sequence[int]) -> str:

@@ -13,6 +13,8 @@ from torch.optim import SGD, AdamW, Optimizer
 from compressor.errors import UsageError
 
 LEARNING_RATES = {"adamw": 1e-3, "sgd": 0.02}
+# What the optimiser multiplies a gradient by must be a float32; AdamW divides the rate by 0.1 in its first step.
+LARGEST_RATES = {"adamw": 1e37, "sgd": 1e38}
 # How many tensors the optimiser keeps for each parameter.
 OPTIMIZER_TENSORS = {"adamw": 2, "sgd": 1}
 PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
@@ -58,8 +60,9 @@ class Recipe:
     def _check_rates(self) -> None:
         if self.lr is not None and not 0 < self.lr < math.inf:
             raise UsageError(f"--lr must be positive, got {self.lr:g}")
-        if self.lr is not None and self.lr >= LARGEST:
-            raise UsageError(f"--lr must be below {LARGEST:g}, got {self.lr:g}")
+        if self.learning_rate > LARGEST_RATES[self.optimizer]:
+            largest = LARGEST_RATES[self.optimizer]
+            raise UsageError(f"--lr must be at most {largest:g} for {self.optimizer}, got {self.learning_rate:g}")
         if not 0 <= self.momentum < 1:
             raise UsageError(f"momentum must lie in [0, 1), got {self.momentum:g}")
         if not 0 <= self.weight_decay < LARGEST:

@@ -20,6 +20,8 @@ from compressor.training.recipe import Recipe, learning_rate_factor, pick_device
         ({"lr": 0.0}, "--lr must be positive, got 0"),
         ({"lr": float("nan")}, "--lr must be positive, got nan"),
         ({"lr": float("inf")}, "--lr must be positive, got inf"),
+        ({"lr": 2e38}, r"--lr must be at most 1e\+38 for sgd, got 2e\+38"),
+        ({"lr": 1e38, "optimizer": "adamw"}, r"--lr must be at most 1e\+37 for adamw, got 1e\+38"),
         ({"seed": -1}, "--seed must be 0 or more, got -1"),
     ],
 )
