@@ -15,8 +15,8 @@ from compressor.errors import UsageError
 LEARNING_RATES = {"adamw": 1e-3, "sgd": 0.02}
 PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 WARMUP = 0.05
-# No training takes as many, and float32 holds no rate beyond.
-MOST_EPOCHS, LARGEST = 1_000_000, 1e30
+# No training takes as many, and numbers of 32 bits end there.
+MOST_EPOCHS, LARGEST = 1_000_000, 3e38
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,11 +56,11 @@ class Recipe:
     def _check_rates(self) -> None:
         if self.lr is not None and not 0 < self.lr < math.inf:
             raise UsageError(f"--lr must be positive, got {self.lr:g}")
-        if self.lr is not None and self.lr >= LARGEST:
-            raise UsageError(f"--lr must be below {LARGEST:g}, got {self.lr:g}")
+        if self.lr is not None and self.lr > LARGEST:
+            raise UsageError(f"--lr must be at most {LARGEST:g}, got {self.lr:g}")
         if not 0 <= self.momentum < 1:
             raise UsageError(f"momentum must lie in [0, 1), got {self.momentum:g}")
-        if not 0 <= self.weight_decay < LARGEST:
+        if not 0 <= self.weight_decay <= LARGEST:
             raise UsageError(f"weight_decay must lie between 0 and {LARGEST:g}, got {self.weight_decay:g}")
 
     @property
