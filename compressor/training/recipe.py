@@ -19,8 +19,8 @@ LARGEST_RATES = {"adamw": 1e37, "sgd": 1e38}
 OPTIMIZER_TENSORS = {"adamw": 2, "sgd": 1}
 PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 WARMUP = 0.05
-# No training takes as many, and float32 holds no rate beyond.
-MOST_EPOCHS, LARGEST = 1_000_000, 1e30
+# No training takes as many epochs, and numbers of 32 bits end there.
+MOST_EPOCHS, LARGEST = 1_000_000, 3e38
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,11 +39,11 @@ class Recipe:
 
     def __post_init__(self) -> None:
         self._check_counts()
-        self._check_rates()
         if self.optimizer not in LEARNING_RATES:
             raise UsageError(f"--optimizer must be one of {', '.join(LEARNING_RATES)}, got {self.optimizer!r}")
         if self.precision not in PRECISIONS:
             raise UsageError(f"--precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}")
+        self._check_rates()
 
     def _check_counts(self) -> None:
         if self.epochs < 1:
@@ -65,7 +65,7 @@ class Recipe:
             raise UsageError(f"--lr must be at most {largest:g} for {self.optimizer}, got {self.learning_rate:g}")
         if not 0 <= self.momentum < 1:
             raise UsageError(f"momentum must lie in [0, 1), got {self.momentum:g}")
-        if not 0 <= self.weight_decay < LARGEST:
+        if not 0 <= self.weight_decay <= LARGEST:
             raise UsageError(f"weight_decay must lie between 0 and {LARGEST:g}, got {self.weight_decay:g}")
 
     @property

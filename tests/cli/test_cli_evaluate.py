@@ -1,4 +1,5 @@
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,17 +13,20 @@ def test_a_checkpoint_of_ours_needs_no_option_but_trust(tiny, compress):
     assert done.stdout.strip().endswith(f"% (CI 92.59-100.00, n=48) on the test part of {tiny.data}")
 
 
-def test_an_onnx_file_of_ours_needs_no_option(finished, tiny, compress):
-    done = compress("evaluate", finished[0] / "small.onnx", "--json")
+def test_an_onnx_file_of_ours_beside_its_data_needs_no_option(finished, tiny, compress):
+    beside = shutil.copy(finished[0] / "small.onnx", tiny.checkpoint.parent)
+    done = compress("evaluate", beside, "--json")
     document = json.loads(done.stdout)
     assert (document["data"], document["metric"]["n"]) == (tiny.data, 48)
     assert done.stderr == ""
 
 
-def test_onnx_and_checkpoint_agree(finished, compress):
+def test_onnx_and_checkpoint_agree(tiny, finished, compress):
     folder, _ = finished
     found = [
-        json.loads(compress("evaluate", folder / name, *trust, "--part", "train", "--json").stdout)["metric"]
+        json.loads(
+            compress("evaluate", folder / name, *trust, "--data", tiny.data, "--part", "train", "--json").stdout
+        )["metric"]
         for name, trust in (("recovered.pt", ["--trust-arch"]), ("small.onnx", []))
     ]
     assert found[0] == found[1]
@@ -36,8 +40,9 @@ def test_the_split_that_was_trained_with_is_the_one_evaluated(tiny, compress, na
     trust = ["--trust-arch"] if name.endswith(".pt") else []
     if not trust:
         compress("export", "split.pt", "--trust-arch")
-    assert compress("evaluate", name, *trust).stderr == ""
-    assert "trained with --split-seed 3" in compress("evaluate", name, *trust, "--split-seed", 0).stderr
+    assert compress("evaluate", name, *trust, "--data", tiny.data).stderr == ""
+    told = compress("evaluate", name, *trust, "--data", tiny.data, "--split-seed", 0).stderr
+    assert "trained with --split-seed 3" in told
 
 
 def test_an_onnx_file_without_data_asks_for_them(finished, compress):
