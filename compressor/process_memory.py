@@ -20,7 +20,7 @@ COPIES = 4
 def bounded(held: int, limit: int | None = None) -> Iterator[None]:
     """Inside the block, allocations fail beyond ``limit`` bytes plus copies of the ``held`` bytes of files.
 
-    None is the limit of ``--max-memory``. What the process has already does not count. Nothing is bounded outside of Linux.
+    None is the limit of ``--max-memory``. What the process has already does not count; outside of Linux nothing does.
     """
     taken = _allocated()
     if taken is None:

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 from compressor.errors import CompressorError
 from compressor.limits import check_memory
 
+# Should it become a FIFO in between, opening it does not wait for a writer.
+FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
-def open_regular(path: Path, *, kind: type[CompressorError] = CompressorError) -> BinaryIO:
+
+def open_regular(path: Path, *, kind: type[CompressorError] = CompressorError) -> BufferedReader:
     """Open ``path``, links followed; ``kind`` for a FIFO or device, which would keep the reader waiting for ever."""
     try:
-        # Without O_NONBLOCK, opening a FIFO waits for a writer.
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        # Asked before it is opened, because opening some devices does something.
+        descriptor = os.open(path, FLAGS) if stat.S_ISREG(Path(path).stat().st_mode) else None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise kind(f"cannot read {path}: {reason or error}") from error
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
+    if descriptor is None:
         raise kind(f"cannot read {path}: it is no regular file but a folder, FIFO, socket or device")
     return os.fdopen(descriptor, "rb")
 

@@ -88,7 +88,7 @@ def read_graph(path: Path) -> Graph:
 
 
 def check_batch(file: str, inputs: Sequence[Input], batch: int) -> None:
-    """Raise `UsageError` when the batch of ``file`` is fixed at another size, `CompressorError` when it is too large."""
+    """Raise `UsageError` when the batch of ``file`` is fixed at another size, `CompressorError` for one too large."""
     for entry in inputs:
         if entry.shape and entry.shape[0] not in (None, batch):
             raise UsageError(
