@@ -82,3 +82,20 @@ def test_a_folder_of_images_is_told_apart_from_a_data_set(tiny, compress):
     done = compress("evaluate", tiny.checkpoint, "--trust-arch", "--data", "photos")
     assert done.exit_code == 2
     assert "write --data folder:photos" in done.error[0]
+
+
+def test_images_that_may_have_been_trained_on_are_named_as_such(finished, tiny, compress):
+    for model, trust in ((tiny.checkpoint, ["--trust-arch"]), (finished[0] / "small.onnx", [])):
+        assert "claims nothing about new ones" in compress("evaluate", model, *trust, "--part", "train").stdout
+        other = compress("evaluate", model, *trust, "--split-seed", 5, "--json")
+        (note,) = json.loads(other.stdout)["notes"]
+        assert "was trained on" in note
+        assert "split seed 0, not on this training part" in note
+        assert json.loads(compress("evaluate", model, *trust, "--json").stdout)["notes"] == []
+
+
+def test_a_checkpoint_that_does_not_know_its_data_says_so(tiny, compress):
+    network = load(tiny.checkpoint, trust_arch=True)
+    save(replace(network, metadata=replace(network.metadata, data=None)), "bare.pt")
+    done = compress("evaluate", "bare.pt", "--trust-arch", "--data", tiny.data)
+    assert "The checkpoint does not say what it was trained on." in done.stdout

@@ -83,8 +83,8 @@ def test_no_number_of_samples_shows_less_than_what_was_measured() -> None:
     assert samples_needed(Pairs(1, 0, 200), 0.005) is None
 
 
-# Tango's interval holds the truth in 95 % of the draws, and the error by which a gate would let a network pass, an upper
-# end below the truth, stays near 2.5 %. 2,000 draws have a standard error of 0.5 and 0.35 points.
+# Tango's interval holds the truth in 95 % of the draws, and the error by which a gate would let a network pass, an
+# upper end below the truth, stays near 2.5 %. 2,000 draws have a standard error of 0.5 and 0.35 points.
 @pytest.mark.parametrize("n", paired_coverage.SAMPLES)
 @pytest.mark.parametrize("discordant", [0.0, 0.01, 0.05])
 def test_the_interval_covers(n: int, discordant: float) -> None:
