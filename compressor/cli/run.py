@@ -70,8 +70,8 @@ def run(console: Console, model: str, **options: Any) -> None:
     from compressor.methods import method
     from compressor.pipeline import Callbacks, RunPlan
     from compressor.pipeline import run as work
-    from compressor.report.publishing import publish
     from compressor.report.gates import check_limits, check_run
+    from compressor.report.publishing import publish
     from compressor.report.run_tables import stage_table
     from compressor.splitting import SplittingConfig
     from compressor.stages import TITLES
