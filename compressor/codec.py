@@ -36,7 +36,23 @@ WORDS = {
 
 def encode(value: object) -> bytes:
     """Records or plain data as indented JSON; NaN and infinity, unknown to JSON, become null."""
-    return msgspec.json.format(msgspec.json.encode(value), indent=2)
+    try:
+        content = msgspec.json.encode(value)
+    except UnicodeEncodeError:  # the name of a file that is not UTF-8
+        content = msgspec.json.encode(_writable(msgspec.to_builtins(value)))
+    return msgspec.json.format(content, indent=2)
+
+
+def _writable(value: Any) -> Any:
+    """Plain data whose text has escapes in place of lone surrogates, which no encoding takes."""
+    match value:
+        case str():
+            return value.encode(errors="backslashreplace").decode()
+        case dict():
+            return {_writable(key): _writable(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_writable(item) for item in value]
+    return value
 
 
 def decode(content: bytes, kind: type[Kind], source: str) -> Kind:

@@ -71,6 +71,12 @@ class UnknownName(UsageError):
         self.kind, self.name = kind, name
 
 
+def warning_text(message: Warning | str, category: type[Warning]) -> str:
+    """One line of a Python warning: our own as it is, another's with its kind before it."""
+    text = " ".join(str(message).split())
+    return text if issubclass(category, CompressorWarning) else f"{category.__name__}: {text}"
+
+
 def first_line(error: BaseException) -> str:
     """What an exception of another library says, as one line of bearable length; its kind when it says nothing."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import glob
+import hashlib
 import os
+import shutil
 import tempfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 from compressor.errors import CheckpointError, CompressorError, UsageError
+from compressor.locks import abandoned, check_held, claim
+
+SCRATCH = ".compressor-scratch-"
 
 
 @contextlib.contextmanager
@@ -20,23 +26,41 @@ def atomic_path(path: Path) -> Iterator[Path]:
     An operating-system error (disk full, no permission) becomes a `CompressorError` of one line.
     """
     path = Path(path)
-    temporary: Path | None = None
+    handle, temporary = None, None
     try:
+        check_held()
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-        os.close(handle)
-        temporary = Path(name)
+        remove_leftovers(path.parent, of=path.name)
+        handle, temporary = _claimed(path)
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.chmod(0o666 & ~_umask())
+        check_held()
         temporary.replace(path)
         _sync_folder(path.parent)
     except OSError as error:
+        check_held()  # a folder that vanished is why
         raise CompressorError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+        if handle is not None:
+            os.close(handle)
+
+
+@contextlib.contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """Yield a temporary folder that is gone afterwards; those that killed processes left are removed first."""
+    for leftover in Path(tempfile.gettempdir()).glob(f"{SCRATCH}*"):
+        if abandoned(leftover):
+            shutil.rmtree(leftover, ignore_errors=True)
+    handle, folder = _claimed_folder()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(handle)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -57,6 +81,14 @@ def gzipped_bytes(path: Path) -> int:
     return sum(len(packer.compress(chunk)) for chunk in chunks(path)) + len(packer.flush())
 
 
+def sha256(path: Path) -> str:
+    """SHA-256 of the content of ``path``, in hexadecimal."""
+    digest = hashlib.sha256()
+    for chunk in chunks(path):
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
 def chunks(path: Path) -> Iterator[bytes]:
     """The content of ``path``, a megabyte at a time; `CheckpointError` when it cannot be read."""
     try:
@@ -73,10 +105,30 @@ def refuse_existing(path: Path, *, overwrite: bool) -> None:
         raise UsageError(f"{path} exists; choose another --out, or pass --overwrite to replace it")
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Delete the temporary files that a killed process left in ``folder``."""
-    for leftover in folder.glob(".*.part"):
-        leftover.unlink(missing_ok=True)
+def remove_leftovers(folder: Path, *, of: str | None = None) -> None:
+    """Delete the temporary files that killed processes left in ``folder``: all, or those ``of`` one file."""
+    for leftover in folder.glob(f".{'*' if of is None else glob.escape(of)}.*.part"):
+        if abandoned(leftover):
+            leftover.unlink(missing_ok=True)
+
+
+def _claimed(path: Path) -> tuple[int, Path]:
+    """A new temporary file beside ``path``, which nobody takes for a leftover while it is open."""
+    while True:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.{os.getpid()}.", suffix=".part")
+        if claim(handle, Path(name)):
+            return handle, Path(name)
+        os.close(handle)
+
+
+def _claimed_folder() -> tuple[int, Path]:
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=f"{SCRATCH}{os.getpid()}-"))
+        with contextlib.suppress(FileNotFoundError):
+            handle = os.open(folder, os.O_RDONLY)
+            if claim(handle, folder):
+                return handle, folder
+            os.close(handle)
 
 
 def _umask() -> int:

@@ -25,6 +25,11 @@ def memory_limit(limit: int) -> Iterator[None]:
         _memory.reset(token)
 
 
+def allowed() -> int:
+    """How many bytes a file may ask for."""
+    return _memory.get()
+
+
 def check_memory(needed: float, what: str, *, held: int = 0, kind: type[CompressorError] = CompressorError) -> None:
     """Raise ``kind`` when ``what`` needs more than the limit beyond ``held``, the bytes of the file that says so.
 

@@ -7,6 +7,7 @@ here, because models are timed in a process without it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 import onnxruntime as ort
 
 from compressor.errors import CheckpointError, CompressorError, UnknownName, UsageError, first_line
+from compressor.onnx_safety import read_model
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +59,15 @@ def choose(name: str) -> Provider:
     return PROVIDERS[name]
 
 
-def open_session(path: Path, *, provider: str = "cpu", threads: int = 0) -> ort.InferenceSession:
+def open_session(path: Path, *, provider: str = "cpu", threads: int = 0, checked: bool = False) -> ort.InferenceSession:
     """Open ``path`` on ``provider`` with every graph optimisation, quiet and without spinning threads.
 
-    0 ``threads`` leave their number to ONNX Runtime. Raises `CheckpointError` when ONNX Runtime cannot load the
-    file, `CompressorError` when it runs elsewhere.
+    `read_model` checks the file first, unless it is ``checked`` already. 0 ``threads`` leave their number to ONNX
+    Runtime. Raises `CheckpointError` when ONNX Runtime cannot load the file, `CompressorError` when it runs elsewhere.
     """
     chosen = choose(provider)
+    if not checked:
+        read_model(path)
     if chosen.preload and hasattr(ort, "preload_dlls"):
         ort.preload_dlls()
     try:
@@ -71,13 +75,20 @@ def open_session(path: Path, *, provider: str = "cpu", threads: int = 0) -> ort.
             str(path), _options(chosen, threads), providers=[(chosen.id, dict(chosen.options))]
         )
     except Exception as error:  # every binding error has a type of its own, without a common base
-        raise CheckpointError(f"ONNX Runtime cannot load {path}: {first_line(error)}") from error
+        raise CheckpointError(f"ONNX Runtime cannot load {path}: {why(error)}") from error
     actual = session.get_providers()
     if actual[0] != chosen.id:
         raise CompressorError(f"{path} was to run on {chosen.id}, but ONNX Runtime put it on {actual[0]}")
     if not owns_nodes(session, chosen.id):
         raise CompressorError(f"{path} was to run on {chosen.id}, but it took none of its nodes")
     return session
+
+
+def why(error: Exception) -> str:
+    """What an error of ONNX Runtime says, in one line, and what helps where a model asked for too much memory."""
+    said = first_line(error)
+    asked_too_much = isinstance(error, MemoryError) or re.search(r"bad.?alloc|allocate memory", str(error))
+    return f"it needs more memory than is allowed; --max-memory allows more ({said})" if asked_too_much else said
 
 
 def owns_nodes(session: Any, provider_id: str) -> bool:
@@ -93,7 +104,8 @@ def _options(provider: Provider, threads: int) -> ort.SessionOptions:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.enable_mem_pattern = provider.memory_pattern
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # errors are raised as well, and what is logged holds names from the file
+    options.add_session_config_entry("session.load_model_format", "ONNX")  # no other format was checked
     if provider.id != PROVIDERS["cpu"].id:
         options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     for pool in ("intra", "inter"):

@@ -13,10 +13,11 @@ torchvision could fetch or read files (`refuse_reaching_out`).
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import import_module
@@ -25,9 +26,10 @@ from pathlib import Path
 from typing import Any
 
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from compressor.architectures import ARCHITECTURES
-from compressor.errors import UnknownName, UsageError
+from compressor.errors import CompressorError, UnknownName, UsageError
 from compressor.registry import resolve
 
 SOURCES = {
@@ -80,6 +82,11 @@ class Architecture:
         network = resolve("source", SOURCES, self.source)(name, dict(self.args))
         if not isinstance(network, nn.Module):
             raise UsageError(f"{self.ref} returned a {type(network).__name__}; a torch.nn.Module is needed")
+        if lazy := next((name for name, parameter in network.named_parameters() if is_lazy(parameter)), None):
+            raise UsageError(
+                f"{self.ref} has layers whose sizes are not known yet ({lazy}); "
+                "run the network once in its factory, or give them sizes"
+            )
         return network
 
 
@@ -166,10 +173,8 @@ def build_from_file(ref: str, args: dict[str, Any]) -> Any:
     module = module_from_spec(spec)
     # Dataclasses and torch look a class's module up by name.
     sys.modules[name] = module
-    try:
+    with _foreign(f"{path} failed when it was run"):
         spec.loader.exec_module(module)
-    except Exception as error:
-        raise UsageError(f"{path} failed when it was run: {type(error).__name__}: {error}") from error
     return _call(_pick(module, attribute, path), ref, args)
 
 
@@ -181,10 +186,8 @@ def build_from_module(ref: str, args: dict[str, Any]) -> Any:
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)
-    try:
+    with _foreign(f"cannot import {name!r} for architecture {ref!r}"):
         module = import_module(name)
-    except Exception as error:  # importing runs the module, which can fail in any way
-        raise UsageError(f"cannot import {name!r} for architecture {ref!r}: {type(error).__name__}: {error}") from error
     return _call(_pick(module, attribute, name), ref, args)
 
 
@@ -197,11 +200,26 @@ def _call(factory: Callable[..., Any], name: str, args: dict[str, Any]) -> Any:
         raise UsageError(f"--arch-arg does not fit {name}: {error}; it takes {takes}") from None
     except ValueError:  # a builtin without a signature; the call itself will tell
         pass
-    try:
+    given = ", ".join(f"{key}={value!r:.80}" for key, value in args.items())
+    with _foreign(f"{name} failed with ({given})"):
         return factory(**args)
+
+
+@contextlib.contextmanager
+def _foreign(what: str) -> Iterator[None]:
+    """A call of code that is not ours, which can fail in any way: `UsageError`, also where it leaves the process.
+
+    What it prints goes to stderr, because stdout is for results.
+    """
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    except CompressorError:
+        raise
+    except SystemExit as error:
+        raise UsageError(f"{what}: it left the process (SystemExit: {error})") from error
     except Exception as error:
-        given = ", ".join(f"{key}={value!r}" for key, value in args.items())
-        raise UsageError(f"{name} failed with ({given}): {type(error).__name__}: {error}") from error
+        raise UsageError(f"{what}: {type(error).__name__}: {error}") from error
 
 
 def _pick(module: Any, attribute: str, where: str) -> Callable[..., Any]:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import contextlib
 import errno
+import hashlib
 import os
 import subprocess
 from pathlib import Path
@@ -9,7 +11,15 @@ import pytest
 
 from compressor.checkpoints import fresh, save
 from compressor.errors import CompressorError, UsageError
-from compressor.files import atomic_path, refuse_existing, remove_leftovers, write_bytes, write_text
+from compressor.files import (
+    atomic_path,
+    refuse_existing,
+    remove_leftovers,
+    scratch_folder,
+    sha256,
+    write_bytes,
+    write_text,
+)
 
 
 class Interrupted(Exception):
@@ -121,6 +131,11 @@ def test_mode_of_a_new_file_follows_the_umask(tmp_path, mask, mode):
     assert left == mask
 
 
+def test_hash_of_a_file_is_that_of_its_content(tmp_path):
+    (tmp_path / "a").write_bytes(b"abc" * 1_000_000)
+    assert sha256(tmp_path / "a") == hashlib.sha256(b"abc" * 1_000_000).hexdigest()
+
+
 def test_existing_file_is_refused_with_what_to_do(tmp_path):
     (tmp_path / "out.txt").write_text("old")
     with pytest.raises(UsageError, match=r"out\.txt exists; choose another --out, or pass --overwrite to replace it"):
@@ -139,6 +154,53 @@ def test_leftovers_of_a_killed_process_are_removed_and_nothing_else(tmp_path):
         (tmp_path / name).write_text("x")
     remove_leftovers(tmp_path)
     assert everything(tmp_path) == {"model.pt", "notes.part", ".hidden"}
+
+
+@pytest.fixture
+def scratch(tmp_path, monkeypatch):
+    """The place of temporary folders."""
+    place = tmp_path / "scratch"
+    place.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(place))
+    return place
+
+
+def test_the_temporary_file_of_a_living_process_is_not_a_leftover(tmp_path):
+    with atomic_path(tmp_path / "out.txt") as temporary:
+        remove_leftovers(tmp_path)
+        assert temporary.exists()
+        assert str(os.getpid()) in temporary.name
+
+
+def test_the_next_writer_removes_what_a_killed_one_left_of_this_file_alone(tmp_path):
+    for name in (".out.txt.abc.part", ".out[1].txt.abc.part", ".other.txt.abc.part"):
+        (tmp_path / name).touch()
+    write_text(tmp_path / "out.txt", "x")
+    assert everything(tmp_path) == {"out.txt", ".out[1].txt.abc.part", ".other.txt.abc.part"}
+    write_text(tmp_path / "out[1].txt", "x")
+    assert everything(tmp_path) == {"out.txt", "out[1].txt", ".other.txt.abc.part"}
+
+
+@pytest.mark.parametrize("error", [None, Interrupted, KeyboardInterrupt])
+def test_a_scratch_folder_is_gone_afterwards(scratch, error):
+    with contextlib.suppress(Interrupted, KeyboardInterrupt), scratch_folder() as folder:
+        assert str(os.getpid()) in folder.name
+        (folder / "draft").write_text("x")
+        if error is not None:
+            raise error
+    assert everything(scratch) == set()
+
+
+def test_scratch_folders_of_killed_processes_are_removed_and_nothing_else(scratch):
+    (scratch / "mine").mkdir()
+    for name in (".compressor-scratch-1-abc", "compressor-main"):
+        (scratch / name).mkdir()
+        (scratch / name / "draft").write_text("x")
+    (scratch / ".compressor-scratch-2-link").symlink_to(scratch / "compressor-main")
+    with scratch_folder() as one, scratch_folder() as other:
+        left = {"mine", "compressor-main", ".compressor-scratch-2-link"}
+        assert everything(scratch) == {*left, one.name, other.name}
+    assert (scratch / "compressor-main/draft").exists()
 
 
 @pytest.fixture

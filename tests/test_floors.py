@@ -16,9 +16,10 @@ ROOT = Path(compressor.__file__).parent
 # Lowest first; a module imports from lower floors and from its own package only.
 FLOORS = (
     {"__version__", "errors"},
-    {"files", "foreign", "limits", "locks", "methods", "progress", "records", "registry", "runtime"},
-    {"codec"},
-    {"architectures", "data", "penalties", "equivalence", "hooks"},
+    {"foreign", "limits", "locks"},
+    {"files", "methods", "process_memory", "progress", "records", "registry", "regular_files"},
+    {"codec", "onnx_safety"},
+    {"architectures", "data", "penalties", "equivalence", "hooks", "runtime"},
     {"channels", "layer_kinds", "sources"},
     {"checkpoints", "surgery"},
     {"groups"},

@@ -14,17 +14,28 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from compressor.benchmarking.environment import allowed_cpus, describe, load_average, timing_warnings
-from compressor.benchmarking.onnx_file import Graph, check_batch, fingerprint, measure_size, read_graph
-from compressor.benchmarking.process import LatencyAnswer, LatencyTask, MemoryAnswer, MemoryTask, Subject, request
+from compressor.benchmarking.onnx_file import Graph, check_batch, fingerprint, measure_size, read_graph, stored_bytes
+from compressor.benchmarking.process import (
+    Answer,
+    LatencyAnswer,
+    LatencyTask,
+    MemoryAnswer,
+    MemoryTask,
+    Subject,
+    TrialTask,
+    request,
+)
 from compressor.benchmarking.results import BatchResult, batch_result, latency_of, load_time
 from compressor.errors import UsageError
 from compressor.progress import Progress, silent
 from compressor.records.benchmark import BenchmarkReport, BenchmarkSettings, Memory, Variant
 from compressor.runtime import choose
 
-__all__ = ["benchmark", "check_settings"]
+__all__ = ["benchmark", "check_settings", "try_out"]
 
 MEMORY_SHARE = 0.1  # of the progress bar
+# A process is stopped after so many times the seconds that timing may take, or, where nothing is timed, so many.
+PATIENCE, TRIAL_SECONDS = 10, 120
 
 
 def benchmark(
@@ -117,9 +128,12 @@ def measure(
 ) -> Measured:
     """Read, weigh and time the files."""
     graphs = _read(paths, settings, on_progress)
-    subjects = tuple(Subject(str(path), graph.inputs) for path, graph in zip(paths, graphs, strict=True))
+    subjects = tuple(
+        Subject(str(path), graph.inputs, stored_bytes(path, graph.external))
+        for path, graph in zip(paths, graphs, strict=True)
+    )
     memories, warnings = _memories(subjects, settings, on_progress)
-    timed = request(
+    timed = _patient(
         LatencyTask(subjects, settings),
         LatencyAnswer,
         lambda share, text: on_progress(MEMORY_SHARE + (1 - MEMORY_SHARE) * share, text),
@@ -156,12 +170,25 @@ def _memories(
     memories: list[Memory | None] = []
     for subject in subjects:
         on_progress(MEMORY_SHARE * len(memories) / len(subjects), f"memory of {Path(subject.path).name}")
-        answer = request(MemoryTask(subject, batch, settings), MemoryAnswer, silent)
+        answer = _patient(MemoryTask(subject, batch, settings), MemoryAnswer, silent)
         added = answer.footprint
         if added is None:
             return [None] * len(subjects), [f"memory was not measured: {answer.unavailable}"]
         memories.append(Memory(session_bytes=added.session_bytes, run_peak_bytes=added.run_peak_bytes, method=method))
     return memories, []
+
+
+def _patient(task: LatencyTask | MemoryTask, answer: type[Answer], on_progress: Progress) -> Answer:
+    seconds = PATIENCE * task.settings.max_seconds
+    return request(task, answer, on_progress, seconds=seconds, lifted_by="; a larger --max-seconds gives more time")
+
+
+def try_out(path: Path, external: Sequence[Path], shape: tuple[int, ...] | None) -> None:
+    """Open ``path``, a checked ONNX file, in a process of its own, and run it on one image of ``shape``, if known.
+
+    `CompressorError` when that fails, takes too long or too much memory: here it would take this process along.
+    """
+    request(TrialTask(str(path.absolute()), shape, stored_bytes(path, external)), bool, silent, seconds=TRIAL_SECONDS)
 
 
 def _variant(

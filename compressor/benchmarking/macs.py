@@ -8,6 +8,7 @@ from math import prod
 
 from onnx import GraphProto, NodeProto
 
+MOST = 2**63  # what a report can hold
 Shapes = Mapping[str, tuple[int, ...]]
 
 
@@ -49,11 +50,12 @@ UNCOUNTED = frozenset({"Attention", "DeformConv", "Einsum", "GRU", "If", "LSTM",
 
 
 def count_macs(graph: GraphProto, shapes: Shapes) -> int | None:
-    """MACs of ``graph``, or None when a shape that it takes is not in ``shapes``."""
+    """MACs of ``graph``, or None when a shape that it takes is not in ``shapes``, or no runtime could do them."""
     try:
-        return sum(COUNTED[node.op_type](node, shapes) for node in graph.node if node.op_type in COUNTED)
-    except KeyError:
+        total = sum(COUNTED[node.op_type](node, shapes) for node in graph.node if node.op_type in COUNTED)
+    except (KeyError, IndexError):  # a damaged node lacks an input, or has one with too few axes
         return None
+    return total if 0 <= total < MOST else None
 
 
 def uncounted(graph: GraphProto) -> tuple[str, ...]:

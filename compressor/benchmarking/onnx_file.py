@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import onnx
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import (
     GraphProto,
     ModelProto,
@@ -22,10 +22,15 @@ from onnx import (
 )
 
 from compressor.benchmarking.macs import CONVOLUTIONS, count_macs, uncounted
-from compressor.errors import CheckpointError, UsageError
+from compressor.errors import UsageError
 from compressor.files import chunks, gzipped_bytes
+from compressor.foreign import parsing
+from compressor.limits import check_memory
+from compressor.onnx_safety import read_model
+from compressor.process_memory import bounded
 from compressor.records.benchmark import FileSize, UnalignedLayer
 
+DRAWN_BYTES = 16  # of one entry of a random input: drawn in double precision, then cast
 ALIGNMENT = 4  # ONNX Runtime's blocked layout needs input channels in fours
 
 # Whole numbers of more than eight bits are shapes and indices, not weights.
@@ -60,10 +65,15 @@ class Graph:
 
 def read_graph(path: Path) -> Graph:
     """Read ``path``; raises `UsageError` when it is missing, `CheckpointError` when it is no ONNX model."""
-    model = _load(path)
-    counts = [_count(tensor, path) for tensor in _tensors(model)]
-    inputs = _inputs(model, path)
-    shapes = _shapes(model, inputs)
+    checked = read_model(path)
+    external = checked.external
+    with parsing(path):
+        model = inliner.inline_local_functions(checked.model)
+    with bounded(stored_bytes(path, external)):
+        counts = [_count(tensor, path) for tensor in _weights(model)]
+        inputs = _inputs(model, path)
+        with parsing(f"the shapes in {path}"):
+            shapes = _shapes(model, inputs)
     return Graph(
         inputs=inputs,
         opset=next((e.version for e in model.opset_import if e.domain in ("", "ai.onnx")), 0),
@@ -73,18 +83,25 @@ def read_graph(path: Path) -> Graph:
         parameters=sum(total for total, _ in counts),
         parameters_nonzero=sum(nonzero for _, nonzero in counts),
         unaligned=tuple(_unaligned(model.graph, shapes)),
-        external=_external(model, path),
+        external=external,
     )
 
 
 def check_batch(file: str, inputs: Sequence[Input], batch: int) -> None:
-    """Raise `UsageError` when the batch of ``file`` is fixed at another size."""
+    """Raise `UsageError` when the batch of ``file`` is fixed at another size, `CompressorError` for one too large."""
     for entry in inputs:
         if entry.shape and entry.shape[0] not in (None, batch):
             raise UsageError(
                 f"{file}: the batch of input {entry.name!r} is fixed at {entry.shape[0]}, so batch {batch} "
                 "cannot be timed; export with a dynamic batch"
             )
+    entries = sum(math.prod(batch if size is None else size for size in entry.shape) for entry in inputs)
+    check_memory(entries * DRAWN_BYTES, f"{file}: a random input of batch {batch}")
+
+
+def stored_bytes(path: Path, external: Sequence[Path]) -> int:
+    """Bytes of ``path`` and of the ``external`` files that it refers to."""
+    return sum(file.stat().st_size for file in (path, *external))
 
 
 def measure_size(path: Path, external: Sequence[Path]) -> FileSize:
@@ -105,22 +122,8 @@ def fingerprint(path: Path, external: Sequence[Path]) -> str:
     return digest.hexdigest()
 
 
-def _load(path: Path) -> ModelProto:
-    if not path.is_file():
-        raise UsageError(f"{path} does not exist or is not a file")
-    try:
-        model = onnx.load(path, format="protobuf", load_external_data=False)
-    except (DecodeError, ValueError) as error:
-        raise CheckpointError(f"{path} is not an ONNX model") from error
-    except OSError as error:
-        raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from error
-    if not model.graph.node:
-        raise CheckpointError(f"{path} is not an ONNX model: it has no nodes")
-    return inliner.inline_local_functions(model)
-
-
-def _tensors(model: ModelProto) -> Iterator[TensorProto]:
-    """All tensors stored in the file: initializers, constants and values of sparse initializers."""
+def _weights(model: ModelProto) -> Iterator[TensorProto]:
+    """Tensors of the graph that may be weights: initializers, constants and values of sparse initializers."""
     graph = model.graph
     yield from graph.initializer
     yield from (a.t for node in graph.node if node.op_type == "Constant" for a in node.attribute)
@@ -137,28 +140,25 @@ def _count(tensor: TensorProto, path: Path) -> tuple[int, int]:
         return 0, 0
     copy = onnx.TensorProto()
     copy.CopyFrom(tensor)
-    try:
+    with parsing(f"{path}: the weights of {tensor.name!r}"):
         if external_data_helper.uses_external_data(copy):
             external_data_helper.load_external_data_for_tensor(copy, str(path.parent))
         values = numpy_helper.to_array(copy)
-    except (OSError, ValueError, onnx.checker.ValidationError) as error:
-        reason = str(error).splitlines()[0]
-        raise CheckpointError(f"{path}: the weights of {tensor.name!r} cannot be read: {reason}") from error
     return values.size, int(np.count_nonzero(values))
-
-
-def _external(model: ModelProto, path: Path) -> tuple[Path, ...]:
-    tensors = filter(external_data_helper.uses_external_data, _tensors(model))
-    locations = {entry.value for tensor in tensors for entry in tensor.external_data if entry.key == "location"}
-    return tuple(path.parent / location for location in sorted(locations))
 
 
 def _inputs(model: ModelProto, path: Path) -> tuple[Input, ...]:
     given = {tensor.name for tensor in model.graph.initializer}
-    return tuple(_input(entry, path) for entry in model.graph.input if entry.name not in given)
+    inputs = tuple(_input(entry, path) for entry in model.graph.input if entry.name not in given)
+    if not inputs or not model.graph.output:
+        raise UsageError(f"{path} has no {'outputs' if inputs else 'inputs'}; there is nothing to run")
+    return inputs
 
 
 def _input(entry: ValueInfoProto, path: Path) -> Input:
+    if not entry.type.HasField("tensor_type"):
+        kind = (entry.type.WhichOneof("value") or "no type").removesuffix("_type")
+        raise UsageError(f"{path}: input {entry.name!r} is no tensor ({kind}); only tensors can be drawn at random")
     if not entry.type.tensor_type.HasField("shape"):
         raise UsageError(f"{path}: input {entry.name!r} has no shape; export it with one")
     shape = [d.dim_value if d.HasField("dim_value") else None for d in entry.type.tensor_type.shape.dim]
@@ -167,8 +167,13 @@ def _input(entry: ValueInfoProto, path: Path) -> Input:
         raise UsageError(
             f"{path}: dimension {index} of input {entry.name!r} is dynamic; only the batch (dimension 0) may be"
         )
-    dtype = onnx.helper.tensor_dtype_to_np_dtype(entry.type.tensor_type.elem_type)
-    if dtype.kind not in "fiub":
+    if any(size is not None and size < 0 for size in shape):
+        raise UsageError(f"{path}: input {entry.name!r} has the shape {shape}; no size may be negative")
+    number = entry.type.tensor_type.elem_type
+    if number not in onnx.helper.get_all_tensor_dtypes():
+        raise UsageError(f"{path}: input {entry.name!r} has the type {number}, which ONNX does not know")
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(number)
+    if dtype.kind not in "fiub" or dtype.isbuiltin != 1:
         raise UsageError(f"{path}: input {entry.name!r} takes {dtype}, which cannot be drawn at random")
     return Input(entry.name, dtype.name, tuple(shape))
 

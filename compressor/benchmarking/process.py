@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TypeVar
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Raw, Struct, field
 
 import compressor
 from compressor.benchmarking.latency import Samples
 from compressor.benchmarking.memory import Footprint
 from compressor.benchmarking.onnx_file import Input
 from compressor.errors import CompressorError
+from compressor.limits import allowed
 from compressor.progress import Progress
 from compressor.records.benchmark import BenchmarkSettings
 
@@ -26,10 +31,11 @@ Answer = TypeVar("Answer")
 
 
 class Subject(Struct, frozen=True):
-    """A file to run, and what it takes."""
+    """A file to run, what it takes, and its bytes with those of its external weights."""
 
     path: str
     inputs: tuple[Input, ...]
+    stored_bytes: int
 
 
 class LatencyTask(Struct, frozen=True, tag="latency"):
@@ -37,6 +43,7 @@ class LatencyTask(Struct, frozen=True, tag="latency"):
 
     files: tuple[Subject, ...]
     settings: BenchmarkSettings
+    allowed_bytes: int = field(default_factory=allowed)
 
 
 class LatencyAnswer(Struct, frozen=True):
@@ -52,6 +59,7 @@ class MemoryTask(Struct, frozen=True, tag="memory"):
     file: Subject
     batch: int
     settings: BenchmarkSettings
+    allowed_bytes: int = field(default_factory=allowed)
 
 
 class MemoryAnswer(Struct, frozen=True):
@@ -59,6 +67,15 @@ class MemoryAnswer(Struct, frozen=True):
 
     footprint: Footprint | None
     unavailable: str = ""
+
+
+class TrialTask(Struct, frozen=True, tag="trial"):
+    """Open a file and run it on one black image of ``shape``, if that is known; True comes back."""
+
+    path: str
+    shape: tuple[int, ...] | None
+    stored_bytes: int
+    allowed_bytes: int = field(default_factory=allowed)
 
 
 class Line(Struct, frozen=True, omit_defaults=True):
@@ -69,8 +86,13 @@ class Line(Struct, frozen=True, omit_defaults=True):
     error: str | None = None
 
 
-def request(task: object, answer: type[Answer], on_progress: Progress) -> Answer:
-    """Send ``task`` to a fresh worker; raises `CompressorError` with its words when it fails or dies."""
+def request(
+    task: object, answer: type[Answer], on_progress: Progress, *, seconds: float, lifted_by: str = ""
+) -> Answer:
+    """Send ``task`` to a fresh worker, which is stopped after ``seconds``.
+
+    Raises `CompressorError` with its words when it fails or dies; ``lifted_by`` names the option that gives more time.
+    """
     with tempfile.TemporaryFile("w+", errors="replace") as complaints:
         # -P: a file called random.py in the user's folder must not be taken for the library's.
         with subprocess.Popen(
@@ -80,10 +102,17 @@ def request(task: object, answer: type[Answer], on_progress: Progress) -> Answer
             stderr=complaints,
             env=_environment(),
         ) as process:
+            late = threading.Event()
             try:
-                last = _converse(process, msgspec.json.encode(task), on_progress)
+                with _deadline(seconds, process, late):
+                    last = _converse(process, msgspec.json.encode(task) + b"\n", on_progress)
             finally:
                 process.kill()
+                if process.stdin is not None:
+                    with contextlib.suppress(BrokenPipeError):
+                        process.stdin.close()
+        if last is None and late.is_set():
+            raise CompressorError(f"running the model took more than {seconds:g} s, so it was stopped{lifted_by}")
         if last is None:
             raise CompressorError(f"the benchmark process died ({_end(process.returncode)}): {_last(complaints)}")
     if last.error is not None:
@@ -91,14 +120,29 @@ def request(task: object, answer: type[Answer], on_progress: Progress) -> Answer
     return msgspec.json.decode(last.answer, type=answer)
 
 
+@contextmanager
+def _deadline(seconds: float, process: subprocess.Popen[bytes], late: threading.Event) -> Iterator[None]:
+    """Kill ``process`` and set ``late`` when the block takes longer than ``seconds``."""
+
+    def stop() -> None:
+        late.set()
+        process.kill()
+
+    timer = threading.Timer(min(seconds, threading.TIMEOUT_MAX), stop)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
 def _converse(process: subprocess.Popen[bytes], message: bytes, on_progress: Progress) -> Line | None:
     assert process.stdin is not None
     assert process.stdout is not None
-    try:
-        with process.stdin as stdin:
-            stdin.write(message)
-    except BrokenPipeError:
-        pass
+    with contextlib.suppress(BrokenPipeError):
+        process.stdin.write(message)
+        process.stdin.flush()  # and left open: its end tells the worker that nobody waits for it any more
     for text in process.stdout:
         if not text.endswith(b"\n"):
             break  # cut short by the worker's death

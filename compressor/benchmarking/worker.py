@@ -1,14 +1,18 @@
 """The process that runs models: ``python -m compressor.benchmarking.worker``, never with torch in it.
 
-It reads one task (`process.LatencyTask` or `MemoryTask`) on stdin and writes a `process.Line` at a time on stdout.
+It reads one task (`process.LatencyTask` or `MemoryTask`), a line, on stdin and writes a `process.Line` at a time on
+stdout. When stdin ends, whoever asked is gone, and so is the worker.
 """
 
 from __future__ import annotations
 
 import os
 import random
+import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -22,34 +26,78 @@ from compressor.benchmarking.affinity import pin
 from compressor.benchmarking.latency import Call, Samples, sample
 from compressor.benchmarking.memory import footprint
 from compressor.benchmarking.onnx_file import Input
-from compressor.benchmarking.process import LatencyAnswer, LatencyTask, Line, MemoryAnswer, MemoryTask, Subject
+from compressor.benchmarking.process import (
+    LatencyAnswer,
+    LatencyTask,
+    Line,
+    MemoryAnswer,
+    MemoryTask,
+    Subject,
+    TrialTask,
+)
 from compressor.benchmarking.statistics import settled
-from compressor.errors import CompressorError, first_line
+from compressor.errors import CompressorError
+from compressor.process_memory import bounded
 from compressor.progress import Progress
 from compressor.records.benchmark import BenchmarkSettings
-from compressor.runtime import open_session
+from compressor.runtime import open_session, why
 
 
 def main() -> None:
     """Answer the task on stdin."""
     channel = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what libraries print must not end up between our lines
-    task = msgspec.json.decode(sys.stdin.buffer.read(), type=LatencyTask | MemoryTask)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too, which ends this process
+    task = msgspec.json.decode(sys.stdin.buffer.readline(), type=LatencyTask | MemoryTask | TrialTask)
+    threading.Thread(target=_end_with_the_parent, daemon=True).start()
 
     def write(line: Line) -> None:
         channel.write(msgspec.json.encode(line) + b"\n")
         channel.flush()
 
-    pin(task.settings.threads)
     try:
-        if isinstance(task, MemoryTask):
-            answer = msgspec.json.encode(memory(task))
-        else:
-            answer = msgspec.json.encode(latency(task, lambda share, text: write(Line(progress=(share, text)))))
+        with _bounds(task):
+            answer = _answer(task, lambda share, text: write(Line(progress=(share, text))))
     except CompressorError as error:
         write(Line(error=str(error)))
+    except MemoryError:
+        write(Line(error="running the model needs more memory than is allowed; --max-memory allows more"))
     else:
-        write(Line(answer=Raw(answer)))
+        write(Line(answer=Raw(msgspec.json.encode(answer))))
+
+
+def _bounds(task: LatencyTask | MemoryTask | TrialTask) -> AbstractContextManager[None]:
+    """Memory for the files and what they ask for; drivers of other providers map far more than they use."""
+    if not isinstance(task, TrialTask) and task.settings.provider != "cpu":
+        return nullcontext()
+    files = task.files if isinstance(task, LatencyTask) else (task.file if isinstance(task, MemoryTask) else task,)
+    return bounded(sum(file.stored_bytes for file in files), task.allowed_bytes)
+
+
+def _answer(task: LatencyTask | MemoryTask | TrialTask, on_progress: Progress) -> LatencyAnswer | MemoryAnswer | bool:
+    if isinstance(task, TrialTask):
+        return trial(task)
+    pin(task.settings.threads)
+    return memory(task) if isinstance(task, MemoryTask) else latency(task, on_progress)
+
+
+def trial(task: TrialTask) -> bool:
+    """Whether the file opens and takes a black image: always, or an error tells why not."""
+    session = open_session(Path(task.path), checked=True)
+    if task.shape is not None:
+        image = np.zeros((1, *task.shape), np.float32)
+        try:
+            session.run(None, {session.get_inputs()[0].name: image})
+        except Exception as error:  # ONNX Runtime's errors have no common base
+            raise CompressorError(f"{task.path} does not accept an image of {image.shape[1:]}: {why(error)}") from error
+    return True
+
+
+def _end_with_the_parent() -> None:
+    """Wait for the end of stdin, which comes however the parent ends; costs nothing meanwhile."""
+    while os.read(0, 1):
+        pass
+    os._exit(1)
 
 
 def memory(task: MemoryTask) -> MemoryAnswer:
@@ -109,7 +157,7 @@ def _opener(file: Subject, batch: int, settings: BenchmarkSettings) -> Callable[
             try:
                 return session.run(None, feed)
             except Exception as error:  # ONNX Runtime's errors have no common base
-                raise CompressorError(f"{file.path} does not run at batch {batch}: {first_line(error)}") from error
+                raise CompressorError(f"{file.path} does not run at batch {batch}: {why(error)}") from error
 
         return call
 
@@ -117,7 +165,7 @@ def _opener(file: Subject, batch: int, settings: BenchmarkSettings) -> Callable[
 
 
 def _open(file: Subject, settings: BenchmarkSettings) -> InferenceSession:
-    return open_session(Path(file.path), provider=settings.provider, threads=settings.threads)
+    return open_session(Path(file.path), provider=settings.provider, threads=settings.threads, checked=True)
 
 
 def _draw(generator: np.random.Generator, dtype: np.dtype[Any], shape: Sequence[int]) -> NDArray[Any]:

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 import compressor
+from compressor.checkpoints.allocation import building, check_forward
 from compressor.checkpoints.matching import fill, option, propose
 from compressor.checkpoints.metadata import FORMAT, DataChoice, Metadata, from_plain
 from compressor.checkpoints.reading import read
@@ -36,10 +37,11 @@ SUFFIXES = (".pt", ".safetensors")
 
 @dataclass(frozen=True)
 class Network:
-    """A model together with what its checkpoint knows about it."""
+    """A model together with what its checkpoint knows about it, and where that lies; None for a new one."""
 
     model: nn.Module
     metadata: Metadata
+    source: Path | None = None
 
     def with_model(self, model: nn.Module) -> Network:
         """The same description around another model, for example a shrunk one."""
@@ -57,7 +59,7 @@ class Network:
                 return self.model(self.example_input())
         except Exception as error:  # whatever the network's code raises on a shape it did not expect
             shape = "x".join(map(str, self.metadata.input_shape))
-            reason = first_line(error)
+            reason = _precision(self.model) or first_line(error)
             raise UsageError(f"the network does not accept an input of {shape} (--input-shape): {reason}") from error
 
 
@@ -71,16 +73,20 @@ def load(
     classes: Sequence[str] | None = None,
     trust_arch: bool = False,
     trusted: Architecture | None = None,
+    state_key: str | None = None,
 ) -> Network:
     """Load a checkpoint file, ours or of another origin, or an embedded model by name.
 
     A file that is not ours needs ``arch``; the other arguments say what it does not know, and
     overrule it where it does. Nothing in the file is executed: `CheckpointError` refuses such files.
     An architecture that runs a user's code is built only when ``arch`` or ``trust_arch`` says so. ``trusted`` is the
-    one that the file must name: `CheckpointError` for a file with any other.
+    one that the file must name: `CheckpointError` for a file with any other. ``state_key`` is the dotted path at which
+    the tensors of a file that is not ours lie, where it is not one of the usual names.
     """
     path = locate(model)
-    state, header = read(path)
+    state, header = read(path, state_key)
+    if header is not None and state_key is not None:
+        raise UsageError(f"--state-key {state_key} is for files of other projects; {path} says where its tensors lie")
     edits: tuple[Edit, ...] = ()
     metadata = None
     if header is not None:
@@ -95,13 +101,18 @@ def load(
         # The user's word covers what it names: not the arguments that only the file gives.
         from_file = {key: value for key, value in architecture.args.items() if key not in (arch_args or {})}
         refuse_reaching_out(replace(architecture, args=from_file))
-    network = _built(architecture, trust=trust_arch or arch is not None or trusted is not None)
+    held = path.stat().st_size
+    with building(f"{architecture.ref} of {path}", held=held, kind=CheckpointError):
+        network = _built(architecture, trust=trust_arch or arch is not None or trusted is not None)
     try:
-        replay(network, edits)
+        with building("the network", held=held, kind=CheckpointError):
+            replay(network, edits)
     except CheckpointError as error:
         raise CheckpointError(f"{path} does not fit {architecture.ref}: {error}") from error
-    fill(network, state, path, architecture.ref)
-    return Network(network.eval(), _described(metadata, architecture, network, input_shape, normalize, classes))
+    fill(network, state, path, architecture.ref, ours=header is not None)
+    described = _described(metadata, architecture, network, input_shape, normalize, classes)
+    check_forward(network, described.input_shape, held=held, kind=CheckpointError)
+    return Network(network.eval(), described, path)
 
 
 def fresh(
@@ -115,10 +126,12 @@ def fresh(
 ) -> Network:
     """A network of architecture ``arch`` with random weights drawn from ``seed``."""
     architecture = Architecture(arch, dict(arch_args or {}))
-    with torch.random.fork_rng(devices=[]):
+    with building(arch, held=0, kind=UsageError), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = architecture.build(trust=True)
-    return Network(model.eval(), _described(None, architecture, model, input_shape, normalize, classes))
+    described = _described(None, architecture, model, input_shape, normalize, classes)
+    check_forward(model, described.input_shape, held=0, kind=UsageError)
+    return Network(model.eval(), described)
 
 
 def save(
@@ -190,6 +203,15 @@ def _built(architecture: Architecture, *, trust: bool) -> nn.Module:
     """Build without disturbing the caller's random numbers."""
     with torch.random.fork_rng(devices=[]):
         return architecture.build(trust=trust)
+
+
+def _precision(model: nn.Module) -> str | None:
+    """In what the network computes, where that is not float32."""
+    kinds = {parameter.dtype for parameter in model.parameters() if parameter.is_floating_point()}
+    if not kinds or torch.float32 in kinds:
+        return None
+    names = ", ".join(sorted(str(kind).removeprefix("torch.") for kind in kinds))
+    return f"the network computes in {names}; convert it to float32 with .float() in its factory"
 
 
 def _described(

@@ -55,6 +55,8 @@ SIZES = (
     "dim_head",
     "attention_head_size",
 )
+# A module is replaced and what is in it resized: no network needs more for each of its modules, beyond so many.
+EDITS, FEW_EDITS = 4, 1000
 # Of many edits that cannot be made, so many are named.
 LISTED = 10
 # What an edit may put in the place of a module.
@@ -137,29 +139,43 @@ def replay(model: nn.Module, edits: tuple[Edit, ...]) -> None:
 
     `CheckpointError` lists every edit that cannot be made; ``model`` is then of no use any more.
     """
+    modules = sum(1 for _ in model.modules())
+    if len(edits) > max(EDITS * modules, FEW_EDITS):
+        raise CheckpointError(f"it has {len(edits):,} edits, more than {EDITS} for each of {modules:,} modules")
     problems = []
     for edit in edits:
         try:
-            _replay(model, dict(model.named_modules()).get(edit.module), edit)
-        except CheckpointError as error:
-            problems.append(f"its edit of {edit.module!r} {error}")
+            _replay(model, _module(model, edit.module), edit)
+        except _Unfit as error:
+            problems.append(f"its edit of {edit.module!r:.80} {error}")
     if problems:
         more = f"; and {len(problems) - LISTED} more" if len(problems) > LISTED else ""
         raise CheckpointError("; ".join(problems[:LISTED]) + more)
 
 
+class _Unfit(CheckpointError):
+    """One edit that cannot be made."""
+
+
+def _module(model: nn.Module, name: str) -> nn.Module | None:
+    try:
+        return model.get_submodule(name)
+    except AttributeError:
+        return None
+
+
 def _replay(model: nn.Module, module: nn.Module | None, edit: Edit) -> None:
-    if module is not None and edit.kind != "resize":
+    if module is not None and edit.module and edit.kind != "resize":
         model.set_submodule(edit.module, _replacement(edit, module))
         return
     if module is None or not _fits(edit, module):
-        raise CheckpointError("does not fit the architecture")
+        raise _Unfit("does not fit the architecture")
     for name, value in edit.sizes.items():
         setattr(module, name, value)
     for name, shape in edit.tensors.items():
         _resize(module, name, shape)
     if not agrees(module):
-        raise CheckpointError("contradicts itself: sizes and tensors differ")
+        raise _Unfit("contradicts itself: sizes and tensors differ")
 
 
 def _replacement(edit: Edit, module: nn.Module) -> nn.Module:
@@ -169,10 +185,10 @@ def _replacement(edit: Edit, module: nn.Module) -> nn.Module:
         if edit.kind != "attention":
             return REPLACEMENTS[edit.kind](**sizes)
         if not isinstance(module, nn.MultiheadAttention) or module.in_proj_weight is None:
-            raise CheckpointError("does not fit the architecture")
+            raise _Unfit("does not fit the architecture")
         return SlimAttention(module, **sizes)
     except (TypeError, RuntimeError) as error:  # a size that it does not have, or one that is missing or beyond measure
-        raise CheckpointError(f"does not say what the {edit.kind} needs") from error
+        raise _Unfit(f"does not say what the {edit.kind} needs") from error
 
 
 def _fits(edit: Edit, module: nn.Module) -> bool:
@@ -194,7 +210,7 @@ def _resize(module: nn.Module, name: str, shape: tuple[int, ...]) -> None:
     try:
         new = torch.empty(shape, dtype=old.dtype, device=old.device)
     except (RuntimeError, TypeError) as error:  # more than there is memory, or than a size can count
-        raise CheckpointError(f"asks for a tensor of {'x'.join(map(str, shape))}") from error
+        raise _Unfit(f"asks for a tensor of {'x'.join(map(str, shape))}") from error
     setattr(module, name, nn.Parameter(new, old.requires_grad) if isinstance(old, nn.Parameter) else new)
 
 

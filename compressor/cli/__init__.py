@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import sys
+from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
 
@@ -41,14 +44,17 @@ class LazyGroup(click.Group):
         command: click.Command = getattr(import_module(module), attribute)
         return command
 
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; wrong usage of it is one line, like every other error."""
-        try:
-            return super().invoke(ctx)
-        except click.UsageError as error:
-            from compressor.cli.command import Failure
+    def make_context(self, *args: Any, **options: Any) -> click.Context:
+        """Read the arguments before the command's name."""
+        with _failures():
+            return super().make_context(*args, **options)
 
-            raise Failure(" ".join(error.format_message().split()), error.exit_code) from error
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        from compressor.cli.stopping import signals_as_exceptions
+
+        with _failures(), signals_as_exceptions():
+            return super().invoke(ctx)
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         """Suggest the nearest command when there is none of that name."""
@@ -57,6 +63,25 @@ class LazyGroup(click.Group):
         if args and not args[0].startswith("-") and args[0] not in COMMANDS:
             raise click.UsageError(str(UnknownName("command", args[0], COMMANDS)), ctx)
         return super().resolve_command(ctx, args)
+
+
+@contextlib.contextmanager
+def _failures() -> Iterator[None]:
+    """Wrong usage is one line, like every other error, and so is being stopped."""
+    from compressor.cli.stopping import exit_code, name_of, what_is_kept
+
+    try:
+        yield
+    except click.exceptions.NoArgsIsHelpError:
+        raise  # it is the help
+    except click.UsageError as error:
+        from compressor.cli.command import Failure
+
+        raise Failure(" ".join(error.format_message().split()), error.exit_code) from error
+    except KeyboardInterrupt as stop:
+        from compressor.cli.command import Failure
+
+        raise Failure(what_is_kept(stop), exit_code(stop), f"Stopped by {name_of(stop)}") from stop
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -77,6 +102,8 @@ def compress() -> None:
 
 def main() -> None:
     """Entry point of the console script."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr: no figure is lost to a terminal without its sign
     # Waiting threads that spin make training several times slower when other work shares the processors.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     compress.main(prog_name="compress", args=sys.argv[1:])

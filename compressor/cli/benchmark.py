@@ -28,13 +28,17 @@ def benchmark(console: Console, files: tuple[str, ...], out: Path | None, overwr
     baseline is timed with them as a control: how much it seems to differ from the first is the noise floor. A file is
     called faster or slower only when the 95 % interval of the ratio lies beyond that.
     """
+    from msgspec.structs import replace
+
     from compressor.benchmarking import benchmark as measure
-    from compressor.cli.publishing import check_report_path, publish, show
+    from compressor.cli.publishing import check_report_path, show
     from compressor.report.benchmark_tables import latency_table
+    from compressor.report.publishing import publish
 
     if out is not None:
         check_report_path(out, overwrite=overwrite)
     with console.progress("benchmark") as progress:
         report = measure(files, progress=progress, **settings)
+    report = replace(report, warnings=console.with_printed(report.warnings))
     written = [f"Wrote {', '.join(map(str, publish(report, out)))}"] if out is not None else []
     show(console, report, latency_table(report), *written)

@@ -4,25 +4,38 @@ from __future__ import annotations
 
 import errno
 import logging
+import sys
 import traceback
 from collections.abc import Callable
+from contextlib import redirect_stdout
+from pathlib import Path
 from typing import Any
 
 import click
 
+from compressor.cli.outputs import written
+from compressor.cli.parsing import Parsed, parse_float, parse_integer, parse_size
 from compressor.errors import CompressorError, UsageError
+from compressor.limits import DEFAULT_MEMORY, memory_limit
+
+SIZE = Parsed("size", parse_size)
+# In the place of click's own, whose messages repeat a text of any length.
+NUMBERS = {click.INT: Parsed("integer", parse_integer), click.FLOAT: Parsed("float", parse_float)}
 
 
 class Failure(click.ClickException):
     """One red line on stderr and the exit code of the error behind it."""
 
-    def __init__(self, message: str, code: int) -> None:
+    def __init__(self, message: str, code: int, title: str = "Error") -> None:
         super().__init__(message)
         self.exit_code: int = code  # type: ignore[misc]
+        self.title = title
 
     def show(self, file: Any = None) -> None:
-        """Print the line."""
-        click.echo(f"{click.style('Error:', fg='red', bold=True)} {self.format_message()}", err=True)
+        """Print the line, with nothing in it that steers a terminal."""
+        from compressor.report.format import plain
+
+        click.echo(f"{click.style(f'{self.title}:', fg='red', bold=True)} {plain(self.format_message())}", err=True)
 
 
 class Command(click.Command):
@@ -33,27 +46,44 @@ class Command(click.Command):
         self.params += [
             click.Option(["--json", "as_json"], is_flag=True, help="Print one JSON document on stdout."),
             click.Option(["--quiet", "-q"], is_flag=True, help="Show warnings and results only, no progress."),
+            click.Option(
+                ["--max-memory"],
+                type=SIZE,
+                metavar="SIZE",
+                help="What a file may ask for beyond its own size, for example 8GB.  [default: 3GiB]",
+            ),
             click.Option(["--debug"], is_flag=True, help="Show a traceback when something fails."),
         ]
+        for param in self.params:
+            param.type = NUMBERS.get(param.type, param.type)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the callback; our own errors and the operating system's become one line."""
-        from compressor.cli.console import Console
+        """Run the callback; our own errors, the operating system's and an exit of foreign code become one line."""
+        from compressor.cli.console import Console, printable
+        from compressor.cli.library_messages import passed_to
 
         # It announces every precision, at any verbosity.
         logging.getLogger("lightning_fabric.utilities.rank_zero").setLevel(logging.WARNING)
         debug = ctx.params.pop("debug")
         ctx.obj = Console(as_json=ctx.params.pop("as_json"), quiet=ctx.params.pop("quiet"))
+        limit = ctx.params.pop("max_memory") or DEFAULT_MEMORY
         try:
-            return super().invoke(ctx)
-        except (CompressorError, OSError) as error:
+            # What a network prints is no result.
+            with memory_limit(limit), redirect_stdout(sys.stderr), passed_to(ctx.obj.warn):
+                return super().invoke(ctx)
+        except KeyboardInterrupt as stop:
+            if not hasattr(stop, "__notes__"):
+                stop.add_note(written(ctx))
+            raise
+        except (CompressorError, OSError, SystemExit) as error:
             if isinstance(error, OSError) and error.errno == errno.EPIPE:
                 raise  # whoever read our output has gone; click ends quietly
             if debug:
-                click.echo(traceback.format_exc(), err=True, nl=False)
-            # What an exception is told on its way, for example that a training is kept.
-            message = "; ".join([str(error), *getattr(error, "__notes__", ())])
-            raise Failure(_one_line(message), 2 if isinstance(error, UsageError) else 1) from error
+                click.echo(printable(traceback.format_exc()), err=True, nl=False)
+            message = _exit(error) if isinstance(error, SystemExit) else str(error)
+            # Who knows what is kept adds it as a note.
+            lines = [message, *getattr(error, "__notes__", [])]
+            raise Failure("; ".join(map(_one_line, lines)), 2 if isinstance(error, UsageError) else 1) from error
 
 
 def command(name: str) -> Callable[[Callable[..., Any]], click.Command]:
@@ -63,6 +93,15 @@ def command(name: str) -> Callable[[Callable[..., Any]], click.Command]:
         return click.command(name, cls=Command)(click.pass_obj(function))
 
     return decorate
+
+
+def _exit(error: SystemExit) -> str:
+    """Click ends commands in another way, so this was code of the network or of a file beside it."""
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    return (
+        f"{Path(where.filename).name}, line {where.lineno}, ended the program (SystemExit: {error.code}); "
+        "the code of a network must return or raise an error"
+    )
 
 
 def _one_line(text: str) -> str:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import re
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from rich import box
 from rich.console import Console as RichConsole
-from rich.markup import escape
+from rich.console import ConsoleOptions, RenderableType
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as ProgressBar
+from rich.segment import Segment
 from rich.table import Table
+from rich.text import Text
 
 from compressor.codec import encode
 from compressor.progress import Progress, silent
@@ -24,35 +29,55 @@ QUIET_SECONDS = 15.0
 Announce = Callable[[str], None]
 
 
+class HarmlessConsole(RichConsole):
+    """A console in which text is text: no markup, no emoji codes, and nothing but rich itself steers the terminal."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(markup=False, emoji=False, highlight=False, **options)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """What rich draws, whatever it is made of, with `printable` text; its own controls pass."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(printable(segment.text), segment.style)
+
+
 class Console:
-    """Output of one command, honouring ``--json`` and ``--quiet``."""
+    """Output of one command, honouring ``--json`` and ``--quiet``; ``warnings`` are those printed so far."""
 
     def __init__(self, *, as_json: bool = False, quiet: bool = False) -> None:
         self._as_json = as_json
         self._quiet = quiet
-        self._out = RichConsole(highlight=False)
-        self._err = RichConsole(stderr=True, highlight=False)
+        # As it is now: what code of others prints later is sent to stderr.
+        self._out = HarmlessConsole(file=sys.stdout)
+        self._err = HarmlessConsole(stderr=True)
+        self.warnings: list[str] = []
 
-    def result(self, document: object, *renderables: object) -> None:
+    def result(self, document: object, *renderables: RenderableType) -> None:
         """The command's result: under ``--json`` the ``document`` (records or plain data), else what people read."""
         if self._as_json:
-            print(encode(document).decode())
+            print(_escaped(encode(document).decode()), file=self._out.file)
             return
         for renderable in renderables:
             if isinstance(renderable, str):
                 # A terminal breaks lines between words; a file keeps them whole.
-                self._out.print(_printable(renderable), soft_wrap=not self._out.is_terminal, markup=False)
+                self._out.print(printable(renderable), soft_wrap=not self._out.is_terminal)
             else:
-                self._out.print(renderable, markup=False)
+                self._out.print(renderable)
 
     def note(self, text: str) -> None:
         """A line of progress."""
         if not self._quiet:
-            self._err.print(_printable(escape(text)), style="dim", soft_wrap=not self._err.is_terminal)
+            self._err.print(printable(text), style="dim", soft_wrap=not self._err.is_terminal)
 
     def warn(self, text: str) -> None:
         """A line that the user should read; ``--quiet`` does not hide it."""
-        self._err.print(f"[yellow]Warning:[/] {_printable(escape(text))}", soft_wrap=not self._err.is_terminal)
+        self.warnings.append(plain(text))
+        line = Text.assemble(("Warning:", "yellow"), " ", printable(text))
+        self._err.print(line, soft_wrap=not self._err.is_terminal)
+
+    def with_printed(self, warnings: Iterable[str]) -> tuple[str, ...]:
+        """The warnings printed so far and these, each once, as a report keeps them."""
+        return tuple(dict.fromkeys((*self.warnings, *map(plain, warnings))))
 
     @contextlib.contextmanager
     def progress(self, title: str) -> Iterator[Progress]:
@@ -61,8 +86,8 @@ class Console:
             yield silent
         elif self._err.is_terminal:
             with self._bar() as bar:
-                task = bar.add_task(title, total=1.0, figures="")
-                yield lambda share, text: bar.update(task, completed=share, figures=escape(plain(text)))
+                task = bar.add_task(plain(title), total=1.0, figures="")
+                yield lambda share, text: bar.update(task, completed=share, figures=plain(text))
         else:
             yield self._lines(title)
 
@@ -88,10 +113,10 @@ class Console:
 
     def _bar(self) -> ProgressBar:
         return ProgressBar(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             TextColumn("{task.percentage:>3.0f} %"),
-            TextColumn("{task.fields[figures]}"),
+            TextColumn("{task.fields[figures]}", markup=False),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             console=self._err,
@@ -122,7 +147,7 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[str]], *, words: Seque
         )
         drawn.add_column(header, justify="right" if figures else "left", overflow="fold")
     for row in rows:
-        drawn.add_row(*map(escape, row))
+        drawn.add_row(*map(plain, row))
     return drawn
 
 
@@ -140,6 +165,16 @@ def metric_text(metric: Metric) -> str:
     return f"{metric_value(metric)} (CI {low}-{high}, n={metric.n})"
 
 
-def _printable(text: str) -> str:
-    """``text`` whose lines hold nothing that steers a terminal, wherever they came from."""
+def printable(text: str) -> str:
+    """`plain` line by line: ``text`` may have several."""
     return "\n".join(map(plain, text.split("\n")))
+
+
+def _escaped(json: str) -> str:
+    """``json`` with what is not printable written as JSON writes it, ``\\u009b``: only strings can hold such."""
+    return re.sub(r"[^\n -~]", lambda found: found[0] if found[0].isprintable() else _json_escape(found[0]), json)
+
+
+def _json_escape(character: str) -> str:
+    units = character.encode("utf-16-be").hex()
+    return "".join(f"\\u{units[place : place + 4]}" for place in range(0, len(units), 4))

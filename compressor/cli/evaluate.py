@@ -15,7 +15,15 @@ if TYPE_CHECKING:
     from compressor.records.stages import Evaluation
     from compressor.stages.evaluate import Part
 
-CHECKPOINT_OPTIONS = {"arch": "--arch", "arch_args": "--arch-arg", "trust_arch": "--trust-arch", "classes": "--classes"}
+    Found = tuple[Evaluation, tuple[str, ...]]
+
+CHECKPOINT_OPTIONS = {
+    "arch": "--arch",
+    "arch_args": "--arch-arg",
+    "trust_arch": "--trust-arch",
+    "classes": "--classes",
+    "state_key": "--state-key",
+}
 
 
 @command("evaluate")
@@ -28,33 +36,35 @@ CHECKPOINT_OPTIONS = {"arch": "--arch", "arch_args": "--arch-arg", "trust_arch":
 def evaluate(console: Console, model: str, part: Part, device: str, **options: Any) -> None:
     """Measure the accuracy of a checkpoint or an .onnx file.
 
-    It is printed with its 95 % confidence interval (CI) and the number of samples (n).
+    It is printed with its 95 % confidence interval (CI) and the number of samples (n), and with a line that says so
+    when the network may have been trained on these images.
     """
     import msgspec
 
     with console.progress("evaluate"):
         if model.endswith(".onnx"):
-            record = _onnx(console, Path(model), part, device, options)
+            record, notes = _onnx(console, Path(model), part, device, options)
         else:
-            record = _checkpoint(console, model, part, device, options)
+            record, notes = _checkpoint(console, model, part, device, options)
     console.result(
-        {"model": model, **msgspec.structs.asdict(record)},
+        {"model": model, **msgspec.structs.asdict(record), "notes": notes},
         f"{model}: {metric_text(record.metric)} on the {part} part of {record.data}",
+        *notes,
     )
 
 
-def _checkpoint(console: Console, model: str, part: Part, device: str, options: dict[str, Any]) -> Evaluation:
-    from compressor.cli.loading import load_network, load_samples
+def _checkpoint(console: Console, model: str, part: Part, device: str, options: dict[str, Any]) -> Found:
+    from compressor.cli.loading import load_network, load_samples, provenance
     from compressor.stages.evaluate import evaluate as work
     from compressor.training.recipe import pick_device
 
     where = pick_device(device)
     network, data = load_samples(console, load_network(model, options), options)
-    return work(network, data, part=part, device=where)
+    return work(network, data, part=part, device=where), provenance(network.metadata.data, data, part=part)
 
 
-def _onnx(console: Console, path: Path, part: Part, device: str, options: dict[str, Any]) -> Evaluation:
-    from compressor.cli.loading import read_samples
+def _onnx(console: Console, path: Path, part: Part, device: str, options: dict[str, Any]) -> Found:
+    from compressor.cli.loading import provenance, read_samples
     from compressor.data.normalization import Normalization
     from compressor.errors import UsageError
     from compressor.stages.evaluate import evaluate_onnx, onnx_facts
@@ -65,9 +75,9 @@ def _onnx(console: Console, path: Path, part: Part, device: str, options: dict[s
     if given:
         raise UsageError(f"{', '.join(given)} is for checkpoints; {path} is an .onnx file, which needs no architecture")
     facts = onnx_facts(path)
-    data = read_samples(console, facts.data, options["input_shape"] or facts.input_shape, facts.classes, options)
+    data = read_samples(console, facts.data, options["input_shape"] or facts.input_shape, facts.classes, options, path)
     asked = options["normalize"]
     normalization = Normalization.parse(asked) if asked else facts.normalization or data.normalization
     if normalization is None:
         console.warn(f"{path} does not say how inputs are normalised, so they stay in [0, 1]; pass --normalize")
-    return evaluate_onnx(path, data, normalization, part=part)
+    return evaluate_onnx(path, data, normalization, part=part), provenance(facts.data, data, part=part)

@@ -47,7 +47,15 @@ def fine_tune(console: Console, model: str | None, **options: Any) -> None:
       compress fine-tune digits_resnet --penalty l1-l2 --target-macs 0.5
     """
     from compressor.cli.loading import load_network, load_samples
-    from compressor.cli.training import check_outputs, load_teacher, recipe_of, require_met, show_training, train_to
+    from compressor.cli.training import (
+        check_outputs,
+        load_teacher,
+        recipe_of,
+        require_met,
+        show_training,
+        train_to,
+        warn_of_chance,
+    )
     from compressor.splitting import SplittingConfig
 
     if _implies_target(options):
@@ -57,6 +65,8 @@ def fine_tune(console: Console, model: str | None, **options: Any) -> None:
     out = options["out"] or _default_out(model, options["arch"], sparse=penalties.any)
     check_outputs(out, overwrite=options["overwrite"])
     network, data = load_samples(console, load_network(model, options, seed=recipe.seed), options)
+    if model is not None:
+        warn_of_chance(console, network, data, options["device"])
     tuned = train_to(console, out, network, data, recipe, penalties, load_teacher(options), options)
     show_training(console, tuned.record, out)
     require_met(tuned.record.target, out)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
+
 from compressor.cli.console import Console
 from compressor.cli.parsing import parse_arch_args
-from compressor.errors import DataError, UsageError
+from compressor.errors import CompressorWarning, DataError, UsageError
 
 if TYPE_CHECKING:
     from compressor.checkpoints import DataChoice, Network
@@ -31,7 +35,23 @@ def load_network(model: str | None, options: dict[str, Any], *, seed: int = 0) -
             raise UsageError("give a MODEL (a file, or a name from compress list models), or --arch for random weights")
         return fresh(options["arch"], seed=seed, **known)
     _refuse_architecture(model)
-    return load(model, arch=options["arch"], trust_arch=options["trust_arch"], **known)
+    with _warnings_shown():
+        return load(
+            model, arch=options["arch"], trust_arch=options["trust_arch"], state_key=options["state_key"], **known
+        )
+
+
+@contextmanager
+def _warnings_shown() -> Iterator[None]:
+    """Show what the library warns of as the command's own warnings."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", CompressorWarning)
+        yield
+    for warning in caught:
+        if issubclass(warning.category, CompressorWarning):
+            click.get_current_context().obj.warn(str(warning.message))
+        else:
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
 
 
 def _refuse_architecture(model: str) -> None:
@@ -57,12 +77,17 @@ def load_known_samples(console: Console, network: Network, options: dict[str, An
     known = network.metadata
     if options["data"] is None and known.data is None:
         return network, None
-    if options["data"] is None and known.data is not None and not _is_here(known.data.ref):
-        console.warn(
-            f"outputs are compared on random inputs only, because {known.data.ref} is not on this machine; pass --data"
-        )
+    reason = None
+    if options["data"] is None and known.data is not None:
+        ref = known.data.ref
+        if _reaches_out(ref, network.source):
+            reason = f"{ref} lies outside the folder of {network.source}; pass --data {ref} to read it"
+        elif not _is_here(ref):
+            reason = f"{ref} is not on this machine; pass --data"
+    if reason is not None:
+        console.warn(f"outputs are compared on random inputs only, because {reason}")
         return network, None
-    data = read_samples(console, known.data, known.input_shape, known.classes, options)
+    data = read_samples(console, known.data, known.input_shape, known.classes, options, network.source)
     return _normalised(console, network, data), data
 
 
@@ -72,10 +97,24 @@ def _is_here(ref: str) -> bool:
     return not colon or Path(place).exists()
 
 
+def _reaches_out(ref: str, source: Path | None) -> bool:
+    """Whether ``ref``, which the file ``source`` names, lies elsewhere than in its folder, links followed.
+
+    A file from somebody else could name any place of this machine. Places are relative to the current folder.
+    """
+    _, colon, place = ref.partition(":")
+    if not colon or source is None:
+        return False
+    try:
+        return not Path(place).resolve().is_relative_to(source.resolve().parent)
+    except (OSError, ValueError, RuntimeError):  # no path, or links in a ring
+        return True
+
+
 def load_samples(console: Console, network: Network, options: dict[str, Any]) -> tuple[Network, DataSet]:
     """The data set, and the network with the normalisation that its inputs get."""
     known = network.metadata
-    data = read_samples(console, known.data, known.input_shape, known.classes, options)
+    data = read_samples(console, known.data, known.input_shape, known.classes, options, network.source)
     if options["classes"] is None and known.classes is not None:
         # What the network is trained on from now on names its classes, unless the user does.
         network = replace(network, metadata=replace(known, classes=data.classes))
@@ -88,14 +127,20 @@ def read_samples(
     shape: Sequence[int] | None,
     classes: Sequence[str] | None,
     options: dict[str, Any],
+    source: Path | None,
 ) -> DataSet:
-    """The data that the options name, else those that the network knows, split as they were for its training."""
+    """The data that the options name, else those that the network knows, split as they were for its training.
+
+    ``source`` is the file that knows them: without the user's word it is followed only into its own folder.
+    """
     from compressor.data import load_data
     from compressor.data.samples import in_order_of
 
     ref = options["data"] or (known.ref if known is not None else None)
     if ref is None:
         raise UsageError("the checkpoint does not name its data; pass --data, for example --data folder:photos")
+    if options["data"] is None and _reaches_out(ref, source):
+        raise UsageError(f"{source} names data outside its folder, {ref}; pass --data {ref} to read them")
     _refuse_place(ref)
     own = known if known is not None and known.ref == ref else None
     choice: dict[str, Any] = {"val_fraction": own.val_fraction, "split_seed": own.split_seed} if own else {}
@@ -147,19 +192,20 @@ def _normalised(console: Console, network: Network, data: DataSet) -> Network:
     return replace(network, metadata=replace(network.metadata, normalization=data.normalization))
 
 
-def provenance(network: Network, data: DataSet) -> tuple[str, ...]:
-    """What a reader of accuracies must know about where the weights come from."""
-    known = network.metadata.data
+def provenance(known: DataChoice | None, data: DataSet, *, part: str = "test") -> tuple[str, ...]:
+    """What a reader of accuracies on ``part`` must know about a network that was trained on ``known``."""
     if known is None:
         return (
-            "The checkpoint does not say what it was trained on. If that includes the test images here, accuracies "
-            "compare the rows of this table; they claim nothing about new images.",
+            "The checkpoint does not say what it was trained on. If that includes the images here, accuracies on them "
+            "can be compared with each other; they claim nothing about new images.",
         )
     if (known.ref, known.split_seed) != (data.ref, data.split_seed):
         return (
             f"The checkpoint was trained on {known.ref} with split seed {known.split_seed}, not on this training part: "
-            "it may have seen test images.",
+            "it may have seen the images that accuracies are measured on.",
         )
+    if part == "train":
+        return ("The network was trained on these images: the accuracy claims nothing about new ones.",)
     return ()
 
 

@@ -64,6 +64,11 @@ model_options = _stack(
         help="Argument of the architecture's factory; may be given several times.",
     ),
     click.option(
+        "--state-key",
+        metavar="KEY",
+        help="Where in the file of MODEL the tensors lie, when it is none of the usual names: for example ema.model.",
+    ),
+    click.option(
         "--trust-arch",
         is_flag=True,
         help="Run the code of a user's file or module that the checkpoint names, and let it fetch what it names.",
@@ -213,7 +218,11 @@ teacher_option = click.option(
 
 runtime_options = _stack(
     click.option(
-        "--threads", type=int, default=1, show_default=True, help="Threads that ONNX Runtime uses inside an operator."
+        "--threads",
+        type=int,
+        default=1,
+        show_default=True,
+        help="Threads that ONNX Runtime uses inside an operator.",
     ),
     click.option(
         "--provider",

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import click
 
 from compressor.errors import UnknownName, UsageError
+
+# Digits of a number that anything can be counted with, and of a text that a message repeats.
+DIGITS, SHOWN = 18, 40
+# Powers of 1000 or, with an i, of 1024.
+UNITS = ("", "k", "m", "g", "t")
 
 
 class Parsed(click.ParamType[Any]):
@@ -28,12 +34,34 @@ class Parsed(click.ParamType[Any]):
             self.fail(str(error), param, ctx)
 
 
+def shortened(text: str) -> str:
+    """``text`` in quotes for a message, cut where it is long."""
+    return repr(text if len(text) <= SHOWN else f"{text[:SHOWN]}...")
+
+
+def parse_integer(text: str) -> int:
+    """An integer of at most 18 digits: Python reads no endless ones, and nothing here counts further."""
+    if not re.fullmatch(r"\s*[+-]?[0-9]+(_[0-9]+)*\s*", text):
+        raise UsageError(f"{shortened(text)} is not a valid integer")
+    if len(text) > DIGITS and len(text.strip().lstrip("+-0")) > DIGITS:
+        raise UsageError(f"{shortened(text)} is beyond {DIGITS} digits")
+    return int(text)
+
+
+def parse_float(text: str) -> float:
+    """A number; what it may be, infinities and NaN included, is checked where it is used."""
+    try:
+        return float(text)
+    except ValueError:
+        raise UsageError(f"{shortened(text)} is not a valid number, for example 0.5") from None
+
+
 def parse_shape(text: str) -> tuple[int, ...]:
     """``3x32x32`` or ``3,32,32`` as a tuple."""
-    parts = text.lower().replace(",", "x").split("x")
-    if not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
-        raise UsageError(f"{text!r} is not a shape; write channels x height x width, for example 3x224x224")
-    return tuple(int(part) for part in parts)
+    parts = [part.strip() for part in text.lower().replace(",", "x").split("x")]
+    if not all(part.isdecimal() and len(part) <= DIGITS and int(part) > 0 for part in parts):
+        raise UsageError(f"{shortened(text)} is not a shape; write channels x height x width, for example 3x224x224")
+    return tuple(map(int, parts))
 
 
 def parse_beta(text: str) -> tuple[float, float]:
@@ -44,7 +72,7 @@ def parse_beta(text: str) -> tuple[float, float]:
     except ValueError:
         pair = (0.0, 0.0)
     if not 0 < pair[0] <= pair[1] < float("inf"):
-        raise UsageError(f"{text!r} is not a beta; write START:END with 0 < START <= END, for example 1:1000")
+        raise UsageError(f"{shortened(text)} is not a beta; write START:END with 0 < START <= END, for example 1:1000")
     return pair
 
 
@@ -52,9 +80,9 @@ def parse_growth(text: str) -> tuple[float, int]:
     """``1.25:40`` as (factor, epochs)."""
     factor, _, epochs = text.partition(":")
     try:
-        return float(factor), int(epochs)
-    except ValueError:
-        raise UsageError(f"{text!r} is not a growth; write FACTOR:EPOCHS, for example 1.25:40") from None
+        return float(factor), parse_integer(epochs)
+    except ValueError:  # UsageError is one
+        raise UsageError(f"{shortened(text)} is not a growth; write FACTOR:EPOCHS, for example 1.25:40") from None
 
 
 def one_of(kind: str, names: Iterable[str]) -> Callable[[str], str]:
@@ -74,7 +102,7 @@ def parse_number_pairs(context: click.Context, parameter: click.Parameter, pairs
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals or not key or not value:
-            raise click.BadParameter(f"{pair!r} is not a pair; write name=value, for example alpha=0.5")
+            raise click.BadParameter(f"{shortened(pair)} is not a pair; write name=value, for example alpha=0.5")
         values[key] = value
     return values
 
@@ -86,8 +114,17 @@ def parse_share(text: str) -> float:
     except ValueError:
         share = -1.0
     if not 0 < share <= 1:
-        raise UsageError(f"{text} is not a share in (0, 1], for example 0.5")
+        raise UsageError(f"{shortened(text)[1:-1]} is not a share in (0, 1], for example 0.5")
     return share
+
+
+def parse_size(text: str) -> int:
+    """``8GB``, ``512MB``, ``2GiB`` or a number of bytes, as bytes."""
+    parts = re.fullmatch(r"(\d{1,15}(?:\.\d{1,3})?)\s*([kmgt]?)(i?)b?", text.strip(), re.IGNORECASE | re.ASCII)
+    size = 0 if parts is None else int(float(parts[1]) * (1024 if parts[3] else 1000) ** UNITS.index(parts[2].lower()))
+    if size < 1:
+        raise UsageError(f"{shortened(text)} is not a size; write for example 8GB, 512MB or 2GiB")
+    return size
 
 
 def parse_arch_args(pairs: tuple[str, ...]) -> dict[str, Any]:
@@ -96,9 +133,22 @@ def parse_arch_args(pairs: tuple[str, ...]) -> dict[str, Any]:
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals or not key:
-            raise UsageError(f"--arch-arg {pair!r} is not a pair; write name=value, for example num_classes=10")
-        try:
-            values[key] = json.loads(value)
-        except ValueError:
-            values[key] = value
+            raise UsageError(
+                f"--arch-arg {shortened(pair)} is not a pair; write name=value, for example num_classes=10"
+            )
+        values[key] = _json_or_text(key, value)
     return values
+
+
+def _json_or_text(key: str, value: str) -> Any:
+    try:
+        plain = json.loads(value)
+    except ValueError:  # also of integers that Python does not read
+        return value
+    except RecursionError:
+        raise UsageError(f"--arch-arg {key}={shortened(value)[1:-1]} is nested too deeply") from None
+    try:
+        json.dumps(plain, allow_nan=False)  # as a checkpoint keeps it
+    except ValueError:
+        raise UsageError(f"--arch-arg {key}={shortened(value)[1:-1]} is not a finite number") from None
+    return plain

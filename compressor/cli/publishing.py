@@ -1,4 +1,4 @@
-"""Where results are written, and a report as files: JSON for machines, HTML and Markdown for people."""
+"""What a command writes and shows: checks before any work, and the lines that close it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compressor.cli.console import Console
+from compressor.cli.outputs import reserve
 from compressor.errors import UsageError
-from compressor.files import gzipped_bytes, refuse_existing, write_text
+from compressor.files import gzipped_bytes, refuse_existing
 
 if TYPE_CHECKING:
     from compressor.records.run import Report
@@ -16,21 +17,26 @@ if TYPE_CHECKING:
 
 
 def show(console: Console, report: Report, table: Table, *closing: str) -> None:
-    """Print a report: its table, its findings and the closing lines; warnings go to stderr."""
+    """Print a report: its table, its findings and the closing lines; warnings go to stderr, each once."""
     from compressor.report.headline import all_warnings, finding_lines
     from compressor.report.terminal import FittedTable
 
     for warning in all_warnings(report):
-        console.warn(warning)
+        if warning not in console.warnings:
+            console.warn(warning)
     console.result(report, FittedTable(table), *finding_lines(report), *closing)
 
 
 def check_out(path: Path, endings: Sequence[str], *, overwrite: bool) -> None:
-    """Raise `UsageError` when ``path`` has another ending, is a folder, or exists; call it before any work."""
+    """Raise `UsageError` when ``path`` has another ending, is a folder, or exists; call it before any work.
+
+    From then on until the command ends nobody else writes ``path``: `CompressorError` when somebody does already.
+    """
     if path.suffix not in endings:
         raise UsageError(f"--out {path} must end in {' or '.join(endings)}")
     if path.is_dir():
         raise UsageError(f"--out {path} is a folder; a file is needed")
+    reserve(path)
     refuse_existing(path, overwrite=overwrite)
 
 
@@ -42,17 +48,5 @@ def wrote(path: Path) -> str:
 def check_report_path(path: Path, *, overwrite: bool) -> None:
     """Raise `UsageError` when ``path`` is no .json, or one of its files exists; call it before any work."""
     check_out(path, (".json",), overwrite=overwrite)
-    for file in (path.with_suffix(".html"), path.with_suffix(".md")):
-        refuse_existing(file, overwrite=overwrite)
-
-
-def publish(report: Report, path: Path) -> list[Path]:
-    """Write ``report`` to ``path`` (.json) and as .html and .md beside it; returns the files."""
-    from compressor.codec import write_report
-    from compressor.report.html import report_html
-    from compressor.report.markdown import report_markdown
-
-    write_report(path, report)
-    write_text(path.with_suffix(".html"), report_html(report))
-    write_text(path.with_suffix(".md"), report_markdown(report))
-    return [path, path.with_suffix(".html"), path.with_suffix(".md")]
+    for ending in (".html", ".md"):
+        check_out(path.with_suffix(ending), (ending,), overwrite=overwrite)

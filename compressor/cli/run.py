@@ -11,6 +11,7 @@ import click
 
 from compressor.cli.command import command
 from compressor.cli.console import Console
+from compressor.cli.gates import gate_lines, gate_options, require_held
 from compressor.cli.options import (
     data_options,
     model_options,
@@ -34,6 +35,10 @@ from compressor.cli.options import (
 @click.option(
     "--max-seconds", type=float, default=60.0, show_default=True, help="Seconds that measuring latency may take."
 )
+@click.option(
+    "--allow-chance", is_flag=True, help="Go on although the dense network is no better than guessing on the test part."
+)
+@gate_options
 @data_options
 @model_options
 @out_option("Folder of the run.  [default: runs/MODEL]")
@@ -43,18 +48,30 @@ def run(console: Console, model: str, **options: Any) -> None:
 
     Without --target-macs or --target-params, half of the multiply-accumulates (MACs) are kept. When a run was
     interrupted, the same command goes on where it stopped: finished stages are not repeated, a training goes on from
-    its last state, and another stage that was interrupted starts again.
+    its last state, and another stage that was interrupted starts again. --overwrite replaces the run that is there once
+    the new one is whole. The limits --max-drop and --min-speedup compare the small network with the dense one in the
+    end; when one does not hold, everything is kept and the exit code is 1.
 
     \b
       compress run digits_resnet --target-macs 0.5 --out runs/digits
     """
+    from compressor.locks import hold_folder
+
+    out = options["out"] or Path("runs") / Path(model).stem
+    # Before anything heavy is imported, so that a second run is told at once.
+    click.get_current_context().with_resource(hold_folder(out))
+
+    from msgspec.structs import replace
+
     from compressor.cli.loading import load_network, load_samples, provenance
-    from compressor.cli.publishing import publish, show
+    from compressor.cli.publishing import show
     from compressor.cli.training import recipe_of, require_met
     from compressor.errors import UsageError
     from compressor.methods import method
     from compressor.pipeline import Callbacks, RunPlan
     from compressor.pipeline import run as work
+    from compressor.report.gates import check_limits, check_run
+    from compressor.report.publishing import publish
     from compressor.report.run_tables import stage_table
     from compressor.splitting import SplittingConfig
     from compressor.stages import TITLES
@@ -64,21 +81,24 @@ def run(console: Console, model: str, **options: Any) -> None:
             f"a run needs a target, which --method {options['method']} does not have; "
             "use compress fine-tune, then compress shrink"
         )
+    gates = {key: options[key] for key in ("max_drop", "min_speedup")}
+    check_limits(**gates)
     if options["target_macs"] is None and options["target_params"] is None:
         options["target_macs"] = 0.5
     recipe = recipe_of(options)
     penalties = SplittingConfig(**{key: options[key] for key in SplittingConfig.__dataclass_fields__})
-    measuring = {key: options[key] for key in ("opset", "threads", "provider", "max_seconds", "checkpoint_every")}
-    plan = RunPlan(recipe=recipe, penalties=penalties, command=_command(), **measuring)
+    others = ("opset", "threads", "provider", "max_seconds", "checkpoint_every", "allow_chance")
+    plan = RunPlan(recipe=recipe, penalties=penalties, command=_command(), **{key: options[key] for key in others})
     network, data = load_samples(console, load_network(model, options), options)
-    plan = plan.noted(provenance(network, data))
-    out = options["out"] or Path("runs") / Path(model).stem
+    plan = plan.noted(provenance(network.metadata.data, data))
     with console.stages(TITLES) as (start, skip, progress):
         callbacks = Callbacks(start=start, skip=skip, progress=progress)
         report = work(network, data, plan, out, overwrite=options["overwrite"], callbacks=callbacks)
+    report = replace(report, gates=check_run(report, **gates), warnings=console.with_printed(report.warnings))
     publish(report, out / "report.json")
-    show(console, report, stage_table(report), f"Report: {out / 'report.html'}")
+    show(console, report, stage_table(report), *gate_lines(report.gates), f"Report: {out / 'report.html'}")
     require_met(report.target, out)
+    require_held(report.gates)
 
 
 def _command() -> str:

@@ -116,6 +116,17 @@ def load_teacher(options: dict[str, Any]) -> nn.Module | None:
         return load_network(options["teacher"], {**options, "classes": None}).model
 
 
+def warn_of_chance(console: Console, network: Network, data: DataSet, device: str) -> None:
+    """Warn before the training when ``network``, which has weights, is no better than guessing."""
+    from compressor.stages.chance import chance_doubt
+    from compressor.stages.evaluate import evaluate
+    from compressor.training.recipe import pick_device
+
+    metric = evaluate(network, data, device=pick_device(device)).metric
+    if doubt := chance_doubt(network, data, metric):
+        console.warn(doubt)
+
+
 def require_met(target: Target | None, kept: Path) -> None:
     """Raise `TargetNotMet` when there is a target that was missed; ``kept`` is where the result lies all the same."""
     from compressor.errors import TargetNotMet

@@ -39,6 +39,7 @@ def load_data(
     _check(input_shape, val_fraction, split_seed, max_train)
     reader, place = _reader(ref)
     parts = reader.read(place, input_shape)
+    _check_names(ref, parts.classes)
     train, val, test = split(parts, val_fraction=val_fraction, seed=split_seed)
     if not len(train) or not len(test):
         raise DataError(f"{ref} has too few samples to split: {len(train)} to train and {len(test)} to test remain")
@@ -64,6 +65,15 @@ def _reader(ref: str) -> tuple[Reader, str]:
     if colon and not needs_place:
         raise UsageError(f"data set {name!r} takes nothing after its name, got {ref!r}: write {reader.form}")
     return reader, place
+
+
+def _check_names(ref: str, classes: tuple[str, ...]) -> None:
+    """Folders and arrays can have names that no text file can hold."""
+    for name in classes:
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise DataError(f"{ref} has a class whose name is no valid text: {name!a}") from None
 
 
 def _check(shape: Shape | None, val_fraction: float, split_seed: int, max_train: int | None) -> None:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import torch
 
-from compressor.data.image_files import Name, Tree, decode_all, native_shape, open_tree
-from compressor.data.reader import Parts, Shape, check_memory
+from compressor.data.image_files import decode_all, native_shape
+from compressor.data.reader import Parts, Shape, check_images
 from compressor.data.samples import Augmentation, Samples
+from compressor.data.trees import Name, Tree, open_tree
 from compressor.errors import DataError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
@@ -31,7 +32,7 @@ class Folder:
             if wanted[0] not in (1, 3):
                 raise DataError(f"{place} gives 1 or 3 channels, the network wants {wanted[0]}")
             count = sum(len(part) for part in (layout.train, layout.val, layout.test) if part)
-            check_memory(count, wanted, place)
+            check_images(count, wanted, place)
 
             def samples(part: Part) -> Samples:
                 images = decode_all(tree, [name for name, _ in part], wanted)

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-import zlib
+import math
+import warnings
+from collections import Counter
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
+from zipfile import ZipFile, ZipInfo
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from compressor.data.reader import MAX_BYTES, Parts, Shape, shape_text
+from compressor.data.reader import Parts, Shape, shape_text
 from compressor.data.samples import Augmentation, Samples
+from compressor.data.zips import check_entry, open_zip
 from compressor.errors import DataError
+from compressor.foreign import parsing
+from compressor.limits import check_memory
 
 Array = NDArray[Any]
 
@@ -24,6 +29,11 @@ ENDINGS = (
     {"train": "_train", "test": "_test"},
     {"train": "_train", "val": "_val", "test": "_test"},
 )
+NO_NPZ = "not an npz file of plain arrays"
+SHOWN = 40  # characters of a name that does not belong there
+NAME_BYTES = 400  # what a class takes further on, with its name
+CHUNK = 4096  # images converted at once: the float copies stay small
+READERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 FORMS = "x, y or x_train, y_train, x_test, y_test (x_val, y_val), and classes if wanted"
 
 
@@ -57,27 +67,66 @@ class Npz:
 
 
 def _load(file: Path) -> dict[str, Array]:
-    if not file.is_file():
+    """Every array, once their headers together ask for no more memory than is allowed."""
+    if not file.exists():
         raise DataError(f"there is no file {file}")
-    try:
-        with np.load(file, allow_pickle=False) as stored:
-            needed = sum(info.file_size for info in stored.zip.infolist())
-            if needed > MAX_BYTES:
-                raise DataError(f"{file} unpacks to {needed / 2**30:.1f} GiB, at most 8 GiB are allowed")
-            arrays = {name: stored[name] for name in stored.files}
-    except (OSError, EOFError, ValueError, AttributeError, TypeError, BadZipFile, zlib.error) as error:
-        raise DataError(f"{file} is not an npz file of plain arrays") from error
-    # Members of a zip file that are no arrays come back as bytes.
-    if not all(isinstance(array, np.ndarray) for array in arrays.values()):
-        raise DataError(f"{file} is not an npz file of plain arrays")
-    return arrays
+    with open_zip(file, NO_NPZ) as archive:
+        entries = _entries(file, archive)
+        headers = {name: _header(file, archive, info) for name, info in entries.items()}
+        needed = sum(_memory(name, *header) for name, header in headers.items())
+        check_memory(needed, f"{file} unpacked", held=file.stat().st_size, kind=DataError)
+        return {name: _array(file, archive, info) for name, info in entries.items()}
+
+
+def _entries(file: Path, archive: ZipFile) -> dict[str, ZipInfo]:
+    """The arrays by their names, which are those wanted, each once."""
+    names = Counter(info.filename for info in archive.infolist())
+    strange = next((name for name, count in names.items() if not name.endswith(".npy") or count > 1), None)
+    if strange is not None:
+        raise DataError(f"{file} is {NO_NPZ}: it holds {strange[:SHOWN]!r}, which is none, or there twice")
+    entries = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+    _endings(str(file), entries.keys() - {"classes"})
+    return entries
+
+
+def _header(file: Path, archive: ZipFile, info: ZipInfo) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and type of an array, of which nothing else is read; numpy's own parser evaluates what is written there."""
+    where = f"{file}: the array {info.filename[:SHOWN]!r}"
+    check_entry(info, where)
+    with parsing(f"{file} is {NO_NPZ}; {info.filename[:SHOWN]!r}", DataError), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of Python 2's headers, and of what Python's own parser finds odd
+        with archive.open(info) as stream:
+            version = np.lib.format.read_magic(stream)
+            if version not in READERS:
+                raise ValueError(f"its format is {version}, known are {', '.join(map(str, READERS))}")
+            shape, _, dtype = READERS[version](stream)
+            start = stream.tell()
+    if dtype.hasobject:
+        raise DataError(f"{where} holds Python objects, and {file} is {NO_NPZ}")
+    if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != info.file_size - start:
+        raise DataError(f"{where} of {dtype} does not hold the {shape_text(shape)} entries that its header promises")
+    return shape, dtype
+
+
+def _memory(name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
+    """Bytes that an array takes while it is read, converted and shared out over the parts."""
+    each = NAME_BYTES if name == "classes" else 2 if name.startswith("x") else 24
+    return math.prod(shape) * (dtype.itemsize + each)
+
+
+def _array(file: Path, archive: ZipFile, info: ZipInfo) -> Array:
+    with parsing(f"{file} is {NO_NPZ}; {info.filename!r}", DataError), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with archive.open(info) as stream:
+            array: Array = np.lib.format.read_array(stream, allow_pickle=False)
+    return array
 
 
 def _endings(place: str, names: set[str]) -> dict[str, str]:
     for endings in ENDINGS:
         if names == {f"{axis}{end}" for axis in "xy" for end in endings.values()}:
             return endings
-    raise DataError(f"{place} holds the arrays {', '.join(sorted(names)) or 'none'}, expected {FORMS}")
+    raise DataError(f"{place} holds the arrays {', '.join(sorted(names))[:200] or 'none'}, expected {FORMS}")
 
 
 def _images(place: str, x: Array, shape: Shape | None) -> Tensor:
@@ -110,7 +159,10 @@ def _bytes(place: str, x: Array) -> Array:
     low, high = x.min(), x.max()
     if not (low >= 0 and high <= 1):  # so written that NaN is refused too
         raise DataError(f"{place} holds floats from {low:g} to {high:g}, expected [0, 1] or uint8")
-    return (x * 255).round().astype(np.uint8)
+    pixels = np.empty(x.shape, np.uint8)
+    for start in range(0, len(x), CHUNK):
+        pixels[start : start + CHUNK] = (x[start : start + CHUNK] * 255).round()
+    return pixels
 
 
 def _labels(place: str, name: str, y: Array) -> Tensor:
@@ -120,6 +172,8 @@ def _labels(place: str, name: str, y: Array) -> Tensor:
         )
     if y.size and int(y.min()) < 0:
         raise DataError(f"{place}: labels {name} go down to {y.min()}, expected 0 or more")
+    if y.size and int(y.max()) > np.iinfo(np.int64).max:
+        raise DataError(f"{place}: labels {name} go up to {y.max()}, more than any class")
     return torch.from_numpy(y.astype(np.int64))
 
 
@@ -131,9 +185,11 @@ def _classes(place: str, names: Array | None, labels: Tensor) -> tuple[str, ...]
                 f"{place} has no sample for some labels from 0 to {highest}; if that is right, add the array"
                 " classes with all class names"
             )
+        check_memory(NAME_BYTES * (highest + 1), f"{place}: {highest + 1} classes", kind=DataError)
         return tuple(str(label) for label in range(highest + 1))
     if names.ndim != 1 or names.dtype.kind != "U":
         raise DataError(f"{place}: classes are {names.dtype} of shape {shape_text(names.shape)}, expected names")
     if highest >= len(names):
         raise DataError(f"{place} holds the label {highest}, but only {len(names)} class names")
-    return tuple(str(name) for name in names)
+    with parsing(f"{place}: the class names", DataError):  # numpy holds numbers that are no characters
+        return tuple(str(name) for name in names)

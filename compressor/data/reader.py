@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,10 +13,10 @@ from torch import Tensor
 from compressor.data.normalization import Normalization
 from compressor.data.samples import Augmentation, Samples
 from compressor.errors import DataError
+from compressor.limits import check_memory
 
 Shape = tuple[int, int, int]
 
-MAX_BYTES = 8 * 2**30
 CHUNK = 4096  # images resized at once: the float copies stay small
 
 
@@ -46,15 +47,13 @@ def shape_text(shape: tuple[int, ...]) -> str:
     return "x".join(map(str, shape))
 
 
-def check_memory(count: int, shape: Shape, place: str) -> None:
-    """Raise `DataError` when ``count`` images of ``shape`` are more than a data set may hold in memory."""
-    channels, height, width = shape
-    needed = count * channels * height * width
-    if needed > MAX_BYTES:
-        raise DataError(
-            f"{place}: {count} images of {shape_text(shape)} need {needed / 2**30:.1f} GiB of memory,"
-            f" at most {MAX_BYTES / 2**30:.0f} GiB are allowed; use fewer or smaller images"
-        )
+def check_images(count: int, shape: Shape, place: str) -> None:
+    """Raise `DataError` when ``count`` images of ``shape`` are more than may be in memory.
+
+    They are there twice while they are shared out over the parts.
+    """
+    what = f"{place} with {count} images of {shape_text(shape)}"
+    check_memory(2 * count * math.prod(shape), what, kind=DataError)
 
 
 def resize_grey(images: Tensor, shape: Shape | None, place: str) -> Tensor:
@@ -64,7 +63,7 @@ def resize_grey(images: Tensor, shape: Shape | None, place: str) -> Tensor:
     channels, height, width = shape
     if channels not in (1, 3):
         raise DataError(f"{place} gives 1 or 3 channels, the network wants {channels}")
-    check_memory(len(images), shape, place)
+    check_images(len(images), shape, place)
     if images.shape[2:] != (height, width):
         starts = range(0, len(images), CHUNK)
         images = torch.cat([_resize(images[start : start + CHUNK], height, width) for start in starts])

@@ -80,7 +80,8 @@ def in_order_of(data: DataSet, classes: Sequence[str] | None) -> DataSet:
     """
     if classes is None or tuple(classes) == data.classes or not set(data.classes) <= set(classes):
         return data
-    places = torch.tensor([list(classes).index(name) for name in data.classes])
+    place_of = {name: place for place, name in reversed(list(enumerate(classes)))}
+    places = torch.tensor([place_of[name] for name in data.classes])
 
     def moved(samples: Samples) -> Samples:
         return replace(samples, labels=places[samples.labels])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from compressor.equivalence import Inputs, each
 from compressor.errors import EquivalenceError, UsageError, first_line
 from compressor.export.files import on_cpu, publish, quiet
 from compressor.export.parity import by_name, check_parity
+from compressor.files import scratch_folder
 from compressor.records.run import Export
 
 DEFAULT_OPSET = 18
@@ -46,8 +46,8 @@ def export_onnx(
     with on_cpu(model):
         failures: list[str] = []
         for exporter in ("dynamo", "torchscript"):
-            with tempfile.TemporaryDirectory(prefix="compressor-") as folder:
-                draft = Path(folder) / path.name
+            with scratch_folder() as folder:
+                draft = folder / path.name
                 try:
                     _export(model, each(example_input, Tensor.cpu), draft, exporter, opset)
                     _finish(draft, opset, {**(metadata or {}), "compressor.exporter": exporter})

@@ -26,7 +26,7 @@ PARITY_LIMIT = 1e-5
 def check_parity(model: nn.Module, file: Path, example: Inputs, real_inputs: Tensor | None) -> Parity:
     """`agreement` of ``model`` with an ONNX file in ONNX Runtime, whose inputs are called as in `by_name`."""
     try:
-        session = open_session(file, threads=1)
+        session = open_session(file, threads=1, checked=True)
     except CheckpointError as error:
         raise EquivalenceError(f"ONNX Runtime cannot run the file ({first_line(error.__cause__ or error)})") from error
     # What the network does not use is no input of the file.

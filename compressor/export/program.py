@@ -6,7 +6,6 @@ Written only: torch's own loader of such files may unpickle, so nothing here rea
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from compressor.equivalence import Inputs, call, each
 from compressor.errors import EquivalenceError, first_line
 from compressor.export.files import on_cpu, publish, quiet
 from compressor.export.parity import agreement
+from compressor.files import scratch_folder
 from compressor.records.run import Export
 
 # What came with the network lies in the archive under this name, as JSON.
@@ -38,8 +38,8 @@ def export_program(
     ``torch.export.load`` of the same torch or a newer one. ``metadata`` goes into it as JSON.
     """
     path = Path(path)
-    with on_cpu(model), tempfile.TemporaryDirectory(prefix="compressor-") as folder:
-        draft = Path(folder) / path.name
+    with on_cpu(model), scratch_folder() as folder:
+        draft = folder / path.name
         program = _exported(model, each(example_input, Tensor.cpu))
         with quiet():
             torch.export.save(program, draft, extra_files={METADATA: json.dumps(dict(metadata or {}))})

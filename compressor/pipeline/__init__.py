@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from compressor.checkpoints import Network
-from compressor.codec import write_report
 from compressor.data.samples import DataSet
+from compressor.errors import CompressorError
 from compressor.groups.known import KnownGroups
+from compressor.locks import Lock, hold_folder
 from compressor.pipeline.finished import run_report
-from compressor.pipeline.folder import holds_run, older_report, open_folder
+from compressor.pipeline.folder import RunFolder, older_report, open_folder
 from compressor.pipeline.plan import RunPlan, settings_of
 from compressor.pipeline.run_stages import Stages
 from compressor.progress import Progress, silent
 from compressor.records.run import RunReport
+from compressor.report.publishing import publish
 from compressor.stages import GROUPS, STAGES
 from compressor.stages.fine_tune import check_target
 from compressor.stages.samples import check_fit
@@ -41,21 +44,41 @@ def run(
     overwrite: bool = False,
     callbacks: Callbacks | None = None,
 ) -> RunReport:
-    """Do or resume the run in folder ``out`` and return its report, also written there.
+    """Do or resume the run in folder ``out`` and return its report, also written there, as a page too.
 
-    A target that was not met is in the report; files are kept. Raises what the stages raise.
+    A target that was not met is in the report; files are kept. With ``overwrite`` the run that is in ``out`` stays
+    until the new one is whole. Raises what the stages raise, and `CompressorError` while another run works in ``out``.
     """
     check_fit(network, data)
     callbacks, settings = callbacks or Callbacks(), settings_of(network, data, plan)
-    groups = KnownGroups(network, out / GROUPS)
-    if not overwrite and (finished := older_report(out, settings)):
-        for stage in STAGES:
-            callbacks.skip(stage.name)
-        return finished
-    if overwrite or not holds_run(out):
-        check_target(network, plan.penalties, groups.get())
-    folder = open_folder(out, settings, overwrite=overwrite)
-    stages = Stages(network, data, plan, folder, groups, callbacks.progress)
-    report = run_report(stages.run(callbacks.start, callbacks.skip), settings, plan)
-    write_report(folder.file("report.json"), report)
+    with hold_folder(out) as lock:
+        if not overwrite and (finished := older_report(out, settings)):
+            for stage in STAGES:
+                callbacks.skip(stage.name)
+            publish(finished, out / "report.json")
+            return finished
+        folder = open_folder(out, settings, overwrite=overwrite)
+        groups = KnownGroups(network, folder.file(GROUPS))
+        if folder.is_new:
+            check_target(network, plan.penalties, groups.get())
+        folder.begin()
+        stages = Stages(network, data, plan, folder, groups, callbacks.progress)
+        with _telling_what_happened(lock, folder):
+            report = run_report(stages.run(callbacks.start, callbacks.skip), settings, plan)
+            publish(report, folder.file("report.json"))
+        folder.finish()
     return report
+
+
+@contextlib.contextmanager
+def _telling_what_happened(lock: Lock, folder: RunFolder) -> Iterator[None]:
+    """Add to an interrupt what the folder keeps, and explain what failed because there is no folder any more."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        kept = ", ".join(folder.finished()) or "no stage"
+        stop.add_note(f"{kept} finished in {folder.place}; the same command goes on")
+        raise
+    except (CompressorError, OSError):
+        lock.check()
+        raise

@@ -17,12 +17,19 @@ Result = TypeVar("Result")
 
 
 class Finished(Record, Generic[Result], frozen=True, kw_only=True):
-    """The record that a stage returned, its rows in the report, when it began and how long it took."""
+    """The record that a stage returned, its rows in the report, what was warned of, its begin and its time.
+
+    ``settings`` is the hash of the settings of its run, ``files`` those of the files that it wrote; older records have
+    neither.
+    """
 
     result: Result
     rows: tuple[StageRow, ...] = ()
+    warnings: tuple[str, ...] = ()
     started: str = ""
     seconds: float = 0.0
+    settings: str = ""
+    files: Mapping[str, str] = {}
 
 
 class FinishedRun(Record, frozen=True, kw_only=True):
@@ -39,6 +46,11 @@ class FinishedRun(Record, frozen=True, kw_only=True):
     def rows(self) -> tuple[StageRow, ...]:
         """The rows of all stages."""
         return tuple(row for stage in self._stages for row in stage.rows)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What Python warned of in all stages, also those of an earlier start."""
+        return tuple(text for stage in self._stages for text in stage.warnings)
 
     @property
     def seconds(self) -> float:
@@ -68,6 +80,7 @@ def run_report(run: FinishedRun, settings: Mapping[str, Any], plan: RunPlan) -> 
         training=tuple(epoch for phase, tuning in tunings.items() for epoch in _epochs(phase, tuning)),
         benchmark=benchmark,
         warnings=(
+            *run.warnings,
             *(projection.warnings if projection is not None else ()),
             *(warning for phase, tuning in tunings.items() for warning in _divergence(phase, tuning)),
             *(warning for export in run.export.result for warning in _fallback(export)),

@@ -6,8 +6,8 @@ a stage either has its record and all its files, or is done again from its own s
 
 from __future__ import annotations
 
-import contextlib
 import json
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +16,20 @@ from typing import Any, TypeVar
 from compressor.codec import decode, encode, read_report
 from compressor.errors import CompressorError, UsageError
 from compressor.files import remove_leftovers, write_bytes
+from compressor.locks import FOLDER_LOCK, check_held
+from compressor.pipeline.binding import bound, require_bound
+from compressor.pipeline.finished import Finished
 from compressor.pipeline.plan import FORMAT
+from compressor.pipeline.replacing import HIDDEN, NEW, SETTINGS, settle, take_place
 from compressor.records.run import RunReport
-from compressor.stages import REPORTS, STAGES
+from compressor.stages import STAGES
 
 Settings = Mapping[str, Any]
 Kind = TypeVar("Kind")
-SETTINGS = "run.json"
+Result = TypeVar("Result")
+Work = Callable[[], Finished[Result]]
+Skip = Callable[[], None]
+AGAIN = "pass --overwrite to start the run again"
 # Before formats had numbers.
 FIRST_FORMAT = 1
 # Of options that older versions resolved to other values when they were not given.
@@ -31,23 +38,55 @@ CHANGED_DEFAULTS = {"beta", "strength", "group_penalty"}
 
 @dataclass(frozen=True)
 class RunFolder:
-    """A run's own folder; see `open_folder`."""
+    """A run's own folder, or where inside of it the run grows that will replace it; see `open_folder`."""
 
+    place: Path
     path: Path
+    settings: Settings
+
+    @property
+    def is_new(self) -> bool:
+        """Whether no run was begun here."""
+        return not holds_run(self.path)
+
+    def begin(self) -> None:
+        """Begin the run here, or take it up."""
+        if self.is_new:
+            write_bytes(self.path / SETTINGS, encode(self.settings))
+
+    def finish(self) -> None:
+        """The run is whole: put it in its place."""
+        if self.path != self.place:
+            take_place(self.place)
 
     def file(self, name: str) -> Path:
         """The path of one product."""
         return self.path / name
 
-    def stage(self, name: str, kind: type[Kind], work: Callable[[], Kind], on_skip: Callable[[], None]) -> Kind:
+    def stage(self, name: str, kind: type[Finished[Result]], work: Work[Result], on_skip: Skip) -> Finished[Result]:
         """What stage ``name`` found: from its record when it is finished, else from ``work``."""
         record = _record(self.path, name)
         if record.exists():
+            finished = self._kept(record, kind)
             on_skip()
-            return _read(record, kind)
-        result = work()
-        write_bytes(record, encode(result))
-        return result
+            return finished
+        check_held()
+        finished = bound(work(), name, self.path, self.settings)
+        write_bytes(record, encode(finished))
+        return finished
+
+    def finished(self) -> list[str]:
+        """The names of the stages that are finished."""
+        return [stage.name for stage in STAGES if _record(self.path, stage.name).exists()]
+
+    def _kept(self, record: Path, kind: type[Finished[Result]]) -> Finished[Result]:
+        try:
+            finished = _read(record, kind)
+            require_bound(finished, record.stem, self.path, self.settings)
+        except CompressorError as error:
+            again = AGAIN if self.path == self.place else f"remove {self.path} to start the new run again"
+            raise CompressorError(f"{error}; {again}") from error
+        return finished
 
 
 def holds_run(path: Path) -> bool:
@@ -56,24 +95,24 @@ def holds_run(path: Path) -> bool:
 
 
 def open_folder(path: Path, settings: Settings, *, overwrite: bool) -> RunFolder:
-    """Start a run in ``path``, or take up the one that is there when it has the same ``settings``.
+    """Where in ``path`` the run with these ``settings`` is, or will be: `RunFolder.begin` begins it.
 
-    `UsageError` when the folder holds something else, or a run with other settings or of another version and no
-    ``overwrite``.
+    With ``overwrite`` that is beside the run in ``path`` until it is whole, and one that was so begun with the same
+    settings is taken up. `UsageError` when the folder holds something else, or a run with other settings or of another
+    version and no ``overwrite``. Call it while the folder is held.
     """
-    plain, record = json.loads(json.dumps(settings)), path / SETTINGS
-    if record.exists():
-        if overwrite:
-            _clear(path)
-        else:
-            _require_same(path, _read_settings(path), plain)
-    elif path.exists() and (not path.is_dir() or any(map(_foreign, path.iterdir()))):
+    plain = _plain(settings)
+    settle(path)
+    if not holds_run(path) and any(map(_foreign, path.iterdir())):
         raise UsageError(f"{path} exists and does not hold a run; choose another --out")
-    for part in (path, path / "stages"):
+    if holds_run(path) and not overwrite:
+        _require_same(path, _read_settings(path), plain)
+    if overwrite and not _same_settings(path / NEW, plain):
+        shutil.rmtree(path / NEW, ignore_errors=True)
+    folder = RunFolder(path, path / NEW if overwrite else path, plain)
+    for part in (path, folder.path, folder.path / "stages"):
         remove_leftovers(part)
-    if overwrite or not record.exists():
-        write_bytes(record, encode(plain))
-    return RunFolder(path)
+    return folder
 
 
 def older_report(path: Path, settings: Settings) -> RunReport | None:
@@ -93,7 +132,7 @@ def older_report(path: Path, settings: Settings) -> RunReport | None:
         )
     # An option that the older version did not know cannot differ from what it did, and a default may have changed.
     known = old.keys() - CHANGED_DEFAULTS
-    mine = json.loads(json.dumps(settings))
+    mine = _plain(settings)
     _require_same(path, {key: old[key] for key in known}, {key: mine[key] for key in known & mine.keys()})
     report = read_report(file)
     if not isinstance(report, RunReport):
@@ -127,30 +166,34 @@ def _record(path: Path, stage: str) -> Path:
     return path / "stages" / f"{stage}.json"
 
 
+def _plain(settings: Settings) -> Settings:
+    """As they are read from JSON."""
+    plain: Settings = json.loads(json.dumps(settings))
+    return plain
+
+
+def _same_settings(path: Path, plain: Settings) -> bool:
+    try:
+        return _read_settings(path) == plain
+    except CompressorError:
+        return False
+
+
 def _read_settings(path: Path) -> Settings:
-    settings: Settings = _read(path / SETTINGS, dict[str, Any])
+    try:
+        settings: Settings = _read(path / SETTINGS, dict[str, Any])
+    except CompressorError as error:
+        raise CompressorError(f"{error}; {AGAIN}") from error
     return settings
 
 
 def _read(record: Path, kind: type[Kind]) -> Kind:
     try:
         return decode(record.read_bytes(), kind, str(record))
-    except (OSError, CompressorError) as error:
-        raise CompressorError(f"{error}; pass --overwrite to start the run again") from error
+    except OSError as error:
+        raise CompressorError(f"cannot read {record}: {error.strerror or error}") from error
 
 
 def _foreign(path: Path) -> bool:
     """Whether a file is not what a run that was killed at its very beginning leaves."""
-    return not path.match(f".{SETTINGS}.*.part")
-
-
-def _clear(path: Path) -> None:
-    """Remove what a run writes, and nothing else; the settings stay until the new ones take their place."""
-    for stage in STAGES:
-        _record(path, stage.name).unlink(missing_ok=True)
-        for name in stage.files:
-            (path / name).unlink(missing_ok=True)
-    for name in REPORTS:
-        (path / name).unlink(missing_ok=True)
-    with contextlib.suppress(OSError):
-        (path / "stages").rmdir()
+    return path.name not in {FOLDER_LOCK, *HIDDEN} and not path.match(f".{SETTINGS}.*.part")

@@ -22,7 +22,10 @@ FORMAT = 2
 
 @dataclass(frozen=True, kw_only=True)
 class RunPlan:
-    """What a run does; ``recipe.epochs`` is the total: half fine-tunes with the penalty, half recovers."""
+    """What a run does; ``recipe.epochs`` is the total: half fine-tunes with the penalty, half recovers.
+
+    With ``allow_chance`` also for a dense network that is no better than guessing.
+    """
 
     penalties: SplittingConfig
     recipe: Recipe
@@ -33,6 +36,7 @@ class RunPlan:
     checkpoint_every: int = 1
     command: str = ""
     notes: tuple[str, ...] = ()
+    allow_chance: bool = False
 
     def __post_init__(self) -> None:
         if self.recipe.epochs < 2:

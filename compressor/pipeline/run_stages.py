@@ -16,9 +16,11 @@ from compressor.checkpoints import Network, load, save
 from compressor.codec import write_metrics
 from compressor.costs import count_macs, count_parameters
 from compressor.data.samples import DataSet
+from compressor.errors import CompressorError
 from compressor.groups.known import KnownGroups
 from compressor.pipeline.finished import Finished, FinishedRun
 from compressor.pipeline.folder import RunFolder
+from compressor.pipeline.kept_warnings import kept_warnings
 from compressor.pipeline.plan import RunPlan
 from compressor.progress import Progress
 from compressor.records import Metric
@@ -26,6 +28,7 @@ from compressor.records.benchmark import BenchmarkReport
 from compressor.records.run import Export, StageRow
 from compressor.records.stages import Evaluation, FineTuning, Shrinking
 from compressor.stages import ROWS, STAGES
+from compressor.stages.chance import chance_doubt
 from compressor.stages.evaluate import evaluate, evaluate_onnx
 from compressor.stages.export import export
 from compressor.stages.fine_tune import fine_tune
@@ -72,10 +75,12 @@ class Stages:
         )
 
     def dense(self) -> Finished[Evaluation]:
-        """Write the network that the run starts from, and its channel groups."""
+        """Write the network that the run starts from, and its channel groups, unless it does not know its task."""
+        evaluation = evaluate(self.network, self.data)
+        if not self.plan.allow_chance and (doubt := chance_doubt(self.network, self.data, evaluation.metric)):
+            raise CompressorError(f"{doubt}; repeat the run with --overwrite and what is right, or with --allow-chance")
         self._save(self.network, "dense.pt")
         self.groups.kept()
-        evaluation = evaluate(self.network, self.data)
         rows = self._rows("dense", self.network, "dense.pt", (evaluation.metric, ""), variant="dense")
         return Finished(result=evaluation, rows=rows)
 
@@ -194,7 +199,11 @@ class Stages:
 def _timed(start: Callable[[], None], work: Callable[[], Finished[Result]]) -> Finished[Result]:
     start()
     began, clock = datetime.now(UTC), time.monotonic()
-    finished = work()
+    with kept_warnings() as warned:
+        finished = work()
     return msgspec.structs.replace(
-        finished, started=began.isoformat(timespec="seconds"), seconds=round(time.monotonic() - clock, 2)
+        finished,
+        warnings=tuple(warned),
+        started=began.isoformat(timespec="seconds"),
+        seconds=round(time.monotonic() - clock, 2),
     )

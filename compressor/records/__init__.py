@@ -28,6 +28,17 @@ class Tool(Record, frozen=True, kw_only=True):
     version: str = __version__
 
 
+class Outcomes(Record, frozen=True, kw_only=True):
+    """Which of the samples a network got right, so that two networks can be compared sample by sample.
+
+    ``samples`` is the SHA-256 of the images and labels, in their order; ``right`` has a bit for each of them, the first
+    is the highest bit of the first byte.
+    """
+
+    samples: str
+    right: bytes
+
+
 class Metric(Record, frozen=True, kw_only=True):
     """How well a network does its task on ``n`` samples; a share lies in [0, 1], ``ci95`` is its 95 % interval."""
 
@@ -37,6 +48,7 @@ class Metric(Record, frozen=True, kw_only=True):
     value: float
     n: int | None
     ci95: Interval | None = None
+    outcomes: Outcomes | None = None
 
 
 class Sparsity(Record, frozen=True, kw_only=True):

@@ -78,6 +78,15 @@ class Export(Record, frozen=True, kw_only=True):
     parity: Parity
 
 
+class Gate(Record, frozen=True, kw_only=True):
+    """A limit that was asked for, in points of a share or as a factor; ``measured`` says why it holds or does not."""
+
+    name: Literal["max-drop", "min-speedup"]
+    limit: float
+    holds: bool
+    measured: str
+
+
 class StageRow(Record, frozen=True, kw_only=True):
     """The network after one stage of a run; ``variant`` names it in the benchmark."""
 
@@ -115,6 +124,7 @@ class RunReport(Record, frozen=True, kw_only=True, tag_field="kind", tag="run"):
     benchmark: BenchmarkReport | None
     warnings: tuple[str, ...]
     notes: tuple[str, ...]
+    gates: tuple[Gate, ...] = ()
 
 
 Report = RunReport | BenchmarkReport

@@ -30,10 +30,10 @@ def metric_chart(run: RunReport) -> str | None:
         reach = [_reach(value, metric.ci95, factor) for value, (_, metric) in zip(values, measured, strict=True)]
         axes.errorbar(places, values, yerr=_transposed(reach), **_points(ACCENT))
         axes.plot(places, values, color=ACCENT, linewidth=1)
-        axes.set_xticks(places, [stage for stage, _ in measured])
+        axes.set_xticks(places, [_short(stage, 14) for stage, _ in measured])
         axes.margins(x=0.08, y=0.15)
         axes.tick_params(axis="x", labelsize=8)
-        axes.set_ylabel(label)
+        axes.set_ylabel(_short(label))
         axes.grid(axis="y")
     return svg[0]
 
@@ -92,7 +92,7 @@ def training_chart(run: RunReport) -> str | None:
             if panel.log and all(not value <= 0 for value in values):
                 axes.set_yscale("log")
                 axes.yaxis.set_major_formatter("{x:g}")
-            axes.set_ylabel(panel.label)
+            axes.set_ylabel(_short(panel.label))
             axes.grid(axis="y")
             _mark_phases(axes, [epoch.phase for epoch in epochs])
         axes.set_xlabel("epoch")
@@ -116,7 +116,7 @@ def tradeoff_chart(result: SideBySide) -> str | None:
         for label, metric, timing in whole:
             _label_point(axes, label, timing.ratio, factor * metric.value)
         axes.set_xlabel("latency / its own baseline")
-        axes.set_ylabel(axis)
+        axes.set_ylabel(_short(axis))
         axes.grid()
     return svg[0]
 

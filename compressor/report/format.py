@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Literal
+from unicodedata import category
 
 from compressor.records import Metric
 from compressor.records.benchmark import Comparison, Verdict
@@ -20,8 +21,19 @@ UNKNOWN = "n/a"
 
 
 def plain(value: object) -> str:
-    """``value`` as one line of printable text, so that a name from a file cannot steer a terminal."""
-    return "".join(c if c.isprintable() else " " for c in str(value))
+    """``value`` as one line in which every character shows, so that text from a file can neither steer nor deceive.
+
+    Line ends and blanks of any width become a space; what else is not printable becomes its escape: control characters
+    (``\\x1b``), overrides of the direction of writing, characters of no width (``\\u200b``), lone surrogates.
+    """
+    text = str(value)
+    return text if text.isprintable() else "".join(map(_shown, text))
+
+
+def _shown(character: str) -> str:
+    if character.isprintable():
+        return character
+    return " " if character in "\n\t" or category(character) == "Zs" else ascii(character)[1:-1]
 
 
 def count(number: float | None) -> str:

@@ -3,79 +3,120 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from compressor.errors import UsageError
 from compressor.records import Metric
-from compressor.records.run import Report, RunReport
-from compressor.report.format import metric_change, plain
+from compressor.records.run import Gate, Report, RunReport
+from compressor.report.drops import drop_gate
+from compressor.report.format import plain
 from compressor.report.headline import benchmark_of, final_metric
 
 
-def check_gates(old: Report, new: Report, *, max_drop: float | None, min_speedup: float | None) -> list[str]:
-    """One sentence for each gate that ``new`` fails, empty when it passes.
+def check_limits(*, max_drop: float | None, min_speedup: float | None) -> None:
+    """Raise `UsageError` for a limit that is no finite number, or that cannot fail; call it before any work.
 
-    ``max_drop`` is how much worse than in ``old`` the metric may be, in points for a share (accuracy), else in the
-    metric's own unit; ``min_speedup`` is a factor against the baseline that ``new`` was timed with. Both hold only
-    if the unfavourable end of the 95 % interval holds; what was not measured fails. `UsageError` for limits that
-    are not finite.
+    A negative ``max_drop`` asks for a metric that is better by so much.
     """
     for name, limit in (("--max-drop", max_drop), ("--min-speedup", min_speedup)):
         if limit is not None and not math.isfinite(limit):
             raise UsageError(f"{name} must be a finite number, got {limit}")
-    failures: list[str] = []
-    if max_drop is not None:
-        failures += _drop_failures(old, new, max_drop)
-    if min_speedup is not None:
-        failures += _speedup_failures(new, min_speedup)
-    return failures
+    if min_speedup is not None and min_speedup <= 0:
+        raise UsageError(f"--min-speedup must be a factor above 0, for example 1.2, got {min_speedup:g}")
 
 
-def drop_bound(old: Metric, new: Metric) -> float:
-    """Upper end of the 95 % interval of how much worse ``new`` is, in points for a share, else in the metric's unit.
+def check_gates(old: Report, new: Report, *, max_drop: float | None, min_speedup: float | None) -> tuple[Gate, ...]:
+    """Every gate that was asked for, held or not.
 
-    Newcombe's hybrid of the two single intervals: "Interval estimation for the difference between independent
-    proportions", Statistics in Medicine 17, 1998, method 10. Careful when both saw the same samples.
+    ``max_drop`` is how much worse than in ``old`` the metric may be, in points for a share (accuracy), else in the
+    metric's own unit; ``min_speedup`` is a factor against the baseline that ``new`` was timed with. Both hold only
+    if the unfavourable end of the 95 % interval holds; what was not measured fails. `UsageError` as `check_limits`,
+    `CompressorError` when a report contradicts itself.
     """
-    larger, smaller = (old, new) if new.direction == "higher" else (new, old)
-    if larger.ci95 is None or smaller.ci95 is None:
-        raise UsageError(f"a bound on the change of {plain(new.name)} needs the intervals of both")
-    reach = math.hypot(larger.ci95[1] - larger.value, smaller.value - smaller.ci95[0])
-    return (100 if new.unit == "share" else 1) * (larger.value - smaller.value + reach)
+    check_limits(max_drop=max_drop, min_speedup=min_speedup)
+    before, after = _final_metric(old), _final_metric(new)
+    same = _same_network(old, new) and before is not None and after is not None and _agree(before, after)
+    return (
+        *(
+            ()
+            if max_drop is None
+            else [_drop_gate(before, after, max_drop, ("old document", "new document"), same=same)]
+        ),
+        *(() if min_speedup is None else _speedup_gates(new, min_speedup)),
+    )
 
 
-def _drop_failures(old: Report, new: Report, max_drop: float) -> Iterator[str]:
-    before, after = _metric_with_interval(old), _metric_with_interval(new)
-    if before is None or after is None:
-        which, known = ("old", after) if before is None else ("new", before)
+def check_run(run: RunReport, *, max_drop: float | None, min_speedup: float | None) -> tuple[Gate, ...]:
+    """The same for the network that ``run`` ended with, against the dense one that it began with."""
+    check_limits(max_drop=max_drop, min_speedup=min_speedup)
+    before, after = run.stages[0].metric, final_metric(run)
+    return (
+        *(
+            ()
+            if max_drop is None
+            else [_drop_gate(before, after, max_drop, ("dense network", "final network"), same=False)]
+        ),
+        *(() if min_speedup is None else _speedup_gates(run, min_speedup)),
+    )
+
+
+def failures(gates: Iterable[Gate]) -> list[str]:
+    """What was measured at the gates that do not hold."""
+    return [gate.measured for gate in gates if not gate.holds]
+
+
+def _drop_gate(
+    before: Metric | None, after: Metric | None, limit: float, names: tuple[str, str], *, same: bool
+) -> Gate:
+    if before is None or before.ci95 is None or after is None or after.ci95 is None:
+        missing = names[0] if before is None or before.ci95 is None else names[1]
+        known = next((metric for metric in (before, after) if metric and metric.ci95), None)
         name = plain(known.name) if known else "accuracy"
-        yield f"max-drop {max_drop:g} cannot be checked: the {which} document has no {name} interval"
-    elif (before.name, before.unit, before.direction) != (after.name, after.unit, after.direction):
-        names = f"{plain(before.name)} and {plain(after.name)}"
-        yield f"max-drop {max_drop:g} cannot be checked: the documents measure {names}"
-    elif (bound := drop_bound(before, after)) > max_drop:
-        worse, shown = "drop" if after.direction == "higher" else "rise", ".2f" if after.unit == "share" else ".4g"
-        yield (
-            f"{plain(after.name)} changed by {metric_change(before, after)}, but with {after.n} samples "
-            f"a {worse} of up to {bound:{shown}} lies within the 95 % interval; {max_drop:g} is allowed"
-        )
+        return _unknown(limit, f"the {missing} has no {name} interval")
+    if (before.name, before.unit, before.direction) != (after.name, after.unit, after.direction):
+        return _unknown(limit, f"they measure {plain(before.name)} and {plain(after.name)}")
+    return drop_gate(before, after, limit, same=same)
 
 
-def _metric_with_interval(report: Report) -> Metric | None:
-    measured = final_metric(report) if isinstance(report, RunReport) else None
-    return measured if measured and measured.ci95 else None
+def _unknown(limit: float, why: str) -> Gate:
+    return Gate(name="max-drop", limit=limit, holds=False, measured=f"max-drop {limit:g} cannot be checked: {why}")
 
 
-def _speedup_failures(new: Report, min_speedup: float) -> Iterator[str]:
+def _final_metric(report: Report) -> Metric | None:
+    return final_metric(report) if isinstance(report, RunReport) else None
+
+
+def _agree(old: Metric, new: Metric) -> bool:
+    """Whether the metrics of one network are the same, as far as they are known sample by sample."""
+    known = old.outcomes is not None and new.outcomes is not None
+    return (old.value, old.n) == (new.value, new.n) and (not known or old.outcomes == new.outcomes)
+
+
+def _same_network(old: Report, new: Report) -> bool:
+    hashes = _final_hash(old), _final_hash(new)
+    return None not in hashes and hashes[0] == hashes[1]
+
+
+def _final_hash(report: Report) -> str | None:
+    """The hash of the file that the final metric was measured on, if it was timed as well."""
+    benchmark = benchmark_of(report)
+    if not isinstance(report, RunReport) or benchmark is None:
+        return None
+    final = next((stage for stage in reversed(report.stages) if stage.metric), None)
+    return next((one.sha256 for one in benchmark.variants if final and one.name == final.variant), None)
+
+
+def _speedup_gates(new: Report, limit: float) -> Iterator[Gate]:
     benchmark = benchmark_of(new)
     comparisons = benchmark.comparisons if benchmark else ()
     if not comparisons:
-        yield f"the new document has no timed comparison, so min-speedup {min_speedup:g} cannot be checked"
+        why = f"the new document has no timed comparison, so min-speedup {limit:g} cannot be checked"
+        yield Gate(name="min-speedup", limit=limit, holds=False, measured=why)
     for comparison in comparisons:
         low = comparison.speedup_ci95[0]
-        if low < min_speedup:
-            names = f"{plain(comparison.variant)} against {plain(comparison.baseline)}"
-            yield (
-                f"{names}, batch {comparison.batch}: measured {comparison.speedup:.2f}x as fast, "
-                f"but the 95 % interval begins at {low:.2f}x; {min_speedup:g}x is required"
-            )
+        measured = (
+            f"{plain(comparison.variant)} against {plain(comparison.baseline)}, batch {comparison.batch}: measured "
+            f"{comparison.speedup:.2f}x as fast, {'and' if low >= limit else 'but'} the 95 % interval begins at "
+            f"{low:.2f}x; {limit:g}x is required"
+        )
+        yield Gate(name="min-speedup", limit=limit, holds=low >= limit, measured=measured)

@@ -5,14 +5,15 @@ A `Page` is what is shown, in reading order, before it is HTML.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template, select_autoescape
+from markupsafe import Markup, escape
 
 from compressor.records.benchmark import BenchmarkReport
-from compressor.records.run import Report, RunReport
+from compressor.records.run import Gate, Report, RunReport
 from compressor.report import charts
 from compressor.report.benchmark_tables import (
     environment_tables,
@@ -23,7 +24,7 @@ from compressor.report.benchmark_tables import (
 )
 from compressor.report.format import duration, metric_title, moment, plain
 from compressor.report.headline import KeyFigure, all_warnings, benchmark_of, headline, key_figures
-from compressor.report.run_tables import check_table, layer_table, parity_table, stage_table
+from compressor.report.run_tables import check_table, gate_table, layer_table, parity_table, stage_table
 from compressor.report.side_by_side import Labelled, SideBySide, compare_reports, comparison_table
 from compressor.report.table import Table, facts
 
@@ -35,9 +36,9 @@ def report_html(report: Report) -> str:
     return render(run_page(report) if isinstance(report, RunReport) else benchmark_page(report))
 
 
-def comparison_html(labelled: Labelled) -> str:
-    """Several labelled reports side by side as a page."""
-    return render(comparison_page(labelled))
+def comparison_html(labelled: Labelled, gates: Sequence[Gate] = ()) -> str:
+    """Several labelled reports side by side as a page, with the gates between them."""
+    return render(comparison_page(labelled, gates))
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,7 @@ class Page:
 def run_page(run: RunReport) -> Page:
     """The page of a run."""
     sections = [
+        _section("Gates", tables=[gate_table(run.gates)]),
         _section("Stages", tables=[stage_table(run)]),
         _section("Equivalence checks", tables=[check_table(run), parity_table(run)]),
         _section("Charts", drawn=_run_charts(run)),
@@ -107,7 +109,7 @@ def benchmark_page(benchmark: BenchmarkReport) -> Page:
     )
 
 
-def comparison_page(labelled: Labelled) -> Page:
+def comparison_page(labelled: Labelled, gates: Sequence[Gate] = ()) -> Page:
     """The page of several reports side by side."""
     result = compare_reports(labelled)
     timed = [
@@ -121,7 +123,11 @@ def comparison_page(labelled: Labelled) -> Page:
             "Each against the baseline of its own document.",
         ),
     ]
-    sections = [_section("Side by side", tables=[comparison_table(result)]), _section("Charts", drawn=drawn)]
+    sections = [
+        _section("Gates", tables=[gate_table(gates)]),
+        _section("Side by side", tables=[comparison_table(result)]),
+        _section("Charts", drawn=drawn),
+    ]
     for label, report in labelled:
         if (benchmark := benchmark_of(report)) is not None:
             machine = environment_tables(benchmark)
@@ -196,9 +202,9 @@ def render(page: Page) -> str:
     return _template().render(page=page)
 
 
-def prose(text: object) -> str:
-    """One line of text whose per cent signs stay with their numbers."""
-    return plain(text).replace(" %", "\u00a0%")
+def prose(text: object) -> Markup:
+    """One line of text, escaped, whose per cent signs stay with their numbers."""
+    return escape(plain(text)).replace(" %", "\u00a0%")
 
 
 @cache
@@ -208,6 +214,7 @@ def _template() -> Template:
         # By its default, which looks at the last extension only, nothing in a .j2 file would be escaped.
         autoescape=select_autoescape(enabled_extensions=("html.j2",), default=True),
         undefined=StrictUndefined,
+        finalize=lambda value: value if isinstance(value, Markup) else plain(value),
         trim_blocks=True,
         lstrip_blocks=True,
     )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from compressor.records.run import Report, RunReport
+from compressor.records.run import Gate, Report, RunReport
 from compressor.report.benchmark_tables import files_table, latency_table, unaligned_table, verdict_table
 from compressor.report.format import plain
 from compressor.report.headline import all_warnings, benchmark_of, headline
-from compressor.report.run_tables import check_table, layer_table, parity_table, stage_table
+from compressor.report.run_tables import check_table, gate_table, layer_table, parity_table, stage_table
 from compressor.report.side_by_side import Labelled, compare_reports, comparison_table
 from compressor.report.table import Table
 
@@ -21,7 +21,7 @@ def report_markdown(report: Report) -> str:
     tables: list[Table] = []
     folded: list[Table] = []
     if isinstance(report, RunReport):
-        tables += [stage_table(report), check_table(report), parity_table(report)]
+        tables += [gate_table(report.gates), stage_table(report), check_table(report), parity_table(report)]
         folded += [layer_table(report)]
     if (benchmark := benchmark_of(report)) is not None:
         tables += [latency_table(benchmark)]
@@ -30,16 +30,16 @@ def report_markdown(report: Report) -> str:
     return _page(headline(report), all_warnings(report), tables, folded, notes)
 
 
-def comparison_markdown(labelled: Labelled) -> str:
-    """Several labelled reports side by side as Markdown."""
+def comparison_markdown(labelled: Labelled, gates: Sequence[Gate] = ()) -> str:
+    """Several labelled reports side by side as Markdown, with the gates between them."""
     result = compare_reports(labelled)
     lines = [f"{label}: {headline(report)}" for label, report in labelled]
-    return _page("Side by side", result.warnings, [comparison_table(result)], [], lines)
+    return _page("Side by side", result.warnings, [gate_table(gates), comparison_table(result)], [], lines)
 
 
 def escape(text: str) -> str:
-    """``text`` so that GitHub shows it as it is: no markup, no HTML, no new table cell."""
-    quoted = re.sub(r"([\\`*_{}\[\]|~#])", r"\\\1", plain(text))
+    """``text`` so that GitHub shows it as it is: no markup, no HTML, no link, no new table cell."""
+    quoted = re.sub(r"([\\`*_{}\[\]|~#]|:(?=//)|(?<=www)\.|@)", r"\\\1", plain(text), flags=re.IGNORECASE)
     return quoted.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from compressor.records.run import Export, RunReport, StageRow
+from collections.abc import Sequence
+
+from compressor.records.run import Export, Gate, RunReport, StageRow
 from compressor.report.benchmark_tables import INTERVAL_NOTE, first_timing, verdict_cell
 from compressor.report.format import (
     UNKNOWN,
@@ -55,6 +57,18 @@ def _timing(run: RunReport, stage: StageRow) -> tuple[str, Cell]:
         return "", Cell("")
     variant, latency = timing
     return milliseconds(latency.p50_ms), verdict_cell(run.benchmark, variant.name, latency.batch)
+
+
+def gate_table(gates: Sequence[Gate]) -> Table:
+    """The limits that were asked for, and what was measured."""
+    columns = (
+        Column("Gate", numeric=False),
+        Column("Limit"),
+        Column("Holds", numeric=False),
+        Column("Measured", numeric=False, wraps=True),
+    )
+    rows = tuple(row(f"--{gate.name}", f"{gate.limit:g}", _holds(gate.holds), gate.measured) for gate in gates)
+    return Table("Gates", columns, rows, "A gate holds when the unfavourable end of the 95 % interval does.")
 
 
 def check_table(run: RunReport) -> Table:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from compressor.records import Metric, Record
 from compressor.records.benchmark import BenchmarkReport, Comparison, Latency, Variant
-from compressor.records.run import Report, RunReport
+from compressor.records.run import Gate, Report, RunReport
 from compressor.report.benchmark_tables import batch_column, comparison_for, first_timing, stored_bytes
 from compressor.report.format import TONES, count, metric, metric_title, milliseconds, plain, short_verdict, size
 from compressor.report.headline import all_warnings, benchmark_of, final_metric
@@ -34,10 +34,11 @@ class ComparedNetwork(Record, frozen=True, kw_only=True):
 
 
 class SideBySide(Record, frozen=True, kw_only=True):
-    """Rows in the order of the reports, why some of them may not be comparable, and the gates that failed."""
+    """Rows in the order of the reports, why some of them may not be comparable, and the gates: all, and what failed."""
 
     rows: tuple[ComparedNetwork, ...]
     warnings: tuple[str, ...]
+    gates: tuple[Gate, ...] = ()
     failures: tuple[str, ...] = ()
 
 

@@ -17,6 +17,8 @@ Arguments = Mapping[str, float | str]
 
 # The penalty on single weights of a target of zeros, when none is named.
 PENALTY_OF_ZEROS = "l1-l2"
+# Weights are numbers of 32 bits, which end at 3.4e38.
+LARGEST = 1e30
 # The group penalty of method budget: an l0 that the selected channels do not carry.
 BUDGETED = "l0"
 
@@ -122,14 +124,9 @@ class SplittingConfig:
         for option, value in (("strength", self.strength), ("group-strength", self.group_strength)):
             if value is not None and not 0 <= value < math.inf:
                 raise UsageError(f"--{option} must be a finite number of at least 0, got {value:g}")
-        start, end = self.beta_range
-        if not 0 < start <= end < math.inf:
-            raise UsageError(f"--beta must be positive, finite and not fall, got {start:g}:{end:g}; for example 1:1000")
-        if self.growth is not None and not (1 <= self.growth[0] < math.inf and self.growth[1] >= 1):
-            raise UsageError(
-                "--growth must be a finite factor of at least 1 and at least 1 epoch, got "
-                f"{self.growth[0]:g}:{self.growth[1]}; for example 1.25:40"
-            )
+            if value is not None and value >= LARGEST:
+                raise UsageError(f"--{option} must be below {LARGEST:g}, got {value:g}")
+        self._check_beta()
         if self.target_zeros is not None and not 0 < self.target_zeros < 1:
             raise UsageError(f"--target-zeros must lie between 0 and 1, got {self.target_zeros:g}")
         Alignment.parse(self.align)
@@ -142,6 +139,18 @@ class SplittingConfig:
         elif self.group_penalty_args:
             raise UsageError(
                 f"--group-penalty-arg {next(iter(self.group_penalty_args))} needs a --group-penalty; there is none"
+            )
+
+    def _check_beta(self) -> None:
+        start, end = self.beta_range
+        if not 0 < start <= end < math.inf:
+            raise UsageError(f"--beta must be positive, finite and not fall, got {start:g}:{end:g}; for example 1:1000")
+        if end >= LARGEST:
+            raise UsageError(f"--beta must be below {LARGEST:g}, got {start:g}:{end:g}; for example 1:1000")
+        if self.growth is not None and not (1 <= self.growth[0] < math.inf and self.growth[1] >= 1):
+            raise UsageError(
+                "--growth must be a finite factor of at least 1 and at least 1 epoch, got "
+                f"{self.growth[0]:g}:{self.growth[1]}; for example 1.25:40"
             )
 
     def _check_meaning(self, known: Method) -> None:

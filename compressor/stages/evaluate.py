@@ -3,26 +3,36 @@
 from __future__ import annotations
 
 import copy
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from onnx import ModelProto
 from torch import Tensor
 
+from compressor.benchmarking import try_out
+from compressor.benchmarking.onnx_file import stored_bytes
 from compressor.checkpoints import DataChoice, Network
+from compressor.codec import decode
 from compressor.data.normalization import Normalization
 from compressor.data.samples import DataSet, Samples
-from compressor.errors import CheckpointError, first_line
+from compressor.errors import CheckpointError, CompressorError
+from compressor.onnx_safety import read_model
+from compressor.process_memory import bounded
 from compressor.records import Metric
 from compressor.records.stages import Evaluation
-from compressor.runtime import open_session
+from compressor.runtime import open_session, why
 from compressor.stages.samples import check_fit
 from compressor.training.evaluation import accuracy, model_accuracy
 
 Part = Literal["test", "val", "train"]
-ENTRIES = ("input_shape", "normalization", "classes", "data")
+ENTRIES: dict[str, Any] = {
+    "input_shape": tuple[int, ...],
+    "normalization": dict[str, list[float]],
+    "classes": tuple[str, ...],
+    "data": dict[str, Any],
+}
 
 
 def evaluate(network: Network, data: DataSet, *, part: Part = "test", device: str | None = None) -> Evaluation:
@@ -32,7 +42,7 @@ def evaluate(network: Network, data: DataSet, *, part: Part = "test", device: st
     """
     check_fit(network, data)
     model = network.model if device is None else copy.deepcopy(network.model).to(device)
-    metric = model_accuracy(model, _samples(data, part), network.metadata.normalization)
+    metric = model_accuracy(model, _samples(data, part), network.metadata.normalization, outcomes=True)
     return Evaluation(data=data.ref, part=part, metric=metric)
 
 
@@ -53,40 +63,63 @@ class OnnxFacts:
 
 
 def onnx_facts(path: Path) -> OnnxFacts:
-    """Read the metadata of an ONNX file; the input shape falls back to the graph's own."""
+    """Read the metadata of an ONNX file of unknown origin; the input shape falls back to the graph's own.
+
+    The file is checked and tried out in a process of its own: `CheckpointError` when it cannot be opened or run.
+    """
     if not path.is_file():
         raise CheckpointError(f"{path} is {'a folder' if path.is_dir() else 'missing'}; an .onnx file is needed")
-    session = open_session(path)
-    known = session.get_modelmeta().custom_metadata_map
+    checked = read_model(path)
+    entries = {entry.key: entry.value.encode() for entry in checked.model.metadata_props}
     try:
-        entries: dict[str, Any] = {
-            entry: json.loads(known[f"compressor.{entry}"]) for entry in ENTRIES if f"compressor.{entry}" in known
+        known = {
+            entry: decode(entries.get(f"compressor.{entry}", b"null"), kind | None, f"compressor.{entry}")
+            for entry, kind in ENTRIES.items()
         }
-        normalization = entries.get("normalization")
-        shape = entries.get("input_shape") or session.get_inputs()[0].shape[1:]
-        return OnnxFacts(
-            input_shape=tuple(shape) if all(isinstance(size, int) for size in shape) else None,
-            normalization=Normalization.from_plain(normalization) if normalization else None,
-            classes=tuple(entries["classes"]) if entries.get("classes") else None,
-            data=DataChoice.from_plain(entries.get("data")),
+        normalization, classes = known["normalization"], known["classes"]
+        facts = OnnxFacts(
+            input_shape=_sized(known["input_shape"] or _input_shape(checked.model)),
+            normalization=None if normalization is None else Normalization.from_plain(normalization),
+            classes=classes or None,
+            data=DataChoice.from_plain(known["data"]),
         )
-    except (ValueError, TypeError) as error:
+    except (CompressorError, ValueError) as error:
         raise CheckpointError(f"{path} has damaged metadata: {error}") from error
+    try_out(path, checked.external, facts.input_shape)
+    return facts
+
+
+def _sized(shape: tuple[int, ...] | None) -> tuple[int, ...] | None:
+    if shape is not None and min(shape) < 1:
+        raise ValueError(f"the input shape {shape} has a size below 1")
+    return shape
+
+
+def _input_shape(model: ModelProto) -> tuple[int, ...] | None:
+    """The shape of the first input without its batch, where it is fixed."""
+    given = {tensor.name for tensor in model.graph.initializer}
+    first = next((entry for entry in model.graph.input if entry.name not in given), None)
+    sizes = first.type.tensor_type.shape.dim[1:] if first is not None else []
+    fixed = all(size.HasField("dim_value") for size in sizes)
+    return tuple(size.dim_value for size in sizes) if sizes and fixed else None
 
 
 def onnx_accuracy(path: Path, samples: Samples, normalization: Normalization | None) -> Metric:
-    """Accuracy of an ONNX classifier through ONNX Runtime on the CPU."""
-    session = open_session(path)
-    name = session.get_inputs()[0].name
+    """Accuracy of an ONNX classifier, with its outcomes, through ONNX Runtime on the CPU."""
+    external = read_model(path).external
+    with bounded(stored_bytes(path, external)):
+        session = open_session(path, checked=True)
 
-    def predict(images: Tensor) -> Tensor:
-        try:
-            return torch.from_numpy(session.run(None, {name: images.numpy()})[0])
-        except Exception as error:  # ONNX Runtime raises its own kinds
-            reason = first_line(error)
-            raise CheckpointError(f"{path} does not accept these images: {reason}") from error
+        def predict(images: Tensor) -> Tensor:
+            try:
+                scores = session.run(None, {session.get_inputs()[0].name: images.numpy()})[0]
+                if not scores.size or scores.dtype.kind not in "fiu":
+                    raise ValueError(f"it returns {scores.dtype} of shape {scores.shape}, no class scores")
+                return torch.from_numpy(scores)
+            except Exception as error:  # ONNX Runtime raises its own kinds
+                raise CheckpointError(f"{path} does not accept these images: {why(error)}") from error
 
-    return accuracy(predict, samples, normalization)
+        return accuracy(predict, samples, normalization, outcomes=True)
 
 
 def _samples(data: DataSet, part: Part) -> Samples:

@@ -98,7 +98,7 @@ def fine_tune(
             resumed=resumed,
             keep=partial(states.keep, before, recipe.epochs) if states is not None else None,
         )
-    trained = model_accuracy(model, data.test, normalization)
+    trained = model_accuracy(model, data.test, normalization, outcomes=True)
     projection, projected, reestimated = _projected(model, data, recipe, normalization, splitting)
     record = FineTuning(
         before=before,
@@ -182,9 +182,10 @@ def _projected(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CompressorWarning)  # they are in the record
         projection = splitting.project()
-    projected = model_accuracy(model, data.test, normalization)
+    projected = model_accuracy(model, data.test, normalization, outcomes=True)
     touched = reestimate_on(model, data, normalization, recipe.seed)
-    return projection, projected, model_accuracy(model, data.test, normalization) if touched else None
+    reestimated = model_accuracy(model, data.test, normalization, outcomes=True) if touched else None
+    return projection, projected, reestimated
 
 
 def _metadata(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from math import sqrt
 
+import numpy as np
 import torch
+from msgspec.structs import replace
 from torch import Tensor, nn
 
 from compressor.data.batches import batches
@@ -13,7 +16,7 @@ from compressor.data.normalization import Normalization
 from compressor.data.samples import Samples
 from compressor.equivalence import eval_mode
 from compressor.errors import DataError
-from compressor.records import Metric
+from compressor.records import Metric, Outcomes
 
 Predict = Callable[[Tensor], Tensor]
 
@@ -27,12 +30,20 @@ def accuracy_of(share: float, n: int) -> Metric:
 
 
 def accuracy(
-    predict: Predict, samples: Samples, normalization: Normalization | None, *, batch_size: int = 256
+    predict: Predict,
+    samples: Samples,
+    normalization: Normalization | None,
+    *,
+    batch_size: int = 256,
+    outcomes: bool = False,
 ) -> Metric:
-    """Accuracy of ``predict``, which maps images (batch, c, h, w) to logits (batch, classes)."""
+    """Accuracy of ``predict``, which maps images (batch, c, h, w) to logits (batch, classes).
+
+    With ``outcomes`` the metric also holds which samples it got right.
+    """
     if not len(samples):
         raise DataError("there are no samples to evaluate on; choose another part or a larger --val-fraction")
-    right = 0
+    right = []
     for images, labels in batches(samples, batch_size=batch_size, normalization=normalization):
         logits = predict(images)
         if logits.ndim != 2 or len(logits) != len(labels):
@@ -40,11 +51,27 @@ def accuracy(
                 f"the network returns {'x'.join(map(str, logits.shape))} for {len(labels)} images; "
                 "class scores (images x classes) are needed"
             )
-        right += int((logits.argmax(1).cpu() == labels).sum())
-    return accuracy_of(right / len(samples), len(samples))
+        right.append(logits.argmax(1).cpu() == labels)
+    hits = torch.cat(right)
+    metric = accuracy_of(int(hits.sum()) / len(samples), len(samples))
+    return replace(metric, outcomes=_outcomes(samples, hits)) if outcomes else metric
 
 
-def model_accuracy(model: nn.Module, samples: Samples, normalization: Normalization | None) -> Metric:
+def _outcomes(samples: Samples, hits: Tensor) -> Outcomes:
+    return Outcomes(samples=_fingerprint(samples), right=np.packbits(hits.numpy()).tobytes())
+
+
+def _fingerprint(samples: Samples) -> str:
+    """SHA-256 of images and labels, in their order."""
+    digest = hashlib.sha256(str(tuple(samples.images.shape)).encode())
+    for tensor in (samples.images, samples.labels):
+        digest.update(tensor.cpu().contiguous().numpy().data)
+    return digest.hexdigest()
+
+
+def model_accuracy(
+    model: nn.Module, samples: Samples, normalization: Normalization | None, *, outcomes: bool = False
+) -> Metric:
     """Accuracy of a PyTorch network on the device it lies on; its train/eval mode is restored."""
     device = next(model.parameters()).device
 
@@ -53,4 +80,4 @@ def model_accuracy(model: nn.Module, samples: Samples, normalization: Normalizat
         return logits
 
     with eval_mode(model), torch.no_grad():
-        return accuracy(predict, samples, normalization)
+        return accuracy(predict, samples, normalization, outcomes=outcomes)

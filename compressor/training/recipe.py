@@ -19,6 +19,8 @@ LARGEST_RATES = {"adamw": 1e37, "sgd": 1e38}
 OPTIMIZER_TENSORS = {"adamw": 2, "sgd": 1}
 PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 WARMUP = 0.05
+# No training takes as many epochs, and numbers of 32 bits end there.
+MOST_EPOCHS, LARGEST = 1_000_000, 3e38
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,21 +38,35 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.epochs < 1:
-            raise UsageError(f"--epochs must be at least 1, got {self.epochs}")
-        if self.batch_size < 2:
-            raise UsageError(f"--batch-size must be at least 2, got {self.batch_size}")
-        if self.seed < 0:
-            raise UsageError(f"--seed must be 0 or more, got {self.seed}")
+        self._check_counts()
         if self.optimizer not in LEARNING_RATES:
             raise UsageError(f"--optimizer must be one of {', '.join(LEARNING_RATES)}, got {self.optimizer!r}")
         if self.precision not in PRECISIONS:
             raise UsageError(f"--precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}")
+        self._check_rates()
+
+    def _check_counts(self) -> None:
+        if self.epochs < 1:
+            raise UsageError(f"--epochs must be at least 1, got {self.epochs}")
+        if self.epochs > MOST_EPOCHS:
+            raise UsageError(f"--epochs must be at most {MOST_EPOCHS:,}, got {self.epochs:,}")
+        if self.batch_size < 2:
+            raise UsageError(f"--batch-size must be at least 2, got {self.batch_size}")
+        if self.seed < 0:
+            raise UsageError(f"--seed must be 0 or more, got {self.seed}")
+        if self.seed >= 2**63:
+            raise UsageError(f"--seed must be below 2^63, got {self.seed}")
+
+    def _check_rates(self) -> None:
         if self.lr is not None and not 0 < self.lr < math.inf:
             raise UsageError(f"--lr must be positive, got {self.lr:g}")
         if self.learning_rate > LARGEST_RATES[self.optimizer]:
             largest = LARGEST_RATES[self.optimizer]
             raise UsageError(f"--lr must be at most {largest:g} for {self.optimizer}, got {self.learning_rate:g}")
+        if not 0 <= self.momentum < 1:
+            raise UsageError(f"momentum must lie in [0, 1), got {self.momentum:g}")
+        if not 0 <= self.weight_decay <= LARGEST:
+            raise UsageError(f"weight_decay must lie between 0 and {LARGEST:g}, got {self.weight_decay:g}")
 
     @property
     def learning_rate(self) -> float:

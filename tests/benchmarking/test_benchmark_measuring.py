@@ -25,8 +25,9 @@ def test_incomplete_and_uneven_graphs_are_warned_of(light, change, expected):
 
 
 def test_memory_that_cannot_be_measured_is_none_with_a_warning(light, heavy, monkeypatch):
-    def request(task, answer, on_progress):
-        return MemoryAnswer(None, "no /proc") if isinstance(task, MemoryTask) else real(task, answer, on_progress)
+    def request(task, answer, on_progress, **limit):
+        gone = MemoryAnswer(None, "no /proc")
+        return gone if isinstance(task, MemoryTask) else real(task, answer, on_progress, **limit)
 
     real = benchmarking.request
     monkeypatch.setattr(benchmarking, "request", request)

@@ -69,9 +69,15 @@ def test_a_session_takes_the_threads_asked_for(light):
     assert session.get_session_options().intra_op_num_threads == 1
 
 
-def test_a_file_that_onnx_runtime_refuses_is_named(tmp_path):
+def test_a_file_that_onnx_runtime_refuses_is_named(unknown_operator):
+    with pytest.raises(CheckpointError, match=r"ONNX Runtime cannot load .*odd\.onnx: .+") as caught:
+        open_session(unknown_operator, provider="cpu", threads=1)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_no_model_is_named(tmp_path):
     path = tmp_path / "broken.onnx"
     path.write_bytes(b"no model")
-    with pytest.raises(CheckpointError, match=r"ONNX Runtime cannot load .*broken\.onnx: .+") as caught:
+    with pytest.raises(CheckpointError, match=r"broken\.onnx is not an ONNX model; it cannot be read: .+") as caught:
         open_session(path, provider="cpu", threads=1)
     assert "\n" not in str(caught.value)

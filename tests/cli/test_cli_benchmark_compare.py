@@ -57,6 +57,12 @@ def altered(path, name, change):
     return name
 
 
+def retrained(document):
+    """Another network, that is right on the same samples."""
+    for variant in document["benchmark"]["variants"]:
+        variant["sha256"] = "0" * 64
+
+
 def test_compare_warns_about_different_processors(measured, compress):
     def change(document):
         document["environment"]["cpu_model"] = "another"
@@ -75,7 +81,7 @@ def test_gates_that_pass_are_exit_code_0(finished, compress):
 @pytest.mark.parametrize("gate", [("--max-drop", 0.1), ("--min-speedup", 1000)])
 def test_a_gate_that_fails_is_exit_code_1(finished, compress, gate):
     report = finished[0] / "report.json"
-    done = compress("compare", report, report, *gate, "--json")
+    done = compress("compare", report, altered(report, "other.json", retrained), *gate, "--json")
     assert done.exit_code == 1
     assert len(json.loads(done.stdout)["failures"]) == len(done.error) == 1
     assert "95 % interval" in done.error[0]
@@ -97,8 +103,53 @@ def test_one_report_cannot_be_compared(finished, compress):
 @pytest.mark.parametrize("gate", ["--max-drop", "--min-speedup"])
 def test_a_gate_that_is_no_number_is_refused(finished, compress, gate):
     report = finished[0] / "report.json"
-    done = compress("compare", report, report, gate, "nan")
-    assert (done.exit_code, done.error) == (2, [f"Error: {gate} must be a finite number, got nan"])
+    for limit in ("nan", "inf", "-inf"):
+        done = compress("compare", "neither.json", "is-there.json", gate, limit)
+        assert (done.exit_code, done.error) == (2, [f"Error: {gate} must be a finite number, got {limit}"])
+        done = compress("run", "missing.pt", gate, limit)
+        assert (done.exit_code, done.error) == (2, [f"Error: {gate} must be a finite number, got {limit}"])
+    assert compress("compare", report, report, gate, "two").error == [
+        f"Error: Invalid value for '{gate}': 'two' is not a valid float."
+    ]
+
+
+def test_a_report_passes_against_itself_and_says_so(finished, compress):
+    report = finished[0] / "report.json"
+    done = compress("compare", report, report, "--max-drop", 0.5)
+    assert (done.exit_code, done.error) == (0, [])
+    assert (
+        f"Gate --max-drop 0.5 holds: {report}: accuracy is that of the same network, byte for byte: no change; "
+        "0.5 is allowed."
+    ) in " ".join(done.stdout.split())
+
+
+def test_another_network_is_compared_on_the_same_samples(finished, compress):
+    report = finished[0] / "report.json"
+    done = compress("compare", report, altered(report, "other.json", retrained), "--max-drop", 10)
+    assert done.exit_code == 0
+    assert "with the same 48 samples, of which 0 are right in only one of the two," in " ".join(done.stdout.split())
+
+
+def test_reports_without_outcomes_are_taken_as_independent_and_said_to_be(finished, compress):
+    def forget(document):
+        retrained(document)
+        for stage in document["stages"]:
+            del stage["metric"]["outcomes"]
+
+    report = finished[0] / "report.json"
+    done = compress("compare", report, altered(report, "old.json", forget), "--max-drop", 0.5)
+    assert done.exit_code == 1
+    assert "48 samples, taken as independent because single outcomes are not stored" in done.error[0]
+
+
+def test_outcomes_that_are_no_base64_are_one_line(finished, compress):
+    def damage(document):
+        document["stages"][-1]["metric"]["outcomes"]["right"] = "!!"
+
+    report = finished[0] / "report.json"
+    done = compress("compare", report, altered(report, "bad.json", damage))
+    assert (done.exit_code, len(done.error)) == (1, 1)
+    assert "stages[6].metric.outcomes.right" in done.error[0]
 
 
 def test_what_a_report_says_cannot_steer_the_terminal(measured, compress):
@@ -109,5 +160,5 @@ def test_what_a_report_says_cannot_steer_the_terminal(measured, compress):
 
     done = compress("compare", measured[0], altered(measured[0], "other.json", change))
     assert done.exit_code == 0
-    assert "[2Jx" in done.stderr
+    assert r"\x1b[2Jx" in done.stderr
     assert all(line.isprintable() for line in (done.stdout + done.stderr).splitlines())

@@ -1,4 +1,5 @@
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,17 +13,20 @@ def test_a_checkpoint_of_ours_needs_no_option_but_trust(tiny, compress):
     assert done.stdout.strip().endswith(f"% (CI 92.59-100.00, n=48) on the test part of {tiny.data}")
 
 
-def test_an_onnx_file_of_ours_needs_no_option(finished, tiny, compress):
-    done = compress("evaluate", finished[0] / "small.onnx", "--json")
+def test_an_onnx_file_of_ours_beside_its_data_needs_no_option(finished, tiny, compress):
+    beside = shutil.copy(finished[0] / "small.onnx", tiny.checkpoint.parent)
+    done = compress("evaluate", beside, "--json")
     document = json.loads(done.stdout)
     assert (document["data"], document["metric"]["n"]) == (tiny.data, 48)
     assert done.stderr == ""
 
 
-def test_onnx_and_checkpoint_agree(finished, compress):
+def test_onnx_and_checkpoint_agree(tiny, finished, compress):
     folder, _ = finished
     found = [
-        json.loads(compress("evaluate", folder / name, *trust, "--part", "train", "--json").stdout)["metric"]
+        json.loads(
+            compress("evaluate", folder / name, *trust, "--data", tiny.data, "--part", "train", "--json").stdout
+        )["metric"]
         for name, trust in (("recovered.pt", ["--trust-arch"]), ("small.onnx", []))
     ]
     assert found[0] == found[1]
@@ -36,8 +40,9 @@ def test_the_split_that_was_trained_with_is_the_one_evaluated(tiny, compress, na
     trust = ["--trust-arch"] if name.endswith(".pt") else []
     if not trust:
         compress("export", "split.pt", "--trust-arch")
-    assert compress("evaluate", name, *trust).stderr == ""
-    assert "trained with --split-seed 3" in compress("evaluate", name, *trust, "--split-seed", 0).stderr
+    assert compress("evaluate", name, *trust, "--data", tiny.data).stderr == ""
+    told = compress("evaluate", name, *trust, "--data", tiny.data, "--split-seed", 0).stderr
+    assert "trained with --split-seed 3" in told
 
 
 def test_an_onnx_file_without_data_asks_for_them(finished, compress):
@@ -77,3 +82,20 @@ def test_a_folder_of_images_is_told_apart_from_a_data_set(tiny, compress):
     done = compress("evaluate", tiny.checkpoint, "--trust-arch", "--data", "photos")
     assert done.exit_code == 2
     assert "write --data folder:photos" in done.error[0]
+
+
+def test_images_that_may_have_been_trained_on_are_named_as_such(finished, tiny, compress):
+    for model, trust in ((tiny.checkpoint, ["--trust-arch"]), (finished[0] / "small.onnx", [])):
+        assert "claims nothing about new ones" in compress("evaluate", model, *trust, "--part", "train").stdout
+        other = compress("evaluate", model, *trust, "--split-seed", 5, "--json")
+        (note,) = json.loads(other.stdout)["notes"]
+        assert "was trained on" in note
+        assert "split seed 0, not on this training part" in note
+        assert json.loads(compress("evaluate", model, *trust, "--json").stdout)["notes"] == []
+
+
+def test_a_checkpoint_that_does_not_know_its_data_says_so(tiny, compress):
+    network = load(tiny.checkpoint, trust_arch=True)
+    save(replace(network, metadata=replace(network.metadata, data=None)), "bare.pt")
+    done = compress("evaluate", "bare.pt", "--trust-arch", "--data", tiny.data)
+    assert "The checkpoint does not say what it was trained on." in done.stdout

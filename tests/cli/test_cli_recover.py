@@ -11,7 +11,9 @@ QUICK = ("--epochs", 1, "--lr", 0.1, "--batch-size", 32)
 
 @pytest.fixture
 def recovered(tiny, finished, compress):
-    done = compress("recover", finished[0] / "small.pt", "--trust-arch", "--teacher", tiny.checkpoint, *QUICK)
+    done = compress(
+        "recover", finished[0] / "small.pt", "--trust-arch", "--teacher", tiny.checkpoint, *QUICK, "--data", tiny.data
+    )
     assert done.exit_code == 0, done.stderr
     return done
 
@@ -36,14 +38,14 @@ def test_people_read_the_accuracy_before_and_after(recovered):
 
 def test_the_suffix_of_shrink_gives_way(tiny, compress):
     compress("shrink", tiny.sparse, "--trust-arch")
-    compress("recover", "tiny-small.pt", "--trust-arch", *QUICK)
+    compress("recover", "tiny-small.pt", "--trust-arch", "--data", tiny.data, *QUICK)
     assert Path("tiny-recovered.pt").exists()
 
 
 def test_the_teacher_matters(tiny, finished, compress):
-    small, losses = finished[0] / "small.pt", []
+    losses, options = [], ("--trust-arch", "--data", tiny.data, *QUICK, "--json")
     for teacher in ([], ["--teacher", tiny.checkpoint]):
-        done = compress("recover", small, "--trust-arch", *QUICK, *teacher, "--out", f"{len(losses)}.pt", "--json")
+        done = compress("recover", finished[0] / "small.pt", *options, *teacher, "--out", f"{len(losses)}.pt")
         losses.append(json.loads(done.stdout)["epochs"][0]["loss"])
     assert losses[0] != losses[1]
 

@@ -64,7 +64,7 @@ def test_two_channels_are_refused():
 
 
 def test_images_that_fill_the_memory_are_refused():
-    with pytest.raises(DataError, match=r"1797 images of 3x4096x4096 need 84.2 GiB .* at most 8 GiB"):
+    with pytest.raises(DataError, match=r"1797 images of 3x4096x4096 needs 168.5 GiB .* at most 3.0 GiB"):
         load_data("digits", (3, 4096, 4096))
 
 

@@ -132,13 +132,15 @@ def test_file_longer_or_shorter_than_its_header_says_is_refused(tmp_path, change
 
 def test_header_that_promises_terabytes_is_refused(tmp_path):
     ref = replace(tmp_path, "train-images-idx3-ubyte", struct.pack(">4B3I", 0, 0, 8, 3, 2**31, 28, 28))
-    with pytest.raises(DataError, match="does not hold the 1683627180032 values"):
+    with pytest.raises(
+        DataError, match=r"1683627180032 values, as its header promises, needs .* --max-memory allows more"
+    ):
         load_data(ref)
 
 
 def test_file_that_ends_in_its_header_is_refused(tmp_path):
     ref = replace(tmp_path, "train-images-idx3-ubyte", struct.pack(">4BI", 0, 0, 8, 3, 40))
-    with pytest.raises(DataError, match=r"cannot read .*train-images-idx3-ubyte"):
+    with pytest.raises(DataError, match=r"train-images-idx3-ubyte cannot be read: unpack"):
         load_data(ref)
 
 
@@ -146,7 +148,7 @@ def test_file_that_ends_in_its_header_is_refused(tmp_path):
 def test_damaged_gzip_is_refused(tmp_path, damage):
     files = zipped(contents())
     files["train-images-idx3-ubyte.gz"] = damage(files["train-images-idx3-ubyte.gz"])
-    with pytest.raises(DataError, match=r"cannot read .*train-images-idx3-ubyte\.gz"):
+    with pytest.raises(DataError, match=r"train-images-idx3-ubyte\.gz cannot be read: "):
         load_data(f"mnist:{write(tmp_path, files)}")
 
 

@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from compressor.files import sha256
 from compressor.pipeline import run_stages
+from compressor.pipeline.replacing import take_place
+from compressor.stages import STAGES as RUN_STAGES
 from compressor.stages import TITLES
 
 STAGES = tuple(TITLES)
@@ -70,7 +73,9 @@ def test_an_interrupt_in_every_stage_changes_no_number(run, finished, monkeypatc
     for number, stage in enumerate(STAGES):
         with monkeypatch.context() as patch:
             stopping(stage, patch)
-            assert run("r").stderr.endswith("Aborted!\n")
+            done = run("r")
+        told = f"{', '.join(STAGES[:number]) or 'no stage'} finished in r; the same command goes on"
+        assert (done.exit_code, done.error[-1]) == (130, f"Stopped by Ctrl-C: {told}")
         done = sorted(path.stem for path in Path("r/stages").glob("*.json")) if number else []
         assert done == sorted(STAGES[:number])
     assert run("r").exit_code == 0
@@ -154,6 +159,15 @@ def build():
 READ_NEXT = {"sparse.pt": STAGES[2:], "small.pt": STAGES[3:], "dense.pt": STAGES[4:], "recovered.pt": STAGES[4:]}
 
 
+def forge(folder, file):
+    """Write the hash of ``file`` into the record of its stage, as whoever exchanges it can."""
+    for record in (folder / "stages").iterdir():
+        kept = json.loads(record.read_text())
+        if file in kept["files"]:
+            kept["files"][file] = sha256(folder / file)
+            record.write_text(json.dumps(kept))
+
+
 @pytest.mark.parametrize("file", READ_NEXT)
 @pytest.mark.parametrize("args", [{}, {"width": 16}])
 def test_code_that_a_received_folder_names_is_not_run(run, copy, tiny, file, args):
@@ -165,10 +179,67 @@ def test_code_that_a_received_folder_names_is_not_run(run, copy, tiny, file, arg
     ref = tiny.arch if args else f"{copy}/payload.py:build"
     content["header"]["architecture"] = {"ref": ref, "args": args}
     torch.save(content, copy / file)
+    forge(copy, file)
     outcome = run(copy)
     assert outcome.exit_code == 1
     assert f"{file} is refused: it is a network of architecture {ref!r}" in outcome.error[-1]
     assert not Path("harm").exists()
+
+
+def test_a_record_of_other_settings_is_refused_with_its_stage(run, copy):
+    record = copy / "stages/recover.json"
+    kept = json.loads(record.read_text())
+    record.write_text(json.dumps({**kept, "settings": "0" * 64}))
+    done = run(copy, "--quiet")
+    assert done.exit_code == 1
+    assert done.error == [
+        "Error: the record of stage recover in copy belongs to a run with other settings; "
+        "pass --overwrite to start the run again"
+    ]
+
+
+def test_a_record_of_another_run_is_refused(run, copy, monkeypatch):
+    """As when the folders of two runs are copied over each other."""
+    monkeypatch.setattr(run_stages, "fine_tune", lambda *args, **options: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        run("other", "--max-train", 100)
+    shutil.copy("other/stages/dense.json", copy / "stages/dense.json")
+    assert "the record of stage dense in copy belongs to a run with other settings" in run(copy).error[-1]
+
+
+@pytest.mark.parametrize("file", ["dense.pt", "sparse.pt", "fine-tune.jsonl", "small.pt", "recovered.pt", "small.onnx"])
+def test_a_file_that_was_exchanged_is_refused_with_its_stage(run, copy, file):
+    stage = next(stage.name for stage in RUN_STAGES if file in stage.files)
+    (copy / file).write_bytes((copy / file).read_bytes() + b"x")
+    done = run(copy, "--quiet")
+    assert done.exit_code == 1
+    told = f"{copy / file} is not the file that stage {stage} wrote; pass --overwrite to start the run again"
+    assert done.error == [f"Error: {told}"]
+
+
+def test_files_that_were_deleted_are_missed_by_nobody_in_a_finished_run(run, copy):
+    for name in ("dense.pt", "sparse.pt", "small.pt"):
+        (copy / name).unlink()
+    assert run(copy).exit_code == 0
+
+
+def test_records_of_a_version_without_hashes_are_taken_up(run, copy, finished):
+    for record in (copy / "stages").iterdir():
+        kept = json.loads(record.read_text())
+        assert kept.pop("settings")
+        assert (kept.pop("files") == {}) == (record.stem == "benchmark")
+        record.write_text(json.dumps(kept))
+    (copy / "stages/recover.json").unlink()
+    assert run(copy).exit_code == 0
+    assert fingerprints(copy) == fingerprints(finished[0])
+
+
+@pytest.mark.parametrize("name", ["../secret", "/etc/hostname"])
+def test_a_record_that_names_other_files_reads_none_of_them(run, copy, name):
+    record = copy / "stages/shrink.json"
+    kept = json.loads(record.read_text())
+    record.write_text(json.dumps({**kept, "files": {**kept["files"], name: "0" * 64}}))
+    assert run(copy).exit_code == 0
 
 
 def test_a_diverged_training_is_in_the_report(run, copy):
@@ -190,6 +261,9 @@ def test_overwrite_starts_again_and_keeps_what_is_not_its_own(run, copy, monkeyp
     monkeypatch.setattr(run_stages.Stages, "run", lambda *args: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         run(copy, "--overwrite", "--epochs", 4)
+    assert [path.relative_to(copy).as_posix() for path in (copy / ".new").rglob("*")] == [".new/run.json"]
+    assert json.loads((copy / ".new/run.json").read_text())["epochs"] == 4
+    take_place(copy)
     names = sorted(path.relative_to(copy).as_posix() for path in copy.rglob("*"))
     assert names == ["notes.txt", "run.json", "stages", "stages/notes.txt"]
     assert json.loads((copy / "run.json").read_text())["epochs"] == 4

@@ -43,8 +43,8 @@ from compressor.report import format
         (format.metric, Metric(value=0.9833, n=9, ci95=(0.969, 0.993)), "98.33 % [96.9–99.3]"),
         (format.metric, Metric(name="loss", unit="", direction="lower", value=0.25, n=9), "0.25"),
         (format.metric, documents.perplexity(20.0), "20 nats [19–21]"),
-        (format.metric_value, Metric(name="psnr", unit="d\x1bB", value=31.4159, n=9), "31.42 d B"),
-        (format.plain, "a\x1b[2Jb\nc", "a [2Jb c"),
+        (format.metric_value, Metric(name="psnr", unit="d\x1bB", value=31.4159, n=9), "31.42 d\\x1bB"),
+        (format.plain, "a\x1b[2Jb\nc", "a\\x1b[2Jb c"),
     ],
 )
 def test_values_in_words(say: Callable[[Any], str], value: Any, words: str) -> None:

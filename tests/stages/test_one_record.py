@@ -91,12 +91,22 @@ def test_shrink(folder, data, in_run, by_command):
     record = shrink(at(folder / "sparse.pt"), data).record
     assert "16 real samples" in record.removal.inputs
     assert record == in_run("shrink", Finished[Shrinking])
-    assert record == by_command(Shrinking, "shrink", folder / "sparse.pt", "--out", "a.pt")
+    assert record == by_command(Shrinking, "shrink", folder / "sparse.pt", "--data", data.ref, "--out", "a.pt")
 
 
 def test_recover(tiny, folder, network, data, in_run, by_command):
     record = recover(at(folder / "small.pt"), data, RECIPE, teacher=network.model).record
-    command = ("recover", folder / "small.pt", *TRAINING, "--teacher", tiny.checkpoint, "--out", "a.pt")
+    command = (
+        "recover",
+        folder / "small.pt",
+        *TRAINING,
+        "--data",
+        data.ref,
+        "--teacher",
+        tiny.checkpoint,
+        "--out",
+        "a.pt",
+    )
     assert record == in_run("recover", Finished[FineTuning])
     assert record == by_command(FineTuning, *command)
 
@@ -105,7 +115,7 @@ def test_export(folder, data, in_run, by_command):
     record = export(at(folder / "recovered.pt"), Path("small.onnx"), data)
     assert "16 real samples" in record.parity.inputs
     assert record == in_run("export", Finished[tuple[Export, ...]])[1]
-    command = ("export", folder / "recovered.pt", "--out", "b/small.onnx")
+    command = ("export", folder / "recovered.pt", "--data", data.ref, "--out", "b/small.onnx")
     assert record == by_command(Export, *command)
 
 

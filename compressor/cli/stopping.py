@@ -1,0 +1,65 @@
+"""Being stopped from outside: signals as exceptions, so that everything tidies up, and the line that says what is kept.
+
+Who knows what is kept adds it as a note to the `KeyboardInterrupt` that passes: ``stop.add_note("epoch 3 is kept")``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+from types import FrameType
+
+NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM", signal.SIGHUP: "SIGHUP"}
+
+
+class Stop(KeyboardInterrupt):
+    """Raised where the process was when the signal came."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+@contextlib.contextmanager
+def signals_as_exceptions() -> Iterator[None]:
+    """Inside the block SIGTERM and SIGHUP raise `Stop`, as Ctrl-C raises `KeyboardInterrupt`.
+
+    A signal that somebody set to be ignored (``nohup``) stays ignored.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may say what signals do
+        return
+    before = {}
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            before[number] = signal.signal(number, _stop)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def exit_code(stop: KeyboardInterrupt) -> int:
+    """128 and the signal's number, as shells have it."""
+    return 128 + _number(stop)
+
+
+def name_of(stop: KeyboardInterrupt) -> str:
+    """What stopped the command."""
+    return NAMES[signal.Signals(_number(stop))]
+
+
+def what_is_kept(stop: KeyboardInterrupt) -> str:
+    """What the notes on the exception say."""
+    return "; ".join(getattr(stop, "__notes__", ["nothing was written"]))
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise Stop(number)
+
+
+def _number(stop: KeyboardInterrupt) -> int:
+    return stop.number if isinstance(stop, Stop) else signal.SIGINT
