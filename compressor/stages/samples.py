@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from compressor.checkpoints import Network
-from compressor.checkpoints.rehearsal import refuse_lazy
 from compressor.data.batches import normalized
 from compressor.data.samples import DataSet
 from compressor.errors import DataError
@@ -17,11 +16,7 @@ REAL_SAMPLES = 16
 
 
 def check_fit(network: Network, data: DataSet) -> None:
-    """Raise `DataError` when images or classes of ``data`` do not fit the network.
-
-    `UsageError` when the network has layers without sizes.
-    """
-    refuse_lazy(network.model)
+    """Raise `DataError` when images or classes of ``data`` do not fit the network."""
     wanted, given = tuple(network.metadata.input_shape), data.input_shape
     if wanted != given:
         raise DataError(f"the network wants images of {_x(wanted)}, {data.ref} holds {_x(given)}")
