@@ -196,6 +196,7 @@ def test_a_result_that_is_not_its_own_is_not_replaced_by_a_finished_training(do,
     assert contents() == undisturbed
 
 
+@pytest.mark.filterwarnings("always::compressor.errors.CompressorWarning")
 def test_other_settings_do_not_go_on_and_say_so(do, monkeypatch):
     interrupt(do, monkeypatch, 2)
     kept = folder()
