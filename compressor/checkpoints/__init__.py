@@ -111,7 +111,8 @@ def load(
         raise CheckpointError(f"{path} does not fit {architecture.ref}: {error}") from error
     fill(network, state, path, architecture.ref, ours=header is not None)
     described = _described(metadata, architecture, network, input_shape, normalize, classes)
-    check_forward(network, described.input_shape, held=held, kind=CheckpointError)
+    kind = CheckpointError if input_shape is None else UsageError
+    check_forward(network, described.input_shape, held=held, kind=kind)
     return Network(network.eval(), described, path)
 
 

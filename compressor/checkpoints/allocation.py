@@ -35,6 +35,11 @@ class _Allocations(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._alive, self._sizes = 0, dict[int, int]()
         self.peak = 0
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # Torch's own default imports its compiler, for most of a second, to keep it away from here.
+        return False
+
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         self._operations -= 1
