@@ -15,7 +15,7 @@ from compressor import __version__
 from compressor.checkpoints.fields import field, named, sizes, texts
 from compressor.checkpoints.structure import Edit
 from compressor.data.normalization import Normalization
-from compressor.errors import CheckpointError
+from compressor.errors import CheckpointError, first_line
 from compressor.sources import Architecture
 
 FORMAT = "compressor.checkpoint"
@@ -105,7 +105,7 @@ def from_plain(header: Mapping[str, Any]) -> tuple[Metadata, tuple[Edit, ...]]:
         )
         return metadata, tuple(Edit.from_plain(edit) for edit in field(header, "edits", list))
     except (OverflowError, ValueError) as error:
-        raise CheckpointError(f"its header is damaged: {error}") from error
+        raise CheckpointError(f"its header is damaged: {first_line(error)}") from error
 
 
 def _ref(architecture: Mapping[str, Any]) -> str:

@@ -188,17 +188,13 @@ def test_state_key_says_where_the_tensors_lie(tmp_path, state, key):
 @pytest.mark.parametrize("key", ["", ".", "nope", "ema.nope", "epoch", "\x1b[31m"])
 def test_wrong_state_key_proposes_those_that_are_there(tmp_path, state, key):
     torch.save({"ema": {"inner": state}, "epoch": 1}, tmp_path / "m.pt")
-    with pytest.raises(
-        UsageError, match=r"^--state-key .* has no tensors there; pass --state-key with one of ema"
-    ):
+    with pytest.raises(UsageError, match=r"^--state-key .* has no tensors there; pass --state-key with one of ema"):
         load(tmp_path / "m.pt", arch="lenet5", state_key=key)
 
 
 def test_state_dict_under_an_unusual_name_is_proposed(tmp_path, state):
     torch.save({"ema": {"inner": state}, "swa": state}, tmp_path / "m.pt")
-    with pytest.raises(
-        CheckpointError, match=r"no state dict: .*; pass --state-key with one of swa, ema\.inner$"
-    ):
+    with pytest.raises(CheckpointError, match=r"no state dict: .*; pass --state-key with one of swa, ema\.inner$"):
         load(tmp_path / "m.pt", arch="lenet5")
 
 
