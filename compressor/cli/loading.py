@@ -169,7 +169,7 @@ def provenance(network: Network, data: DataSet) -> tuple[str, ...]:
 def _class_names(path: Path | None) -> list[str] | None:
     if path is None:
         return None
-    content = read_bytes(path, kind=UsageError, expansion=CLASS_NAME_EXPANSION)
+    content = read_bytes(path, kind=UsageError, expansion=CLASS_NAME_EXPANSION, what=f"--classes {path}")
     try:
         names = [line.strip() for line in content.decode().splitlines() if line.strip()]
     except UnicodeDecodeError as error:

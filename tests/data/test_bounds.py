@@ -238,7 +238,7 @@ special = pytest.mark.parametrize("make", [os.mkfifo, make_socket, lambda path: 
 @special
 def test_an_image_that_is_no_regular_file_is_refused(photos, make):
     make(photos / "cat" / "x.png")
-    refused(f"folder:{photos}", r"x\.png: it is no regular file but a folder, FIFO, socket or device")
+    refused(f"folder:{photos}", r"x\.png cannot be read: it is no regular file but a folder, FIFO, socket or device")
 
 
 @special
