@@ -320,7 +320,7 @@ def test_a_zip_that_unpacks_to_too_much_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["../../evil/1.png", "/evil/1.png", "evil/../../1.png", "\\evil\\1.png", "C:/evil/1.png"]
+    "name", ["../../evil/1.png", "/evil/1.png", "evil/../../1.png", "\\evil\\1.png", "C:/evil/1.png", ".", "/", "//"]
 )
 def test_names_that_leave_a_zip_write_nothing(tmp_path, name):
     before = sorted(tmp_path.rglob("*"))
