@@ -42,11 +42,17 @@ def test_allocations_are_bounded_inside_the_block_alone(environment, asked, limi
 
 
 def test_the_limit_is_put_back_after_an_error():
-    before = resource.getrlimit(resource.RLIMIT_DATA)
-    with pytest.raises(ZeroDivisionError), memory_limit(2**40), bounded(0):
-        assert resource.getrlimit(resource.RLIMIT_DATA) != before
+    def limits() -> tuple[int, int]:
+        return resource.getrlimit(resource.RLIMIT_DATA)
+
+    def fail() -> None:
+        inside.append(limits())
         raise ZeroDivisionError
-    assert resource.getrlimit(resource.RLIMIT_DATA) == before
+
+    before, inside = limits(), []
+    with pytest.raises(ZeroDivisionError), memory_limit(2**40), bounded(0):
+        fail()
+    assert inside[0] != before == limits()
 
 
 def test_nothing_is_bounded_where_the_system_does_not_tell(monkeypatch):
