@@ -54,7 +54,7 @@ FILES = {
     "evaluate empty.pt": (1, "empty.pt is empty"),
     "evaluate cut.pt": (1, "cut.pt is not a complete PyTorch checkpoint"),
     "evaluate code.pt": (1, "code.pt is refused"),
-    "evaluate text.onnx": (1, "ONNX Runtime cannot load text.onnx"),
+    "evaluate text.onnx": (1, "text.onnx is not an ONNX model; it cannot be read: "),
     "evaluate nope.onnx": (1, "nope.onnx is missing"),
     "inspect torchvision:resnet18": (2, "pass --arch torchvision:resnet18"),
     "inspect resnet20": (2, "pass --arch resnet20"),
