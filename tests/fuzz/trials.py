@@ -38,8 +38,7 @@ def run(kind: str, processes: int, *, count: int, seed: int, root: Path) -> tupl
 
 
 def part(kind: str, count: int, seed: int, root: Path, bases: Path) -> tuple[Ends, list[str]]:
-    """What one of the processes does."""
-    server.warm(bases / "modules.json")
+    """What one of the processes does, once it has imported everything."""
     lab, chance = Lab(root, bases), random.Random(seed)
     ends, broken = Ends(), []
     for turn in range(10 * count):
@@ -59,4 +58,5 @@ def part(kind: str, count: int, seed: int, root: Path, bases: Path) -> tuple[End
 
 if __name__ == "__main__":
     kind, count, seed, root, folder = sys.argv[1:]
+    server.warm(Path(folder) / "modules.json")
     print(json.dumps(part(kind, int(count), int(seed), Path(root), Path(folder))))
