@@ -194,7 +194,8 @@ KINDS = {
             },
             "r/fine-tune.jsonl": (),
         },
-        commands=(*(4 * (" ".join(RUN),)), " ".join((*RUN, "--json")), " ".join((*RUN, "--overwrite"))),
+        # To start again takes seconds.
+        commands=(*(40 * (" ".join(RUN),)), *(9 * (" ".join((*RUN, "--json")),)), " ".join((*RUN, "--overwrite"))),
         share=12,
         folder="r",
         beside=("dense.pt",),
