@@ -5,8 +5,11 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DOCS_STAMP := $(VENV)/.installed-docs
 OUT ?= runs/demo
+CASES ?= 10000
+KILLS ?= 200
+SEED ?= 0
 
-.PHONY: demo test lint types tests slow docs models clean
+.PHONY: demo test lint types tests slow fuzz kills docs models clean
 
 # The main job on an embedded model: half the multiply-accumulates, one report.
 demo: $(STAMP)
@@ -28,6 +31,16 @@ tests: $(STAMP)
 
 slow: $(STAMP)
 	OMP_NUM_THREADS=2 $(BIN)/pytest -m slow
+
+# The campaign: so many mutated files of every kind against the commands that read them; a quarter of an hour.
+fuzz: $(STAMP)
+	PYTHONPATH=tests $(BIN)/python -m fuzz files --count $(CASES) --seed $(SEED)
+
+# So many random signals, nine disks that fill up, fifty races of two commands in one folder.
+kills: $(STAMP)
+	PYTHONPATH=tests $(BIN)/python -m fuzz kills --count $(KILLS) --seed $(SEED)
+	PYTHONPATH=tests $(BIN)/python -m fuzz disks --seed $(SEED)
+	PYTHONPATH=tests $(BIN)/python -m fuzz races --seed $(SEED)
 
 # The site, in site/; a broken link or a name that does not exist fails it.
 docs: $(DOCS_STAMP)

@@ -129,8 +129,7 @@ def answer_table() -> Iterator[str]:
     yield "| images | discordant | least `--max-drop` that holds | the same, independent | images that 0.5 needs |"
     yield "|---:|---:|---:|---:|---:|"
     for n in SAMPLES:
-        for share in DISCORDANT:
-            half = round(share * n / 2)
+        for half in dict.fromkeys(round(share * n / 2) for share in DISCORDANT):
             right = round(ACCURACY * n) - half
             upper, apart = (
                 100 * interval((right, half, half, n - right - 2 * half))[1] for interval in (tango, independent)

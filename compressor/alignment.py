@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from compressor.errors import UsageError
 
 NARROW = 32
+# No layer is wider than such a number.
+DIGITS = 18
 
 
 @dataclass(frozen=True)
@@ -26,8 +28,8 @@ class Alignment:
         text = str(asked)
         if text == "auto":
             return cls(None)
-        if not text.isdecimal() or int(text) < 1:
-            raise UsageError(f"--align must be auto or a number of at least 1, got {text!r}")
+        if not text.isdecimal() or len(text) > DIGITS or int(text) < 1:
+            raise UsageError(f"--align must be auto or a number of at least 1, got {text[:DIGITS]!r}")
         return cls(int(text))
 
     def __str__(self) -> str:

@@ -19,10 +19,14 @@ from compressor.files import write_bytes
 from compressor.records import SCHEMA_VERSION
 from compressor.records.benchmark import BenchmarkReport
 from compressor.records.run import Epoch, Report, RunReport
+from compressor.regular_files import read_bytes
 
 Kind = TypeVar("Kind")
 SHOWN = 40  # characters of a wrong value
+LONGEST = 20_000  # entries of a list: more would take minutes to draw
+LARGEST = 1e100  # a number; charts square what they show
 DEEPEST = 50  # levels of nesting
+EXPANSION = 30  # of JSON read into memory: two bytes, as in [[],[]], become an object
 WORDS = {
     "int": "a whole number",
     "float": "a number",
@@ -85,11 +89,7 @@ def decode_report(content: bytes, source: str) -> Report:
 
 def read_report(path: Path) -> Report:
     """`decode_report` of a file; `CompressorError` also when it cannot be read."""
-    try:
-        content = Path(path).read_bytes()
-    except OSError as error:
-        raise CompressorError(f"cannot read {path}: {error.strerror or error}") from error
-    return decode_report(content, str(path))
+    return decode_report(read_bytes(Path(path), expansion=EXPANSION), str(path))
 
 
 def write_report(path: Path, report: Report) -> None:
@@ -147,12 +147,16 @@ def _parse(content: bytes, source: str) -> Any:
 
 
 def _unbearable(value: Any, levels: int) -> str | None:
-    """What JSON may hold and no report does: numbers that no float takes, and endless nesting."""
+    """What JSON may hold and no report does: numbers that no chart takes, and endless nesting."""
     if isinstance(value, int):
         return f"a number of {value.bit_length()} bits, too large for any figure" if value.bit_length() > 64 else None
+    if isinstance(value, float):
+        return f"the number {value:g}, too large for any figure" if abs(value) > LARGEST else None
     if levels == 0:
         return f"more than {DEEPEST} nested levels"
     items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    if len(items) > LONGEST:
+        return f"a list of {len(items)} entries, more than {LONGEST}"
     return next(filter(None, (_unbearable(item, levels - 1) for item in items)), None)
 
 
@@ -176,7 +180,7 @@ def _located(message: str, plain: Any) -> str:
 def _fault(what: str) -> str:
     if wanted := re.fullmatch(r"Expected (.*), got .*", what):
         return "must be " + re.sub(r"[a-z]+|[|]", lambda word: WORDS.get(word[0], word[0]), wanted[1])
-    return "is none of the values known" if what.startswith("Invalid enum value") else f"cannot be read ({what})"
+    return "is none of the values known" if what.startswith("Invalid") else f"cannot be read ({what[:SHOWN]})"
 
 
 def _value_at(plain: Any, path: str) -> Any:

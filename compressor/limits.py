@@ -43,4 +43,6 @@ def check_memory(needed: float, what: str, *, held: int = 0, kind: type[Compress
 
 
 def _size(count: float) -> str:
+    if count < GIB / 10:
+        return f"{count / 2**20:.3g} MiB"
     return f"{count / GIB:.1f} GiB" if count < 1e6 * GIB else "more than a million GiB"

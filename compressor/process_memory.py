@@ -14,11 +14,14 @@ if sys.platform != "win32":
 
 # A weight is read, packed for the processor, and kept as it was: so often it is in memory.
 COPIES = 4
+# A network may hold so many times what it is fed: the first layers of usual ones are that much wider.
+WIDER = 32
 
 
 @contextmanager
-def bounded(held: int, limit: int | None = None) -> Iterator[None]:
-    """Inside the block, allocations fail beyond ``limit`` bytes plus copies of the ``held`` bytes of files.
+def bounded(held: int, *, fed: int = 0, limit: int | None = None) -> Iterator[None]:
+    """Inside the block, allocations fail beyond ``limit`` bytes, copies of the ``held`` bytes of files, and what a
+    network makes of the ``fed`` bytes of its inputs.
 
     None is the limit of ``--max-memory``. What the process has already does not count; outside of Linux nothing does.
     """
@@ -27,7 +30,7 @@ def bounded(held: int, limit: int | None = None) -> Iterator[None]:
         yield
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    wanted = taken + (allowed() if limit is None else limit) + COPIES * held
+    wanted = taken + (allowed() if limit is None else limit) + COPIES * held + WIDER * fed
     lower = [limit for limit in (soft, hard, wanted) if limit != resource.RLIM_INFINITY]
     resource.setrlimit(resource.RLIMIT_DATA, (min(lower), hard))
     try:

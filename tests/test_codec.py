@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,10 @@ def test_long_values_are_shown_short_and_without_control_characters() -> None:
         (b'{"name": 1e400}', "is not JSON"),
         (b'{"name": 1' + b"0" * 400 + b"}", "holds a number of 1329 bits, too large for any figure"),
         (b'{"name": 1' + b"0" * 100_000 + b"}", "is not JSON|holds a number"),
+        (b'{"name": 1e101}', "holds the number 1e\\+101, too large for any figure"),
+        (b'{"name": -1.7e308}', "holds the number -1.7e\\+308, too large for any figure"),
+        (b'{"name": "\\ud800"}', "is not JSON"),
+        (b"[" + b"0," * 20_000 + b"0]", "holds a list of 20001 entries, more than 20000"),
         (b"[" * 60 + b"]" * 60, "holds more than 50 nested levels"),
         (b"[" * 900 + b"]" * 900, "holds more than 50 nested levels"),
     ],
@@ -137,8 +142,30 @@ def test_a_file_that_is_no_report_is_refused_in_one_line(tmp_path: Path, content
     assert "\n" not in str(caught.value)
 
 
+def test_an_endless_kind_is_shown_short() -> None:
+    plain = version_1("run")
+    plain["benchmark"]["kind"] = "benchmark" * 1000
+    with pytest.raises(CompressorError, match=r"benchmark\.kind is none of the values known") as caught:
+        decode_report(json.dumps(plain).encode(), "r.json")
+    assert len(str(caught.value)) < 200
+
+
+def test_a_report_that_is_no_regular_file_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo.json")
+    for path in (tmp_path / "fifo.json", Path("/dev/zero"), tmp_path):
+        with pytest.raises(CompressorError, match="it is no regular file but a folder, FIFO, socket or device"):
+            read_report(path)
+
+
+def test_a_report_of_any_size_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    with (tmp_path / "r.json").open("wb") as file:
+        file.truncate(2**40)
+    with pytest.raises(CompressorError, match=r"r\.json needs .* --max-memory allows more"):
+        read_report(tmp_path / "r.json")
+
+
 def test_a_missing_file_is_told(tmp_path: Path) -> None:
-    with pytest.raises(CompressorError, match=r"cannot read .*gone\.json: No such file"):
+    with pytest.raises(CompressorError, match=r"gone\.json cannot be read: No such file"):
         read_report(tmp_path / "gone.json")
 
 

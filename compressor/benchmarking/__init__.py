@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from compressor.benchmarking.environment import allowed_cpus, describe, load_average, timing_warnings
+from compressor.benchmarking.environment import allowed_cpus, busy_processors, describe, load_average, timing_warnings
 from compressor.benchmarking.onnx_file import Graph, check_batch, fingerprint, measure_size, read_graph, stored_bytes
 from compressor.benchmarking.process import (
     Answer,
@@ -57,7 +57,7 @@ def benchmark(
     settings and inputs that cannot be timed, `CheckpointError` for a file that is no ONNX model,
     `CompressorError` when a model cannot be run.
     """
-    started, clock, load = datetime.now(UTC), time.monotonic(), load_average()
+    started, clock, load, busy = datetime.now(UTC), time.monotonic(), load_average(), busy_processors()
     settings = BenchmarkSettings(
         provider=provider,
         threads=threads,
@@ -70,7 +70,7 @@ def benchmark(
     check_settings(settings)
     paths = [Path(file).absolute() for file in files]
     measured = measure(paths, labels_of(paths, names), settings, progress or silent)
-    environment = describe(load)
+    environment = describe(load, busy)
     return BenchmarkReport(
         started=started.isoformat(timespec="seconds"),
         duration_s=round(time.monotonic() - clock, 3),

@@ -18,9 +18,9 @@ def pin(threads: int) -> None:
         return
     cpus = sorted(os.sched_getaffinity(0))
     if threads < len(cpus):
-        before = _busy_ticks()
+        before = busy_ticks()
         time.sleep(WATCH_SECONDS)
-        busy = {cpu: ticks - before.get(cpu, 0) for cpu, ticks in _busy_ticks().items()}
+        busy = {cpu: ticks - before.get(cpu, 0) for cpu, ticks in busy_ticks().items()}
         os.sched_setaffinity(0, choose(cpus, threads, busy=busy, cores={cpu: _core(cpu) for cpu in cpus}))
 
 
@@ -37,7 +37,7 @@ def choose(cpus: Sequence[int], count: int, *, busy: Mapping[int, int], cores: M
     return [cpu for _, _, cpu in sorted(ranked)[:count]]
 
 
-def _busy_ticks() -> dict[int, int]:
+def busy_ticks() -> dict[int, int]:
     """Ticks that each processor has worked since boot (user, nice, system, interrupts, stolen)."""
     try:
         lines = STAT.read_text().splitlines()

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import platform
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
 import onnxruntime
 
+from compressor.benchmarking.affinity import WATCH_SECONDS, busy_ticks
 from compressor.records.benchmark import Environment
 
 CPUINFO = Path("/proc/cpuinfo")
@@ -22,8 +24,8 @@ QUOTA_V1 = Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"), Path("/sys/fs/cgroup/cpu
 _TELLING = re.compile(r"avx|fma|f16c|vnni|amx|sse4_2|asimd|sve|bf16|i8mm")
 
 
-def describe(load_before: tuple[float, ...]) -> Environment:
-    """Look at this machine; ``load_before`` is `load_average` from before the work."""
+def describe(load_before: tuple[float, ...], busy_before: float | None = None) -> Environment:
+    """Look at this machine; ``load_before`` is `load_average` from before the work, as is `busy_processors`."""
     info = _read(CPUINFO)
     flags = set((_field(info, "flags") or _field(info, "Features") or "").split())
     return Environment(
@@ -37,6 +39,7 @@ def describe(load_before: tuple[float, ...]) -> Environment:
         virtualised="hypervisor" in flags if platform.machine() in ("x86_64", "AMD64") and flags else None,
         load_before=load_before,
         load_after=load_average(),
+        busy_before=busy_before,
         memory_total_bytes=_memory_total(),
         os=platform.system(),
         kernel=platform.release(),
@@ -59,13 +62,28 @@ def load_average() -> tuple[float, ...]:
     return os.getloadavg() if hasattr(os, "getloadavg") else ()
 
 
+def busy_processors() -> float | None:
+    """How many processors other work keeps busy, watched for a moment in which this process sleeps; None if unknown.
+
+    The load average of a minute would count what this process itself has just done: a run trains before it measures.
+    """
+    before, began = busy_ticks(), time.monotonic()
+    time.sleep(WATCH_SECONDS)
+    after, seconds = busy_ticks(), time.monotonic() - began
+    if not before or not after:
+        return None
+    return (sum(after.values()) - sum(before.values())) / os.sysconf("SC_CLK_TCK") / seconds
+
+
 def timing_warnings(environment: Environment, threads: int) -> Iterator[str]:
     """Warnings about circumstances that disturb timings."""
     cpus = environment.logical_cpus or 1  # not the affinity: the load is that of the whole machine
-    load = environment.load_before[:1]
-    if load and load[0] > cpus / 2:
-        count = "1 processor" if cpus == 1 else f"{cpus} processors"
-        yield f"the machine was busy: load {load[0]:.1f} on {count} before the run"
+    count = "1 processor" if cpus == 1 else f"{cpus} processors"
+    busy, load = environment.busy_before, environment.load_before[:1]
+    if busy is not None and busy > cpus / 2:
+        yield f"the machine was busy: other work kept {busy:.1f} of {count} busy before the measurement"
+    if busy is None and load and load[0] > cpus / 2:
+        yield f"the machine was busy: load {load[0]:.1f} on {count} before the measurement"
     if environment.governor not in (None, "performance"):
         yield f"the frequency governor is {environment.governor}, not performance: clock speeds vary"
     if environment.cpu_quota is not None and environment.cpu_quota < threads:

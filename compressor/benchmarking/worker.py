@@ -6,6 +6,7 @@ stdout. When stdin ends, whoever asked is gone, and so is the worker.
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import signal
@@ -68,10 +69,18 @@ def main() -> None:
 
 def _bounds(task: LatencyTask | MemoryTask | TrialTask) -> AbstractContextManager[None]:
     """Memory for the files and what they ask for; drivers of other providers map far more than they use."""
-    if not isinstance(task, TrialTask) and task.settings.provider != "cpu":
+    if isinstance(task, TrialTask):
+        return bounded(task.stored_bytes, fed=4 * math.prod(task.shape or ()), limit=task.allowed_bytes)
+    if task.settings.provider != "cpu":
         return nullcontext()
-    files = task.files if isinstance(task, LatencyTask) else (task.file if isinstance(task, MemoryTask) else task,)
-    return bounded(sum(file.stored_bytes for file in files), task.allowed_bytes)
+    files = task.files if isinstance(task, LatencyTask) else (task.file,)
+    batch = max(task.settings.batches)
+    fed = sum(_entries(entry, batch) * np.dtype(entry.dtype).itemsize for file in files for entry in file.inputs)
+    return bounded(sum(file.stored_bytes for file in files), fed=fed, limit=task.allowed_bytes)
+
+
+def _entries(entry: Input, batch: int) -> int:
+    return math.prod(batch if size is None else size for size in entry.shape)
 
 
 def _answer(task: LatencyTask | MemoryTask | TrialTask, on_progress: Progress) -> LatencyAnswer | MemoryAnswer | bool:

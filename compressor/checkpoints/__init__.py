@@ -111,7 +111,9 @@ def load(
         raise CheckpointError(f"{path} does not fit {architecture.ref}: {error}") from error
     fill(network, state, path, architecture.ref, ours=header is not None)
     described = _described(metadata, architecture, network, input_shape, normalize, classes)
-    check_forward(network, described.input_shape, held=held, kind=CheckpointError)
+    kind = UsageError if input_shape else CheckpointError
+    usual = not edits and described.input_shape == input_shape_of(network)
+    check_forward(network, described.input_shape, held=held, kind=kind, usual=usual)
     return Network(network.eval(), described, path)
 
 
@@ -130,7 +132,8 @@ def fresh(
         torch.manual_seed(seed)
         model = architecture.build(trust=True)
     described = _described(None, architecture, model, input_shape, normalize, classes)
-    check_forward(model, described.input_shape, held=0, kind=UsageError)
+    usual = described.input_shape == input_shape_of(model)
+    check_forward(model, described.input_shape, held=0, kind=UsageError, usual=usual)
     return Network(model.eval(), described)
 
 
@@ -233,13 +236,10 @@ def _described(
     return known if classes is None else replace(known, classes=tuple(classes))
 
 
-def _plain(architecture: Architecture) -> str:
-    """The arguments as a header keeps them: a tuple has become a list."""
-    return json.dumps(dict(architecture.args), sort_keys=True)
-
-
 def _require_same(path: Path, found: Architecture, wanted: Architecture) -> None:
-    if (found.ref, _plain(found)) != (wanted.ref, _plain(wanted)):
+    # Compared as a header keeps the arguments: a tuple has become a list.
+    one, other = (json.dumps([each.ref, dict(each.args)], sort_keys=True) for each in (found, wanted))
+    if one != other:
         raise CheckpointError(
             f"{path} is refused: it is a network of architecture {found.ref!r}, and {wanted.ref!r} was given here, "
             "with other arguments or another name; it was changed, or belongs to something else"

@@ -15,11 +15,14 @@ from compressor import __version__
 from compressor.checkpoints.fields import field, named, sizes, texts
 from compressor.checkpoints.structure import Edit
 from compressor.data.normalization import Normalization
-from compressor.errors import CheckpointError
+from compressor.errors import CheckpointError, first_line
 from compressor.sources import Architecture
 
 FORMAT = "compressor.checkpoint"
 VERSION = 1
+# Of one sample; none that a network reads has more.
+DIMENSIONS = 8
+LONGEST_REF = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,13 +90,13 @@ def from_plain(header: Mapping[str, Any]) -> tuple[Metadata, tuple[Edit, ...]]:
     version = header.get("version")
     if type(version) is not int or version != VERSION:
         raise CheckpointError(
-            f"its header has version {version!r}, this compressor {__version__} reads version {VERSION}"
+            f"its header has version {version!r:.40}, this compressor {__version__} reads version {VERSION}"
         )
     try:
         architecture = named(header, "architecture")
         normalization = field(header, "normalization", Mapping, NoneType)
         metadata = Metadata(
-            architecture=Architecture(field(architecture, "ref", str), named(architecture, "args")),
+            architecture=Architecture(_ref(architecture), named(architecture, "args")),
             input_shape=_input_shape(header),
             normalization=None if normalization is None else Normalization.from_plain(normalization),
             classes=None if field(header, "classes", list, NoneType) is None else texts(header, "classes"),
@@ -102,11 +105,20 @@ def from_plain(header: Mapping[str, Any]) -> tuple[Metadata, tuple[Edit, ...]]:
         )
         return metadata, tuple(Edit.from_plain(edit) for edit in field(header, "edits", list))
     except (OverflowError, ValueError) as error:
-        raise CheckpointError(f"its header is damaged: {error}") from error
+        raise CheckpointError(f"its header is damaged: {first_line(error)}") from error
+
+
+def _ref(architecture: Mapping[str, Any]) -> str:
+    ref: str = field(architecture, "ref", str)
+    if len(ref) > LONGEST_REF:
+        raise ValueError(f"ref may not have {len(ref):,} letters")
+    return ref
 
 
 def _input_shape(header: Mapping[str, Any]) -> tuple[int, ...]:
     shape = sizes(header, "input_shape")
     if not shape:
         raise ValueError("input_shape may not be empty")
+    if len(shape) > DIMENSIONS:
+        raise ValueError(f"input_shape may not have {len(shape):,} dimensions")
     return shape

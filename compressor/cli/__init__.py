@@ -96,7 +96,8 @@ def compress() -> None:
     these channels, trains on to win accuracy back, exports ONNX, measures latency and writes a report. Outputs are
     compared before and after removal and export. The other commands are the stages of a run.
 
-    Exit codes: 0 done; 1 the run failed or a target was not met; 2 wrong usage.
+    Exit codes: 0 done; 1 the run failed or a target was not met; 2 wrong usage; 130, 143 and 129 stopped by Ctrl-C,
+    SIGTERM and SIGHUP, with a line that says what is kept.
     """
 
 

@@ -14,10 +14,13 @@ import click
 from compressor.cli.console import Console
 from compressor.cli.parsing import parse_arch_args
 from compressor.errors import CompressorWarning, DataError, UsageError
+from compressor.regular_files import read_bytes
 
 if TYPE_CHECKING:
     from compressor.checkpoints import DataChoice, Network
     from compressor.data.samples import DataSet
+
+CLASS_NAME_EXPANSION = 100  # of a file of class names read into memory: a name of one letter is an object
 
 
 def load_network(model: str | None, options: dict[str, Any], *, seed: int = 0) -> Network:
@@ -212,9 +215,10 @@ def provenance(known: DataChoice | None, data: DataSet, *, part: str = "test") -
 def _class_names(path: Path | None) -> list[str] | None:
     if path is None:
         return None
+    content = read_bytes(path, kind=UsageError, expansion=CLASS_NAME_EXPANSION, what=f"--classes {path}")
     try:
-        names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
+        names = [line.strip() for line in content.decode().splitlines() if line.strip()]
+    except UnicodeDecodeError as error:
         raise UsageError(f"--classes {path} cannot be read: {error}") from error
     if not names:
         raise UsageError(f"--classes {path} is empty; it needs one class name per line")

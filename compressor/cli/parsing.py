@@ -13,6 +13,8 @@ from compressor.errors import UnknownName, UsageError
 
 # Digits of a number that anything can be counted with, and of a text that a message repeats.
 DIGITS, SHOWN = 18, 40
+# Of one sample; none that a network reads has more.
+DIMENSIONS = 8
 # Powers of 1000 or, with an i, of 1024.
 UNITS = ("", "k", "m", "g", "t")
 
@@ -43,7 +45,7 @@ def parse_integer(text: str) -> int:
     """An integer of at most 18 digits: Python reads no endless ones, and nothing here counts further."""
     if not re.fullmatch(r"\s*[+-]?[0-9]+(_[0-9]+)*\s*", text):
         raise UsageError(f"{shortened(text)} is not a valid integer")
-    if len(text) > DIGITS and len(text.strip().lstrip("+-0")) > DIGITS:
+    if len(text) > SHOWN or len(text.strip().lstrip("+-0")) > DIGITS:
         raise UsageError(f"{shortened(text)} is beyond {DIGITS} digits")
     return int(text)
 
@@ -59,7 +61,7 @@ def parse_float(text: str) -> float:
 def parse_shape(text: str) -> tuple[int, ...]:
     """``3x32x32`` or ``3,32,32`` as a tuple."""
     parts = [part.strip() for part in text.lower().replace(",", "x").split("x")]
-    if not all(part.isdecimal() and len(part) <= DIGITS and int(part) > 0 for part in parts):
+    if len(parts) > DIMENSIONS or not all(re.fullmatch(r"0*[1-9][0-9]{0,17}", part, re.ASCII) for part in parts):
         raise UsageError(f"{shortened(text)} is not a shape; write channels x height x width, for example 3x224x224")
     return tuple(map(int, parts))
 

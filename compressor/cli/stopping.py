@@ -53,8 +53,8 @@ def name_of(stop: KeyboardInterrupt) -> str:
 
 
 def what_is_kept(stop: KeyboardInterrupt) -> str:
-    """What the notes on the exception say."""
-    return "; ".join(getattr(stop, "__notes__", ["nothing was written"]))
+    """What the notes on the exception say, as one line."""
+    return " ".join("; ".join(getattr(stop, "__notes__", ["nothing was written"])).split())
 
 
 def _stop(number: int, frame: FrameType | None) -> None:

@@ -91,7 +91,9 @@ def _entries(folder: Path) -> tuple[list[str], list[str]]:
 
 
 def _zip(path: Path, archive: ZipFile) -> Tree:
-    entries = {PurePosixPath(info.filename).parts: info for info in archive.infolist()}
+    # Nothing is unpacked onto the disk: a name that begins at the root, or says "." alone, is as harmless as it is odd.
+    entries = {PurePosixPath(info.filename.lstrip("/")).parts: info for info in archive.infolist()}
+    entries.pop((), None)
     for name in entries:
         _check_depth(path, name)
     files = [name for name, info in entries.items() if not info.is_dir()]

@@ -105,4 +105,4 @@ def _number(what: str, value: float | str) -> float:
         over, slash, under = value.partition("/")
         return float(over) / float(under if slash else 1)
     except (TypeError, ValueError, ArithmeticError):
-        raise UsageError(f"{what} must be a number, got {value!r}") from None
+        raise UsageError(f"{what} must be a number, got {value!r:.40}") from None

@@ -25,6 +25,7 @@ class Environment(Record, frozen=True, kw_only=True):
     virtualised: bool | None = None
     load_before: tuple[float, ...] = ()
     load_after: tuple[float, ...] = ()
+    busy_before: float | None = None
     memory_total_bytes: int | None = None
     os: str | None = None
     kernel: str | None = None

@@ -15,6 +15,7 @@ from compressor.report.table import Column, Table
 STYLES = {"good": "green", "bad": "red", "open": "yellow", "plain": ""}
 # A longer name or note wraps, so that it does not push the figures out.
 WIDEST = 28
+MOST_ROWS = 300  # nobody reads more, and laying them out takes its time
 
 
 class FittedTable:
@@ -34,6 +35,8 @@ class FittedTable:
             shown.remove(spare)
             table = self._table(shown)
         yield table
+        if hidden := len(self.table.rows[MOST_ROWS:]):
+            yield Text(f"{hidden} more rows are left out here")
 
     def _table(self, shown: Sequence[int]) -> RichTable:
         table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True, header_style="bold")
@@ -45,6 +48,6 @@ class FittedTable:
                 max_width=WIDEST if column.wraps else None,
                 overflow="fold",
             )
-        for cells in self.table.rows:
+        for cells in self.table.rows[:MOST_ROWS]:
             table.add_row(*(Text(cells[index].text, style=STYLES[cells[index].tone]) for index in shown))
         return table

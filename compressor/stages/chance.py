@@ -18,7 +18,7 @@ def chance_doubt(network: Network, data: DataSet, metric: Metric) -> str | None:
         return None
     normalization = network.metadata.normalization or "none"
     return (
-        f"the network is no better than guessing: it is right on {metric.value:.1%} of {metric.n} test images, and "
-        f"naming the most frequent of {len(data.classes)} classes always is on {naming:.1%}; the likely cause is "
-        f"--normalize (now {normalization}), the order of --classes, or --arch"
+        f"the network is no better than guessing: it is right on {100 * metric.value:.1f} % of {metric.n} test images, "
+        f"and always naming the most frequent of {len(data.classes)} classes would be on {100 * naming:.1f} %; the "
+        f"likely cause is --normalize (now {normalization}), the order of --classes, or --arch"
     )

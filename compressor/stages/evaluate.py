@@ -26,6 +26,7 @@ from compressor.runtime import open_session, why
 from compressor.stages.samples import check_fit
 from compressor.training.evaluation import accuracy, model_accuracy
 
+BATCH = 256  # images given to ONNX Runtime at once
 Part = Literal["test", "val", "train"]
 ENTRIES: dict[str, Any] = {
     "input_shape": tuple[int, ...],
@@ -107,7 +108,8 @@ def _input_shape(model: ModelProto) -> tuple[int, ...] | None:
 def onnx_accuracy(path: Path, samples: Samples, normalization: Normalization | None) -> Metric:
     """Accuracy of an ONNX classifier, with its outcomes, through ONNX Runtime on the CPU."""
     external = read_model(path).external
-    with bounded(stored_bytes(path, external)):
+    batch = 4 * samples.images[:BATCH].numel()
+    with bounded(stored_bytes(path, external), fed=batch):
         session = open_session(path, checked=True)
 
         def predict(images: Tensor) -> Tensor:
@@ -119,7 +121,7 @@ def onnx_accuracy(path: Path, samples: Samples, normalization: Normalization | N
             except Exception as error:  # ONNX Runtime raises its own kinds
                 raise CheckpointError(f"{path} does not accept these images: {why(error)}") from error
 
-        return accuracy(predict, samples, normalization, outcomes=True)
+        return accuracy(predict, samples, normalization, batch_size=BATCH, outcomes=True)
 
 
 def _samples(data: DataSet, part: Part) -> Samples:

@@ -4,10 +4,15 @@ import os
 import shlex
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 import torch
 
+from compressor.cli import COMMANDS
+from compressor.cli import compress as group
+from compressor.cli.parsing import Parsed
+from compressor.errors import CompressorError
 from compressor.sources import Architecture
 
 
@@ -49,7 +54,7 @@ FILES = {
     "evaluate empty.pt": (1, "empty.pt is empty"),
     "evaluate cut.pt": (1, "cut.pt is not a complete PyTorch checkpoint"),
     "evaluate code.pt": (1, "code.pt is refused"),
-    "evaluate text.onnx": (1, "ONNX Runtime cannot load text.onnx"),
+    "evaluate text.onnx": (1, "text.onnx is not an ONNX model; it cannot be read: "),
     "evaluate nope.onnx": (1, "nope.onnx is missing"),
     "inspect torchvision:resnet18": (2, "pass --arch torchvision:resnet18"),
     "inspect resnet20": (2, "pass --arch resnet20"),
@@ -238,3 +243,120 @@ def test_wrong_methods(line, code, words, tiny, compress):
 @pytest.mark.parametrize(("line", "code", "words"), [(line, *told) for line, told in WHOLE_RUN.items()])
 def test_wrong_runs(line, code, words, tiny, compress):
     check(compress, tiny, f"run {{checkpoint}} --arch {{arch}} {line}", code, words)
+
+
+NUMBERS = {
+    "nan": "nan",
+    "inf": "inf",
+    "negative infinity": "-inf",
+    "negative": "-1",
+    "zero": "0",
+    "huge": "1e300",
+    "beyond a float": "1e400",
+    "2^63": str(2**63),
+    "2^64": str(2**64),
+    "10^9": str(10**9),
+    "10^30": str(10**30),
+    "5000 digits": "9" * 5000,
+    "5000 zeros": "0" * 5000,
+    "text": "many",
+    "long text": "x" * 5000,
+    "nothing": "",
+    "escape": "\x1b[31m5",
+    "fullwidth digit": "\uff15",
+    "pair": "nan:nan",
+    "huge pair": "1e300:1e300",
+    "many sizes": "x".join(["3"] * 2000),
+}
+# What every command needs beside the option that is tried.
+LINES = {
+    "run": "{checkpoint} --arch {arch} --penalty l1",
+    "fine-tune": "{checkpoint} --arch {arch} --penalty l1",
+    "shrink": "{checkpoint} --arch {arch}",
+    "recover": "{checkpoint} --arch {arch}",
+    "export": "{checkpoint} --arch {arch}",
+    "benchmark": "{folder}/small.onnx",
+    "compare": "{folder}/report.json {folder}/report.json",
+    "evaluate": "{checkpoint} --arch {arch}",
+    "inspect": "{checkpoint} --arch {arch}",
+    "list": "penalties",
+}
+# Where commands begin to work: nothing beyond that is tried.
+WORK = (
+    "compressor.pipeline.run",
+    "compressor.stages.fine_tune.fine_tune",
+    "compressor.stages.recover.recover",
+    "compressor.stages.shrink.shrink",
+    "compressor.stages.export.export",
+    "compressor.stages.evaluate.evaluate",
+    "compressor.stages.inspect.inspect",
+    "compressor.benchmarking.measure",
+)
+
+
+def numeric_options():
+    """Every option of every command that reads a number, alone or in a text of its own form."""
+    for name in COMMANDS:
+        for option in group.get_command(None, name).params:
+            own_form = isinstance(option.type, Parsed) and option.type.name != "name"
+            if isinstance(option, click.Option) and (own_form or option.name == "align"):
+                yield name, option.opts[0]
+
+
+def test_every_command_and_its_numbers_are_tried():
+    tried = list(numeric_options())
+    assert {name for name, _ in tried} == set(LINES) == set(COMMANDS)
+    for pair in (("fine-tune", "--strength"), ("run", "--beta"), ("compare", "--max-drop"), ("export", "--opset")):
+        assert pair in tried
+
+
+@pytest.fixture
+def idle(monkeypatch):
+    """Commands stop where their work begins."""
+
+    def stop(*args, **kwargs):
+        raise CompressorError("the work begins")
+
+    for place in WORK:
+        monkeypatch.setattr(place, stop)
+
+
+@pytest.mark.usefixtures("idle")
+@pytest.mark.parametrize(("name", "option"), list(numeric_options()))
+def test_every_number_works_or_is_wrong_usage_in_one_line(name, option, tiny, finished, compress):
+    line = shlex.split(LINES[name].format(**vars(tiny), folder=finished[0]))
+    for what, value in NUMBERS.items():
+        done = compress(name, *line, f"{option}={value}")
+        begins = done.exit_code in {0, 1} and (not done.error or done.error == ["Error: the work begins"])
+        gated = name == "compare" and done.exit_code == 1 and len(done.error) == 1
+        if not (begins or gated):
+            assert done.exit_code == 2, (what, done)
+            assert len(done.error) == 1, (what, done)
+            assert len(done.error[0]) < 300, (what, done)
+            assert "\x1b" not in done.stderr, (what, done)
+
+
+@pytest.mark.parametrize("option", ["--penalty l1-l2 --penalty-arg alpha", "--penalty scad --penalty-arg a"])
+@pytest.mark.parametrize("value", ["nan", "inf", "-1", "1e300", "9" * 5000, "x" * 5000, "None"])
+def test_every_parameter_of_a_penalty_is_checked(option, value, tiny, compress):
+    done = compress("fine-tune", tiny.checkpoint, "--arch", tiny.arch, *shlex.split(f"{option}={value}"))
+    assert (done.exit_code, len(done.error)) == (2, 1)
+    assert len(done.error[0]) < 300
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("[" * 100_000, "is nested too deeply"),
+        ("9" * 5000, "lenet5"),
+        ("NaN", "is not a finite number"),
+        ("1e999", "is not a finite number"),
+        ("x" * 5000, "lenet5"),
+        (str(10**10), "of memory and at most 3.0 GiB is allowed; --max-memory allows more"),
+    ],
+)
+def test_arguments_of_an_architecture_are_checked(value, words, compress):
+    done = compress("inspect", "--arch", "lenet5", "--arch-arg", f"num_classes={value}")
+    assert (done.exit_code, len(done.error)) == (2, 1)
+    assert words in done.error[0]
+    assert len(done.error[0]) < 300

@@ -80,7 +80,12 @@ def part(number: int, processes: int, count: int, seed: int, root: Path, keep: P
     """What one of the processes does."""
     todo = cases(root / "bases", count=count, seed=seed)[number::processes]
     server.warm(root / "bases" / "modules.json")
-    sandbox, found = Sandbox(root / f"process{number}", root / "bases"), Count()
+    return judged(todo, Sandbox(root / f"process{number}", root / "bases"), keep)
+
+
+def judged(todo: list[Case], sandbox: Sandbox, keep: Path) -> Count:
+    """Run every case, one after the other."""
+    found = Count()
     for index, case in enumerate(todo):
         if index % REPORTED == 0:
             print(f"{index} of {len(todo)} cases", file=sys.stderr)

@@ -22,6 +22,7 @@ class Case:
     kind: str
     file: str
     command: str
+    value: str = ""
     format: str | None = None
     tree: tuple[list[Any], ...] = ()
     raw: tuple[list[Any], ...] = ()
@@ -35,10 +36,10 @@ class Case:
     @property
     def arguments(self) -> list[str]:
         """The command line after ``compress``."""
-        return [
-            self.file if word == "FILE" else word.replace(":FILE", f":{self.file}")
-            for word in shlex.split(self.command)
-        ]
+        return [self._filled(word) for word in shlex.split(self.command)]
+
+    def _filled(self, word: str) -> str:
+        return word.replace("FILE", self.file).replace("VALUE", self.value)
 
     def save(self, path: Path) -> None:
         """As JSON."""
@@ -61,7 +62,7 @@ def make(case: Case, bases: Path, folder: Path, outside: Path) -> None:
         shutil.copyfile(bases / name, folder / name)
     (folder / "payload.py").write_text(PAYLOAD)
     (folder / case.file).write_bytes(mutated((bases / case.file).read_bytes(), case, where))
-    for change in case.around:
+    for change in (*kind.around, *case.around):
         places.edit(folder, change, where)
 
 

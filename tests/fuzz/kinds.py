@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+from fuzz import values
 from fuzz.bases import RUN
 from fuzz.formats import Format
 from fuzz.formats.arrays import Idx, Npz
@@ -25,6 +26,37 @@ FORMATS: dict[str, Format] = {
     "png": Png(),
     "onnx": Model(),
 }
+TRAINING = (
+    *("lr", "batch-size", "epochs", "seed", "strength", "target-macs", "target-params", "target-zeros", "penalty"),
+    *("penalty-arg", "beta", "growth", "layers", "align", "optimizer", "precision", "val-fraction", "split-seed"),
+    *("max-train", "normalize", "input-shape", "arch-arg", "method", "group-penalty", "teacher", "data", "classes"),
+)
+VALUES = (
+    *("0", "-1", "1e300", "-1e300", "1e-320", "nan", "inf", "-inf", "0.5", "2147483648", "9223372036854775808"),
+    *(
+        "18446744073709551616",
+        "9" * 5000,
+        "1x" * 2500 + "1",
+        "1x8x" + "9" * 4400,
+        "1x28x100000",
+        "0x0x0",
+        "1:2",
+        "inf:nan",
+    ),
+    *(
+        "1e400:1",
+        "a=b",
+        "width=1000000000",
+        "width=9" * 300,
+        "=",
+        "*",
+        "[",
+        "(" * 1000,
+        "0/0",
+        "1e-300/1e-300",
+        "nan/1",
+    ),
+)
 ARCH = "--arch net.py:build"
 DATA = "--data npz:q.npz"
 TINY = "--lr 0.1 --batch-size 32 --max-train 64"
@@ -34,14 +66,17 @@ TINY = "--lr 0.1 --batch-size 32 --max-train 64"
 class Kind:
     """Files of one kind: which formats they have, what lies beside them, and the commands, some more often.
 
-    In a command FILE is the mutated file. ``folder`` is copied whole; then its files are mutated, and it itself too.
+    In a command FILE is the mutated file, and VALUE one of ``values``. ``folder`` is copied whole; then its files are
+    mutated, and it itself too. ``around`` is in every case's folder.
     """
 
     files: Mapping[str, tuple[str, ...]]
     commands: tuple[str, ...]
     share: int
     folder: str | None = None
-    beside: tuple[str, ...] = field(default=())
+    beside: tuple[str, ...] = ()
+    around: tuple[list[str], ...] = ()
+    values: tuple[str, ...] = ()
 
 
 INSPECT = (f"inspect FILE {ARCH}", f"inspect FILE {ARCH} --json", "inspect FILE", f"inspect FILE {ARCH} -q")
@@ -89,6 +124,7 @@ KINDS = {
         ),
         share=16,
         beside=("r/dense.onnx",),
+        around=(["file", "r/weights.bin", 64 * "00"], ["link", "r/link", "{outside}/secret.npz"], ["fifo", "r/fifo"]),
     ),
     "npz": Kind(
         files={"q.npz": ("npz", "npz", "zip"), "named.npz": ("npz", "npz", "zip")},
@@ -107,7 +143,7 @@ KINDS = {
             "mnist/train-labels-idx1-ubyte": ("idx",),
             "mnist/t10k-images-idx3-ubyte.gz": ("idx",),
         },
-        commands=(f"evaluate r/sparse.pt {ARCH} --data mnist:mnist",),
+        commands=(f"fine-tune {ARCH} --arch-arg classes=10 --data mnist:mnist {TINY} --epochs 1 --out o.pt",),
         share=5,
         folder="mnist",
         beside=("r/sparse.pt",),
@@ -158,7 +194,8 @@ KINDS = {
             },
             "r/fine-tune.jsonl": (),
         },
-        commands=(*(4 * (" ".join(RUN),)), " ".join((*RUN, "--json")), " ".join((*RUN, "--overwrite"))),
+        # To start again takes seconds.
+        commands=(*(40 * (" ".join(RUN),)), *(9 * (" ".join((*RUN, "--json")),)), " ".join((*RUN, "--overwrite"))),
         share=12,
         folder="r",
         beside=("dense.pt",),
@@ -179,5 +216,25 @@ KINDS = {
         commands=(f"inspect r/sparse.pt {ARCH}", f"evaluate r/sparse.pt {ARCH}"),
         share=2,
         beside=("r/sparse.pt",),
+    ),
+    "options": Kind(
+        files={"names.txt": ()},
+        commands=(
+            *(
+                f"fine-tune {ARCH} {DATA} --epochs 1 --max-train 64 --out o.pt --{option} 'VALUE'"
+                for option in TRAINING
+            ),
+            *(f"inspect r/sparse.pt --{option} 'VALUE'" for option in ("arch", "input-shape", "normalize", "classes")),
+            *(f"evaluate r/sparse.pt {ARCH} --{option} 'VALUE'" for option in ("data", "part", "device", "split-seed")),
+            *(f"export r/small.pt {ARCH} --{option} 'VALUE'" for option in ("opset", "format")),
+            *(
+                f"compare r/report.json r/report.json --{option} 'VALUE'"
+                for option in ("max-drop", "min-speedup", "out")
+            ),
+            *(f"benchmark r/small.onnx --{option} 'VALUE'" for option in ("batch", "threads", "provider")),
+        ),
+        values=(*VALUES, *(text for text in values.TEXTS if "\0" not in text and "\ud800" not in text)),
+        share=6,
+        beside=("r/sparse.pt", "r/small.pt", "r/report.json", "r/small.onnx"),
     ),
 }

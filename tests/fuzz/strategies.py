@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 from hypothesis import HealthCheck, Phase
@@ -12,6 +13,9 @@ from hypothesis import strategies as st
 from fuzz import places, raw, trees
 from fuzz.cases import Case
 from fuzz.kinds import FORMATS, KINDS
+
+MOST = 3
+NUMBERS = st.one_of(st.integers().map(str), st.floats().map(str))
 
 
 def draw(kind: str, bases: Path, *, count: int, seed: int) -> list[Case]:
@@ -35,55 +39,43 @@ def draw(kind: str, bases: Path, *, count: int, seed: int) -> list[Case]:
 
 
 def cases(kind: str, bases: Path) -> st.SearchStrategy[Case]:
-    """One case of ``kind``."""
+    """One case of ``kind``: an option's value, or edits of a file's tree, of its bytes, or of the folder around it."""
     described = KINDS[kind]
-    levels = [_raw(kind, file) for file in described.files]
-    levels += [_tree(kind, file, form, bases) for file, forms in described.files.items() for form in forms]
-    if described.folder:
-        levels.append(_around(kind, bases))
-    return st.one_of(levels)
+    if described.values:
+        return _case(kind, value=st.one_of(st.sampled_from(described.values), st.text(max_size=8), NUMBERS))
+    trees_of = [(file, form) for file, forms in described.files.items() for form in forms]
+    files = st.sampled_from(sorted(described.files))
+    levels = [(6, _case(kind, file=files, raw=_some(raw.edits())))]
+    levels += [(3 if described.folder else 1, _case(kind, file=files, around=_some(_around_edits(kind, bases))))]
+    if trees_of:
+        levels.append((13, st.sampled_from(trees_of).flatmap(lambda pair: _tree(kind, *pair, bases))))
+    return trees.weighted(levels)
 
 
-def _raw(kind: str, file: str) -> st.SearchStrategy[Case]:
-    return st.builds(
-        Case, kind=st.just(kind), file=st.just(file), command=_command(kind), raw=_some(raw.edits(), most=3)
-    )
+def _case(kind: str, **given: st.SearchStrategy[Any]) -> st.SearchStrategy[Case]:
+    described = KINDS[kind]
+    known = {"file": st.sampled_from(sorted(described.files)), "command": st.sampled_from(described.commands)}
+    return st.builds(Case, kind=st.just(kind), **(known | given))
 
 
 def _tree(kind: str, file: str, form: str, bases: Path) -> st.SearchStrategy[Case]:
-    edits = _tree_edits(form, bases / file)
-    build = st.builds(
-        Case,
-        kind=st.just(kind),
-        file=st.just(file),
-        format=st.just(form),
-        command=_command(kind),
-        tree=_some(edits, most=3),
-    )
-    return st.one_of(build, build)
+    edits = _some(_tree_edits(form, bases / file))
+    return _case(kind, file=st.just(file), format=st.just(form), tree=edits)
 
 
 @cache
 def _tree_edits(form: str, file: Path) -> st.SearchStrategy[trees.Edit]:
-    return trees.edits(FORMATS[form].read(file.read_bytes()), FORMATS[form].values())
+    known = FORMATS[form]
+    return trees.edits(known.read(file.read_bytes()), known.values(), known.aims())
 
 
-def _around(kind: str, bases: Path) -> st.SearchStrategy[Case]:
+def _around_edits(kind: str, bases: Path) -> st.SearchStrategy[places.Edit]:
     described = KINDS[kind]
-    top = bases / described.folder
-    names = sorted(str(path.relative_to(bases)) for path in top.rglob("*"))
-    return st.builds(
-        Case,
-        kind=st.just(kind),
-        file=st.sampled_from(sorted(described.files)),
-        command=_command(kind),
-        around=_some(places.edits(names), most=3),
-    )
+    names = sorted(described.files)
+    if described.folder:
+        names += sorted(str(path.relative_to(bases)) for path in (bases / described.folder).rglob("*"))
+    return places.edits(names)
 
 
-def _command(kind: str) -> st.SearchStrategy[str]:
-    return st.sampled_from(KINDS[kind].commands)
-
-
-def _some(edits: st.SearchStrategy[list], *, most: int) -> st.SearchStrategy[tuple[list, ...]]:
-    return st.lists(edits, min_size=1, max_size=most).map(tuple)
+def _some(edits: st.SearchStrategy[list[Any]]) -> st.SearchStrategy[tuple[list[Any], ...]]:
+    return st.lists(edits, min_size=1, max_size=MOST).map(tuple)

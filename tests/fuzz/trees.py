@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from hypothesis import strategies as st
@@ -13,6 +14,8 @@ from fuzz import raw
 Tree = Any
 Path = list[str | int]
 Edit = list[Any]
+# Patterns of places, their keys joined by slashes, and what is put there.
+Aims = Sequence[tuple[str, st.SearchStrategy[Any]]]
 Make = Callable[[Any], Any]
 
 
@@ -81,8 +84,25 @@ def _apply(tree: Any, operation: str, key: Any, rest: list[Any], make: Make) -> 
             raise ValueError(f"unknown edit {operation}")
 
 
-def edits(tree: Tree, values: st.SearchStrategy[Any]) -> st.SearchStrategy[Edit]:
-    """One edit of a node of ``tree``, with ``values`` to put there."""
+def edits(tree: Tree, values: st.SearchStrategy[Any], aims: Aims = ()) -> st.SearchStrategy[Edit]:
+    """One edit of a node of ``tree``, with ``values`` to put there; every second one at a place that ``aims`` name."""
+    aimed = [(1, strategy) for pattern, wanted in aims if (strategy := _aimed(tree, pattern, wanted)) is not None]
+    anywhere = _anywhere(tree, values)
+    return weighted([(1, anywhere), (1, weighted(aimed))]) if aimed else anywhere
+
+
+def weighted(choices: Sequence[tuple[int, st.SearchStrategy[Any]]]) -> st.SearchStrategy[Any]:
+    """One of several strategies, each as often as its number says."""
+    table = [strategy for number, strategy in choices for _ in range(number)]
+    return st.integers(0, len(table) - 1).flatmap(table.__getitem__)
+
+
+def _aimed(tree: Tree, pattern: str, wanted: st.SearchStrategy[Any]) -> st.SearchStrategy[Edit] | None:
+    found = [path for path in paths(tree) if re.fullmatch(pattern, "/".join(map(str, path)))]
+    return st.tuples(st.just("set"), st.sampled_from(found), wanted).map(list) if found else None
+
+
+def _anywhere(tree: Tree, values: st.SearchStrategy[Any]) -> st.SearchStrategy[Edit]:
     everywhere = list(paths(tree))
     place = st.sampled_from(everywhere)
     choices = [

@@ -6,7 +6,7 @@ import collections
 import json
 import random
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from fuzz import disks, kills, races, server
@@ -37,15 +37,16 @@ def run(kind: str, processes: int, *, count: int, seed: int, root: Path) -> tupl
     return ends, broken
 
 
-def part(kind: str, count: int, seed: int, root: Path, bases: Path) -> tuple[Ends, list[str]]:
-    """What one of the processes does."""
-    server.warm(bases / "modules.json")
+def part(
+    kind: str, count: int, seed: int, root: Path, bases: Path, names: Sequence[str] = tuple(COMMANDS)
+) -> tuple[Ends, list[str]]:
+    """What one of the processes does, once it has imported everything; ``names`` are the commands' in `COMMANDS`."""
     lab, chance = Lab(root, bases), random.Random(seed)
     ends, broken = Ends(), []
     for turn in range(10 * count):
         if sum(ends.values()) >= count:
             break
-        name = list(COMMANDS)[turn % len(COMMANDS)]
+        name = names[turn % len(names)]
         try:
             found = TRIALS[kind](lab, chance, name)
         except Broken as error:
@@ -59,4 +60,5 @@ def part(kind: str, count: int, seed: int, root: Path, bases: Path) -> tuple[End
 
 if __name__ == "__main__":
     kind, count, seed, root, folder = sys.argv[1:]
+    server.warm(Path(folder) / "modules.json")
     print(json.dumps(part(kind, int(count), int(seed), Path(root), Path(folder))))

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from hypothesis import strategies as st
 
 from fuzz import values
+from fuzz.trees import Aims
 
 
 class Format(Protocol):
@@ -21,6 +22,9 @@ class Format(Protocol):
     def values(self) -> st.SearchStrategy[Any]:
         """What is put in the places of the tree."""
 
+    def aims(self) -> Aims:
+        """Places that deserve more, and what is put there."""
+
     def made(self, value: Any) -> Any:
         """What a value stands for that only this format knows; others as they are."""
 
@@ -31,6 +35,10 @@ class Plain:
     def values(self) -> st.SearchStrategy[Any]:
         """Hostile values of JSON."""
         return values.hostile()
+
+    def aims(self) -> Aims:
+        """None."""
+        return ()
 
     def made(self, value: Any) -> Any:
         """Nothing of its own."""

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from fuzz import values
 from fuzz.formats import Plain
+from fuzz.formats.bombs import Bomb, deflated
 from fuzz.formats.zips import Archive, as_bytes
+from fuzz.trees import Aims
 
 MAGIC = b"\x93NUMPY"
 HEADERS = (
@@ -43,12 +45,12 @@ HEADERS = (
 )
 
 
-class Npz(Plain):
+class Npz(Archive):
     """An archive whose members are split into version, header and data."""
 
     def read(self, content: bytes) -> Any:
         """Every array apart."""
-        members = Archive().read(content)
+        members = super().read(content)
         for member in members:
             data = member["data"]
             (length,) = struct.unpack("<H", data[8:10])
@@ -59,13 +61,21 @@ class Npz(Plain):
     def write(self, tree: Any) -> bytes:
         """Arrays put together again."""
         members = tree if isinstance(tree, list) else []
-        return Archive().write(
+        return super().write(
             [{**member, "data": _array(member.get("data"))} for member in members if isinstance(member, dict)]
         )
 
     def values(self) -> st.SearchStrategy[Any]:
         """Those of JSON, and headers."""
         return st.one_of(values.hostile(), st.sampled_from(HEADERS))
+
+    def aims(self) -> Aims:
+        """Headers, and what any archive is attacked by."""
+        return (
+            (r"\d+/data/header", st.sampled_from(HEADERS)),
+            (r"\d+/data/version/\d", st.integers(0, 9)),
+            *super().aims(),
+        )
 
 
 def _array(parts: Any) -> bytes:
@@ -94,8 +104,22 @@ class Idx(Plain):
         tree = tree if isinstance(tree, dict) else {}
         magic = bytes(number % 256 for number in _numbers(tree.get("magic")))
         sizes = b"".join(struct.pack(">I", number % 2**32) for number in _numbers(tree.get("sizes")))
-        content = magic + sizes + as_bytes(tree.get("values", b""))
+        pixels = as_bytes(tree.get("values", b""))
+        content = magic + sizes + pixels
+        if isinstance(pixels, Bomb):
+            # The header as a stored block in front of the zeros.
+            stored = b"\0" + struct.pack("<2H", len(content), len(content) ^ 0xFFFF) + content
+            return b"\x1f\x8b\x08" + bytes(7) + stored + deflated(pixels) + bytes(8)
         return gzip.compress(content, 1, mtime=0) if tree.get("zipped") else content
+
+    def aims(self) -> Aims:
+        """Sizes, and bombs."""
+        bombs = st.sampled_from((2**24, 2**33)).map(lambda size: {"$": "bomb", "size": size})
+        return ((r"(sizes|magic)/\d", st.sampled_from(values.NUMBERS)), ("values", bombs))
+
+    def made(self, value: Any) -> Any:
+        """A bomb."""
+        return Archive().made(value)
 
 
 def _numbers(value: Any) -> list[int]:

@@ -6,8 +6,12 @@ import struct
 import zlib
 from typing import Any
 
+from hypothesis import strategies as st
+
+from fuzz import values
 from fuzz.formats import Plain
 from fuzz.formats.zips import as_bytes
+from fuzz.trees import Aims
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
@@ -40,6 +44,10 @@ class Png(Plain):
             else []
         )
         return SIGNATURE + _chunk("IHDR", head) + b"".join(body)
+
+    def aims(self) -> Aims:
+        """Sizes, depths and colours."""
+        return (("width|height", st.sampled_from(values.NUMBERS)), (r"rest/\d", st.integers(0, 255)))
 
 
 def _chunk(kind: Any, data: Any) -> bytes:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from fuzz import values
 from fuzz.formats import Plain
+from fuzz.trees import Aims
 
 LOCATIONS = (
     "weights.bin",
@@ -49,13 +50,41 @@ class Model(Plain):
         return message.SerializeToString()
 
     def values(self) -> st.SearchStrategy[Any]:
-        """Those of JSON, tensors whose data lie elsewhere, element types that are none."""
-        numbers = st.sampled_from(("0", "-1", "4", "none", "18446744073709551616", "x", "99999999999"))
-        dims = st.sampled_from(([4], [0], [-1], [2**40], [2**31, 2**31, 2**31], [], [8, 1, 3, 3]))
-        external = st.builds(
-            _external, st.sampled_from(LOCATIONS), dims, st.sampled_from((1, 7, 0, 8, 99, 16)), numbers, numbers
+        """Those of JSON, and tensors whose data lie elsewhere."""
+        return st.one_of(values.hostile(), _outside().map(lambda tensor: [tensor]))
+
+    def aims(self) -> Aims:
+        """Inputs, initialisers (in the file or outside of it), element types, sizes, metadata, operators."""
+        numbers, kinds = (
+            st.sampled_from(values.NUMBERS),
+            st.sampled_from((0, 99, -1, 1, 2, 7, 8, 9, 10, 11, 14, 16, 17, 23)),
         )
-        return st.one_of(values.hostile(), values.hostile(), external, external.map(lambda tensor: [tensor]))
+        return (
+            ("graph/input", st.sampled_from(([], [{}], [{"name": "x"}], [{"name": "x", "type": {}}]))),
+            ("graph/input/.*/elem_type", kinds),
+            ("graph/initializer/\\d+/data_type", kinds),
+            ("graph/.*/dim_value|graph/initializer/\\d+/dims.*", st.one_of(numbers, st.lists(numbers, max_size=3))),
+            ("graph/initializer/\\d+", _outside()),
+            ("graph/initializer", _outside().map(lambda tensor: [tensor])),
+            ("graph/sparse_initializer", _outside().map(lambda tensor: [{"values": tensor, "indices": tensor}])),
+            ("metadata_props/\\d+/value|graph/doc_string|producer_name", st.sampled_from(values.TEXTS)),
+            (
+                "graph/node/\\d+/op_type",
+                st.sampled_from(("", "Loop", "If", "Scan", "Constant", "Expand", "Range", "\x1b[31m")),
+            ),
+            ("graph/node/\\d+/domain|opset_import/\\d+/domain", st.sampled_from(("", "x", "com.microsoft", "ai.onnx"))),
+            ("opset_import/\\d+/version|ir_version", numbers),
+            ("graph/node/\\d+/attribute/\\d+/.*", st.one_of(numbers, kinds)),
+        )
+
+
+def _outside() -> st.SearchStrategy[dict[str, Any]]:
+    """A tensor whose data are said to lie elsewhere."""
+    numbers = st.sampled_from(("none", "0", "-1", "4", "18446744073709551616", "x", "99999999999"))
+    dims = st.sampled_from(([4], [0], [-1], [2**40], [2**31, 2**31, 2**31], [], [8, 1, 3, 3]))
+    return st.builds(
+        _external, st.sampled_from(LOCATIONS), dims, st.sampled_from((1, 7, 0, 8, 99, 16)), numbers, numbers
+    )
 
 
 def _tree(message: Any) -> dict[str, Any]:

@@ -6,8 +6,12 @@ import json
 import struct
 from typing import Any
 
-from fuzz.formats import Plain
+from hypothesis import strategies as st
+
+from fuzz import values
+from fuzz.formats import Plain, headers
 from fuzz.formats.documents import Document
+from fuzz.trees import Aims
 
 
 class TensorFile(Plain):
@@ -34,6 +38,16 @@ class TensorFile(Plain):
         length = length % 2**64 if type(length) is int else len(text)
         return (
             struct.pack("<Q", length) + text + (data if isinstance(data, bytes) else str(data).encode(errors="replace"))
+        )
+
+    def aims(self) -> Aims:
+        """Our own header, and where tensors lie and what they are."""
+        kinds = st.sampled_from(("F64", "F16", "I64", "BOOL", "F8_E4M3", "F4", "X", "", 7))
+        return (
+            *headers.aims("header/__metadata__/compressor.checkpoint/json"),
+            ("header/[^/]+/dtype", kinds),
+            ("header/[^/]+/(shape|data_offsets).*", st.sampled_from(values.NUMBERS)),
+            ("length", st.sampled_from(values.NUMBERS)),
         )
 
 

@@ -17,6 +17,8 @@ import torch
 from hypothesis import strategies as st
 
 from fuzz import values
+from fuzz.formats import headers
+from fuzz.trees import Aims
 
 
 class _Calls:
@@ -108,8 +110,11 @@ class Pickled:
 
     def values(self) -> st.SearchStrategy[Any]:
         """Those of JSON, and objects by name."""
-        objects = st.sampled_from(sorted(OBJECTS)).map(lambda name: {"$": "object", "name": name})
-        return st.one_of(values.hostile(), objects)
+        return st.one_of(values.hostile(), _objects())
+
+    def aims(self) -> Aims:
+        """The header of our own files, and tensors."""
+        return (*headers.aims("header"), ("(state|net|model|state_dict)/.*", _objects()), ("header/.*", _objects()))
 
     def made(self, value: Any) -> Any:
         """An object by its name, also inside of others."""
@@ -119,6 +124,10 @@ class Pickled:
                     return OBJECTS[value["name"]]()
             return {key: self.made(entry) for key, entry in value.items()}
         return [self.made(entry) for entry in value] if isinstance(value, list) else value
+
+
+def _objects() -> st.SearchStrategy[Any]:
+    return st.sampled_from(sorted(OBJECTS)).map(lambda name: {"$": "object", "name": name})
 
 
 def _without_tensors(tree: Any) -> bytes:

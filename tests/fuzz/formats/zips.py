@@ -8,7 +8,12 @@ import zipfile
 import zlib
 from typing import Any
 
+from hypothesis import strategies as st
+
+from fuzz import values
 from fuzz.formats import Plain
+from fuzz.formats.bombs import Bomb, deflated
+from fuzz.trees import Aims
 
 # The fields that may lie, with the number of their bits; None is the truth.
 FIELDS = {"needed": 16, "flags": 16, "method": 16, "crc": 32, "packed_size": 32, "size": 32, "offset": 32}
@@ -29,22 +34,39 @@ class Archive(Plain):
 
     def write(self, tree: Any) -> bytes:
         """The archive; entries that are none any more are left out."""
-        body, directory, count = b"", b"", 0
+        body, directory, count = bytearray(), bytearray(), 0
         for member in tree if isinstance(tree, list) else []:
             if not isinstance(member, dict):
                 continue
             local, central = _member(member, len(body))
-            body, directory, count = body + local, directory + central, count + 1
+            body += local
+            directory += central
+            count += 1
         end = struct.pack("<4s4H2IH", b"PK\5\6", 0, 0, count % 2**16, count % 2**16, len(directory), len(body), 0)
-        return body + directory + end
+        return bytes(body + directory) + end
+
+    def aims(self) -> Aims:
+        """Fields that lie, names that lead elsewhere, bombs."""
+        numbers = st.sampled_from((*values.NUMBERS, 1, 9, 12, 14, 93, 97, 99))
+        return (
+            (rf"\d+/({'|'.join(FIELDS)})", numbers),
+            (r"\d+/name", st.sampled_from((*values.TEXTS, "x.npy", "archive/data.pkl", "/abs.png", "a/" * 300))),
+            (r"\d+/data", st.sampled_from((2**24, 2**33)).map(lambda size: {"$": "bomb", "size": size})),
+        )
+
+    def made(self, value: Any) -> Any:
+        """A bomb."""
+        return Bomb(value["size"]) if isinstance(value, dict) and value.get("$") == "bomb" else value
 
 
 def _member(member: dict[str, Any], offset: int) -> tuple[bytes, bytes]:
     name, data = as_bytes(member.get("name", "")), as_bytes(member.get("data", b""))
-    deflated = bool(member.get("deflated"))
-    packed = _deflate(data) if deflated else data
-    true = {"needed": 20, "flags": 1 << 11, "method": DEFLATED if deflated else 0, "crc": zlib.crc32(data)}
-    true |= {"packed_size": len(packed), "size": len(data), "offset": offset}
+    size, packing = len(data), bool(member.get("deflated"))
+    packed = _deflate(data) if packing else data
+    if isinstance(data, Bomb):
+        size, packing, packed = min(data.size, 2**32 - 1), True, deflated(data)
+    true = {"needed": 20, "flags": 1 << 11, "method": DEFLATED if packing else 0, "crc": zlib.crc32(data)}
+    true |= {"packed_size": len(packed), "size": size, "offset": offset}
     stated = {key: _number(member.get(key), true[key], bits) for key, bits in FIELDS.items()}
     name = name[:65535]
     shared = struct.pack(
