@@ -188,7 +188,7 @@ def try_out(path: Path, external: Sequence[Path], shape: tuple[int, ...] | None)
 
     `CompressorError` when that fails, takes too long or too much memory: here it would take this process along.
     """
-    request(TrialTask(str(path.absolute()), shape, stored_bytes(path, external)), bool, silent, seconds=TRIAL_SECONDS)
+    request(TrialTask(str(path), shape, stored_bytes(path, external)), bool, silent, seconds=TRIAL_SECONDS)
 
 
 def _variant(

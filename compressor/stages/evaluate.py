@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from onnx import ModelProto
+from onnx import ModelProto, ValueInfoProto
 from torch import Tensor
 
 from compressor.benchmarking import try_out
@@ -71,6 +71,8 @@ def onnx_facts(path: Path) -> OnnxFacts:
     if not path.is_file():
         raise CheckpointError(f"{path} is {'a folder' if path.is_dir() else 'missing'}; an .onnx file is needed")
     checked = read_model(path)
+    if not checked.model.graph.output or _first_input(checked.model) is None:
+        raise CheckpointError(f"{path} has no input or no output; there is nothing to evaluate")
     entries = {entry.key: entry.value.encode() for entry in checked.model.metadata_props}
     try:
         known = {
@@ -96,10 +98,14 @@ def _sized(shape: tuple[int, ...] | None) -> tuple[int, ...] | None:
     return shape
 
 
+def _first_input(model: ModelProto) -> ValueInfoProto | None:
+    given = {tensor.name for tensor in model.graph.initializer}
+    return next((entry for entry in model.graph.input if entry.name not in given), None)
+
+
 def _input_shape(model: ModelProto) -> tuple[int, ...] | None:
     """The shape of the first input without its batch, where it is fixed."""
-    given = {tensor.name for tensor in model.graph.initializer}
-    first = next((entry for entry in model.graph.input if entry.name not in given), None)
+    first = _first_input(model)
     sizes = first.type.tensor_type.shape.dim[1:] if first is not None else []
     fixed = all(size.HasField("dim_value") for size in sizes)
     return tuple(size.dim_value for size in sizes) if sizes and fixed else None

@@ -8,7 +8,7 @@ from onnx import TensorProto, helper
 from compressor.checkpoints import DataChoice
 from compressor.data.normalization import Normalization
 from compressor.data.samples import Samples
-from compressor.errors import CheckpointError, DataError
+from compressor.errors import CheckpointError, CompressorError, DataError
 from compressor.stages.evaluate import onnx_accuracy, onnx_facts
 
 # Two channels of one pixel; the network below says class 1 where the second is brighter.
@@ -88,12 +88,39 @@ def test_metadata_of_other_tools_is_no_business_of_ours(write):
         ("normalization", '{"mean": [0]}'),
         ("normalization", '"imagenet"'),
         ("data", '"digits"'),
+        ("input_shape", "[0, 1, 1]"),
+        ("input_shape", "[-1, 1, 1]"),
+        ("input_shape", "[true, 1, 1]"),
+        ("input_shape", "[1e400, 1, 1]"),
+        ("input_shape", "[" + "9" * 5000 + "]"),
+        ("input_shape", "[" * 5000),
+        ("classes", '"abc"'),
+        ("classes", "[1, 2]"),
+        ("normalization", '{"mean": [NaN], "std": [1]}'),
+        ("normalization", '{"mean": [0], "std": [0]}'),
+        ("normalization", '{"mean": [1' + "0" * 400 + '], "std": [1]}'),
         ("data", '{"ref": "digits", "split_seed": [1], "val_fraction": 0.1}'),
     ],
 )
 def test_damaged_metadata_is_refused_with_the_file(write, key, value):
     with pytest.raises(CheckpointError, match=r"model\.onnx has damaged metadata"):
         onnx_facts(write(**{f"compressor.{key}": value}))
+
+
+def test_a_network_that_does_not_run_is_told_before_any_data_are_read(write):
+    path = write(("batch", 3, 1, 1), **{"compressor.input_shape": "[2, 1, 1]"})
+    with pytest.raises(CompressorError, match=r"model\.onnx does not accept an image of \(2, 1, 1\)"):
+        onnx_facts(path)
+
+
+@pytest.mark.parametrize("missing", ["input", "output"])
+def test_a_network_without_input_or_output_is_refused(write, missing):
+    path = write()
+    model = onnx.load(path)
+    model.graph.ClearField(missing)
+    onnx.save(model, path)
+    with pytest.raises(CheckpointError, match=r"model\.onnx has no input or no output"):
+        onnx_facts(path)
 
 
 def test_images_of_another_shape_are_refused(write):
