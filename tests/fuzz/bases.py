@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import os
+import shutil
 import struct
 import sys
 import zipfile
@@ -50,7 +51,9 @@ SHARED = ("net.py", "q.npz")
 
 def build(folder: Path) -> None:
     """Make every base in ``folder``, and list the modules that this has imported."""
-    folder.mkdir(parents=True, exist_ok=True)
+    # What a build that failed left behind would be in the way.
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
     os.chdir(folder)
     _data()
     Path("net.py").write_text(FACTORY)
