@@ -50,7 +50,7 @@ def test_a_packed_file_is_weighed_as_it_unpacks(tmp_path):
                 bomb.write(bytes(MIB))
     assert packed.stat().st_size < MIB
     assert load_error(packed, memory=100 * MIB) == (
-        f"{packed} unpacked needs 0.2 GiB of memory and at most 0.1 GiB is allowed; --max-memory allows more"
+        f"{packed} unpacked needs 0.2 GiB of memory and at most 100 MiB is allowed; --max-memory allows more"
     )
 
 
