@@ -184,7 +184,7 @@ class Remembers(nn.Module):
     def forward(self, x):
         self.seen.append(x)
         self.steps += 1
-        self.count += 1
+        self.count.add_(1)
         return self.layer(x)
 
 
