@@ -1,8 +1,7 @@
 """Trained networks on disk: load files of any origin, save our own format.
 
-Our file is ``.pt`` (readable with ``torch.load(weights_only=True)``) or ``.safetensors``; it holds
-tensors and a plain-data header with the architecture, the edits that shrank it, input shape,
-normalisation, class names, data reference and history.
+Our file is ``.pt`` (readable with ``torch.load(weights_only=True)``) or ``.safetensors``; it holds tensors and a
+plain-data header with the architecture, the edits that shrank it, input shape, normalisation, class names and more.
 """
 
 from __future__ import annotations
@@ -80,8 +79,7 @@ def load(
     A file that is not ours needs ``arch``; the other arguments say what it does not know, and
     overrule it where it does. Nothing in the file is executed: `CheckpointError` refuses such files.
     An architecture that runs a user's code is built only when ``arch`` or ``trust_arch`` says so. ``trusted`` is the
-    one that the file must name: `CheckpointError` for a file with any other. ``state_key`` is the dotted path at which
-    the tensors of a file that is not ours lie, where it is not one of the usual names.
+    one that the file must name: `CheckpointError` for a file with any other. ``state_key``: where the tensors lie.
     """
     path = locate(model)
     state, header = read(path, state_key)

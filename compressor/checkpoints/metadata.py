@@ -14,6 +14,7 @@ import torch
 from compressor import __version__
 from compressor.checkpoints.fields import field, named, sizes, texts
 from compressor.checkpoints.structure import Edit
+from compressor.codec import encode
 from compressor.data.normalization import Normalization
 from compressor.errors import CheckpointError, first_line
 from compressor.sources import Architecture
@@ -103,9 +104,20 @@ def from_plain(header: Mapping[str, Any]) -> tuple[Metadata, tuple[Edit, ...]]:
             data=DataChoice.from_plain(field(header, "data", Mapping, NoneType)),
             history=tuple(named({"history": stage}, "history") for stage in field(header, "history", list)),
         )
-        return metadata, tuple(Edit.from_plain(edit) for edit in field(header, "edits", list))
+        edits = tuple(Edit.from_plain(edit) for edit in field(header, "edits", list))
+        _check_plain(header)
+        return metadata, edits
     except (OverflowError, ValueError) as error:
         raise CheckpointError(f"its header is damaged: {first_line(error)}") from error
+
+
+def _check_plain(header: Mapping[str, Any]) -> None:
+    """ValueError for what could be neither written again nor printed: bytes, tensors, endless numbers or nesting."""
+    try:
+        json.dumps(header, allow_nan=False)
+        encode(header)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise ValueError(f"it holds more than plain data: {first_line(error)}") from error
 
 
 def _ref(architecture: Mapping[str, Any]) -> str:

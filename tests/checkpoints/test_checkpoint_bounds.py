@@ -50,7 +50,7 @@ def test_a_packed_file_is_weighed_as_it_unpacks(tmp_path):
                 bomb.write(bytes(MIB))
     assert packed.stat().st_size < MIB
     assert load_error(packed, memory=100 * MIB) == (
-        f"{packed} unpacked needs 0.2 GiB of memory and at most 0.1 GiB is allowed; --max-memory allows more"
+        f"{packed} unpacked needs 0.2 GiB of memory and at most 100 MiB is allowed; --max-memory allows more"
     )
 
 
@@ -184,7 +184,7 @@ class Remembers(nn.Module):
     def forward(self, x):
         self.seen.append(x)
         self.steps += 1
-        self.count += 1
+        self.count.add_(1)
         return self.layer(x)
 
 

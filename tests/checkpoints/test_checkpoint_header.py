@@ -121,6 +121,24 @@ def test_safetensors_header_is_read_as_strictly(tmp_path, content, field, value)
     refused(tmp_path / "m.safetensors", f"its header is damaged: {field} may not be")
 
 
+NOT_PLAIN = {
+    "bytes": b"bytes",
+    "set": {1, 2},
+    "tensor": torch.zeros(2),
+    "endless tensor": torch.zeros(1).expand(2**40),
+    "complex": 1j,
+    "nan": float("nan"),
+    "surrogate": "\ud800",
+    "key": {b"x": 1},
+}
+
+
+@pytest.mark.parametrize("value", NOT_PLAIN.values(), ids=NOT_PLAIN.keys())
+@pytest.mark.parametrize("place", [("history", 0, "note"), ("tools",)], ids=str)
+def test_header_that_is_not_plain_data_is_refused(tmp_path, content, place, value):
+    refused(changed(content, tmp_path, ("header", *place), value), "its header is damaged: it holds more than plain")
+
+
 def test_unknown_architecture_in_a_header_suggests_the_nearest(tmp_path, content):
     refused(
         changed(content, tmp_path, ("header", "architecture", "ref"), "lenet"), "Did you mean 'lenet5'", UnknownName

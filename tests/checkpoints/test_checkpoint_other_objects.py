@@ -176,7 +176,7 @@ def test_very_many_other_classes_are_refused(tmp_path, state, monkeypatch):
 
 @pytest.mark.parametrize("key", ["ema", "ema.inner", "outer.ema", "outer.with.dots.ema"])
 def test_state_key_says_where_the_tensors_lie(tmp_path, state, key):
-    content = {"epoch": 1}
+    content: dict = {"epoch": 1}
     outer, _, last = key.rpartition(".")
     holder = content if not outer else content.setdefault(outer, {})
     holder[last] = state
