@@ -3,20 +3,27 @@
 ONNX Runtime falls back to the CPU with a warning at most, so both ends are checked: the provider is available
 before a session is made, and afterwards it is the session's first and has nodes to run. Torch is never imported
 here, because models are timed in a process without it.
+
+This is the only module that imports onnxruntime, which reports what it does to its makers unless it is told before.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import onnxruntime as ort
-
 from compressor.errors import CheckpointError, CompressorError, UnknownName, UsageError, first_line
 from compressor.onnx_safety import read_model
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+import onnxruntime as ort
+
+VERSION: str = ort.__version__
+InferenceSession = ort.InferenceSession
 
 
 @dataclass(frozen=True, slots=True)

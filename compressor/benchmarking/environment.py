@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
-import onnxruntime
 
+from compressor import runtime
 from compressor.benchmarking.affinity import WATCH_SECONDS, busy_ticks
 from compressor.records.benchmark import Environment
 
@@ -44,7 +44,7 @@ def describe(load_before: tuple[float, ...], busy_before: float | None = None) -
         os=platform.system(),
         kernel=platform.release(),
         python=platform.python_version(),
-        onnxruntime=onnxruntime.__version__,
+        onnxruntime=runtime.VERSION,
         onnx=onnx.__version__,
         cpu_quota=_quota(),
     )

@@ -21,7 +21,6 @@ import msgspec
 import numpy as np
 from msgspec import Raw
 from numpy.typing import NDArray
-from onnxruntime import InferenceSession
 
 from compressor.benchmarking.affinity import pin
 from compressor.benchmarking.latency import Call, Samples, sample
@@ -41,7 +40,7 @@ from compressor.errors import CompressorError
 from compressor.process_memory import bounded
 from compressor.progress import Progress
 from compressor.records.benchmark import BenchmarkSettings
-from compressor.runtime import open_session, why
+from compressor.runtime import InferenceSession, open_session, why
 
 
 def main() -> None:

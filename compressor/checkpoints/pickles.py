@@ -24,6 +24,7 @@ import torch
 
 from compressor.errors import CheckpointError, first_line
 from compressor.limits import check_memory
+from compressor.process_memory import bounded
 
 # More kinds of objects than trainers put beside their tensors.
 STAND_INS = 64
@@ -72,9 +73,11 @@ def read_pickled(path: Path) -> tuple[Any, list[str]]:
     _check_unpacked(path)
     stand_ins: StandIns = {}
     try:
-        while len(stand_ins) <= STAND_INS and (more := _needed(path, stand_ins)):
-            stand_ins |= more
-        return _loaded(path, stand_ins, "cpu"), sorted(stand_ins)
+        # What torch's reader may build beside tensors (long strings of bytes, for one) is told nowhere before.
+        with bounded(path.stat().st_size):
+            while len(stand_ins) <= STAND_INS and (more := _needed(path, stand_ins)):
+                stand_ins |= more
+            return _loaded(path, stand_ins, "cpu"), sorted(stand_ins)
     except Exception as error:  # torch raises many kinds on damaged files
         raise _told(path, error, stand_ins) from error
 
@@ -111,8 +114,8 @@ def _told(path: Path, error: Exception, stand_ins: StandIns) -> CheckpointError:
     # It seeks before the beginning of a file that was cut short, which is an invalid argument.
     if isinstance(error, OSError) and error.errno != errno.EINVAL:
         return CheckpointError(f"{path} cannot be read: {error.strerror or first_line(error)}")
-    if isinstance(error, MemoryError | RecursionError):
-        kind = "asks for more memory than there is" if isinstance(error, MemoryError) else "is nested too deeply"
+    if _is_of_memory(error) or isinstance(error, RecursionError):
+        kind = "asks for more memory than --max-memory allows" if _is_of_memory(error) else "is nested too deeply"
         return CheckpointError(f"{path} cannot be read: it {kind}")
     blocked = re.search(r"GLOBAL (\S+)", str(error)) if isinstance(error, pickle.UnpicklingError) else None
     if blocked or stand_ins:
@@ -121,6 +124,11 @@ def _told(path: Path, error: Exception, stand_ins: StandIns) -> CheckpointError:
     return CheckpointError(
         f"{path} is not a complete PyTorch checkpoint: it is cut short, damaged or a file of another kind"
     )
+
+
+def _is_of_memory(error: Exception) -> bool:
+    """Whether an allocation failed: torch's own allocator has no error of its own for it."""
+    return isinstance(error, MemoryError) or "can't allocate memory" in str(error)
 
 
 def needs_code(path: Path, name: str) -> CheckpointError:

@@ -22,6 +22,7 @@ from compressor.pipeline.finished import Finished
 from compressor.pipeline.plan import FORMAT
 from compressor.pipeline.replacing import HIDDEN, NEW, SETTINGS, settle, take_place
 from compressor.records.run import RunReport
+from compressor.regular_files import read_bytes
 from compressor.stages import STAGES
 
 Settings = Mapping[str, Any]
@@ -189,7 +190,7 @@ def _read_settings(path: Path) -> Settings:
 
 def _read(record: Path, kind: type[Kind]) -> Kind:
     try:
-        return decode(record.read_bytes(), kind, str(record))
+        return decode(read_bytes(record), kind, str(record))
     except OSError as error:
         raise CompressorError(f"cannot read {record}: {error.strerror or error}") from error
 

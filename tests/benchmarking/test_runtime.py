@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import onnxruntime
@@ -81,3 +84,14 @@ def test_a_file_that_is_no_model_is_named(tmp_path):
     with pytest.raises(CheckpointError, match=r"broken\.onnx is not an ONNX model; it cannot be read: .+") as caught:
         open_session(path, provider="cpu", threads=1)
     assert "\n" not in str(caught.value)
+
+
+def test_nothing_is_reported_to_its_makers(light, tmp_path):
+    """Left alone, a session writes a device id, and a database of what there is to send, into the user's folders."""
+    home = tmp_path / "home"
+    home.mkdir()
+    places = {name: str(home) for name in ("HOME", "TMPDIR", "XDG_CACHE_HOME")}
+    kept = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    code = "import pathlib, sys; from compressor.benchmarking import worker; worker.open_session(pathlib.Path(sys.argv[1]))"
+    subprocess.run([sys.executable, "-c", code, light], env={**kept, **places}, check=True)
+    assert not [*home.iterdir()]

@@ -54,6 +54,24 @@ def test_a_packed_file_is_weighed_as_it_unpacks(tmp_path):
     )
 
 
+TEXT = b"X\x01\x00\x00\x00aX\x06\x00\x00\x00latin1tR"
+# Pickles that torch's reader for weights takes: 4 GiB of zeros, and a text whose length is doubled 40 times.
+GROWING = {
+    "zeros": b"\x80\x02c__builtin__\nbytearray\n(\x8a\x05\x00\x00\x00\x00\x01tR.",
+    "doubled": b"\x80\x02" + 41 * b"c_codecs\nencode\n(" + TEXT + 40 * b"X\x03\x00\x00\x00hextR" + b".",
+}
+
+
+@pytest.mark.parametrize("name", GROWING)
+def test_what_grows_while_it_is_read_is_stopped(tmp_path, name):
+    torch.save({"w": torch.zeros(8)}, tmp_path / "small.pt")
+    with zipfile.ZipFile(tmp_path / "small.pt") as old, zipfile.ZipFile(tmp_path / "m.pt", "w") as new:
+        for entry in old.namelist():
+            new.writestr(entry, GROWING[name] if entry.endswith("data.pkl") else old.read(entry))
+    error = load_error(tmp_path / "m.pt", memory=100 * MIB)
+    assert error == f"{tmp_path / 'm.pt'} cannot be read: it asks for more memory than --max-memory allows"
+
+
 def load_error(path, *, memory):
     with memory_limit(memory), pytest.raises(CheckpointError) as caught:
         load(path, arch="lenet5")

@@ -109,10 +109,10 @@ def test_code_beside_tensors_does_not_run(tmp_path, state, wrap, zipped):
 
 def test_no_module_that_a_file_names_is_imported(tmp_path, state, monkeypatch):
     """Importing is running: a class of a module that is not loaded stays unread."""
-    module = types.ModuleType("never_imported")
-    module.Thing = type("Thing", (), {"__module__": "never_imported"})
+    module, thing = types.ModuleType("never_imported"), type("Thing", (), {"__module__": "never_imported"})
+    monkeypatch.setattr(module, "Thing", thing, raising=False)
     monkeypatch.setitem(sys.modules, "never_imported", module)
-    torch.save({"x": module.Thing(), "model": state}, tmp_path / "m.pt")
+    torch.save({"x": thing(), "model": state}, tmp_path / "m.pt")
     monkeypatch.delitem(sys.modules, "never_imported")
     (tmp_path / "never_imported.py").write_text("raise SystemExit('imported')")
     monkeypatch.syspath_prepend(tmp_path)
