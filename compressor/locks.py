@@ -172,8 +172,10 @@ def _lock(descriptor: int, place: Path, file: Path) -> None:
 
 def _sign(descriptor: int) -> None:
     with contextlib.suppress(OSError):  # a lock without a name on a full disk is a lock
+        program = Path(sys.argv[0]).name.replace("__main__.py", "compress")
+        command = shlex.join([program, *sys.argv[1:]])
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n{shlex.join(sys.argv)}\n".encode(errors="replace"), 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n{command}\n".encode(errors="replace"), 0)
 
 
 def _holder(descriptor: int) -> str:

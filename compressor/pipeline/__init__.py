@@ -66,7 +66,7 @@ def run(
         with _telling_what_happened(lock, folder):
             report = run_report(stages.run(callbacks.start, callbacks.skip), settings, plan)
             publish(report, folder.file("report.json"))
-        folder.finish()
+            folder.finish()
     return report
 
 

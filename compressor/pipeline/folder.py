@@ -78,7 +78,8 @@ class RunFolder:
 
     def finished(self) -> list[str]:
         """The names of the stages that are finished."""
-        return [stage.name for stage in STAGES if _record(self.path, stage.name).exists()]
+        path = self.path if self.path.exists() else self.place
+        return [stage.name for stage in STAGES if _record(path, stage.name).exists()]
 
     def _kept(self, record: Path, kind: type[Finished[Result]]) -> Finished[Result]:
         try:

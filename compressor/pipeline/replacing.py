@@ -41,7 +41,7 @@ def clear(path: Path) -> None:
         (path / "stages" / f"{stage.name}.json").unlink(missing_ok=True)
         for name in stage.files:
             (path / name).unlink(missing_ok=True)
-        for states in path.glob(f"*{stage.name}.training-*"):
+        for states in list(path.glob(f"*{stage.name}.training-*")):
             shutil.rmtree(states)
     for name in (SETTINGS, *REPORTS):
         (path / name).unlink(missing_ok=True)

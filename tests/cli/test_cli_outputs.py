@@ -2,6 +2,7 @@
 
 import errno
 import re
+import os
 import shlex
 import subprocess
 from pathlib import Path
@@ -11,6 +12,8 @@ import pytest
 import torch
 
 from compressor.cli import compress as group
+from compressor.errors import CompressorError
+from compressor.locks import hold
 
 WRITERS = {
     "fine-tune {checkpoint} --arch {arch} --epochs 1 --out a.pt": ("a.pt", "a.jsonl"),
@@ -43,6 +46,29 @@ def test_a_file_that_exists_is_kept_unless_overwrite_is_given(line, names, do):
     assert do(line, "--overwrite").exit_code == 0
     assert sorted(path.name for path in Path().iterdir()) == sorted(names)
     assert Path(names[0]).read_bytes() != b"mine"
+
+
+@pytest.mark.parametrize(("line", "names"), WRITERS.items())
+def test_a_file_that_another_process_writes_is_refused_before_any_work(line, names, do):
+    for name in names:
+        with hold(Path(name)):
+            refused = do(line, "--overwrite")
+        assert (refused.exit_code, refused.stdout, len(refused.error)) == (1, "", 1)
+        assert refused.error[0].startswith(f"Error: {name} is being written by process {os.getpid()} (")
+        assert not list(Path().iterdir())
+
+
+def test_a_file_is_held_while_the_command_works(do, monkeypatch):
+    held = []
+
+    def look(*args, **options):
+        held.extend(sorted(path.name for path in Path().iterdir()))
+        raise CompressorError("enough")
+
+    monkeypatch.setattr("compressor.stages.fine_tune.train", look)
+    do("fine-tune {checkpoint} --arch {arch} --epochs 1 --out a.pt")
+    assert {".a.pt.lock", ".a.jsonl.lock"} <= {*held}
+    assert not list(Path().iterdir())
 
 
 def test_a_run_keeps_a_folder_that_is_no_run(do):
