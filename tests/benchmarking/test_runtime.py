@@ -92,6 +92,6 @@ def test_nothing_is_reported_to_its_makers(light, tmp_path):
     home.mkdir()
     places = {name: str(home) for name in ("HOME", "TMPDIR", "XDG_CACHE_HOME")}
     kept = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
-    code = "import sys; from pathlib import Path; from compressor.runtime import open_session; open_session(Path(sys.argv[1]))"
+    code = "import pathlib, sys; from compressor import runtime; runtime.open_session(pathlib.Path(sys.argv[1]))"
     subprocess.run([sys.executable, "-c", code, light], env={**kept, **places}, check=True)
     assert not [*home.iterdir()]

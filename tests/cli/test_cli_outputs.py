@@ -1,8 +1,8 @@
 """What is written where, what is never overwritten unasked, and what a full disk leaves behind."""
 
 import errno
-import re
 import os
+import re
 import shlex
 import subprocess
 from pathlib import Path
