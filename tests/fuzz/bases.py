@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 from click.testing import CliRunner
 
+from fuzz import server
+
 FACTORY = '''
 from torch import nn
 
@@ -45,6 +47,13 @@ def build(**arguments):
 """
 QUICK = ("--lr", "0.1", "--batch-size", "32", "--seed", "1", "--quiet")
 RUN = ("run", "dense.pt", "--arch", "net.py:build", "--epochs", "2", "--max-seconds", "0.1", *QUICK, "--out", "r")
+# A training of which states are kept.
+TRAINING = (
+    *("fine-tune", "dense.pt", "--arch", "net.py:build", "--epochs", "4", "--target-macs", "0.5"),
+    *QUICK,
+    *("--out", "states/o.pt"),
+)
+STATES = "states/*.training-*/epoch-*.state"
 # What the first line of every campaign's case folder holds beside the file that is mutated.
 SHARED = ("net.py", "q.npz")
 
@@ -62,6 +71,7 @@ def build(folder: Path) -> None:
     _compress(*RUN)
     _checkpoints()
     _reports()
+    _states()
     # A server that has them imported forks children that are ready.
     names = [name for name in sys.modules if not name.startswith(("_pytest", "tests", "__main"))]
     Path("modules.json").write_text(json.dumps(names))
@@ -136,6 +146,25 @@ def _reports() -> None:
     report = json.loads(Path("r/report.json").read_text())
     Path("run.json").write_text(json.dumps(report))
     Path("benchmark.json").write_text(json.dumps(report["benchmark"]))
+
+
+def _states() -> None:
+    """A training whose process dies as it puts its third state in place, so that two are there."""
+    Path("states").mkdir()
+    placed: list[str] = []
+
+    def die(event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "os.rename" and str(arguments[1]).endswith(".state"):
+            placed.append(arguments[1])
+            if len(placed) == 3:
+                os._exit(1)
+
+    def work() -> None:
+        sys.addaudithook(die)
+        server.compress(TRAINING)()
+
+    pid = server.fork(work, Path.cwd(), Path.cwd() / "training", {})
+    os.waitpid(pid, 0)
 
 
 if __name__ == "__main__":

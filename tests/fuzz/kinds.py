@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fuzz import values
-from fuzz.bases import RUN
+from fuzz.bases import RUN, STATES, TRAINING
 from fuzz.formats import Format
 from fuzz.formats.arrays import Idx, Npz
 from fuzz.formats.documents import Document
 from fuzz.formats.images import Png
 from fuzz.formats.onnx_files import Model
+from fuzz.formats.states import TrainingState
 from fuzz.formats.tensor_files import TensorFile
 from fuzz.formats.torch_files import Pickled
 from fuzz.formats.zips import Archive
@@ -25,8 +26,9 @@ FORMATS: dict[str, Format] = {
     "idx": Idx(),
     "png": Png(),
     "onnx": Model(),
+    "state": TrainingState(),
 }
-TRAINING = (
+TRAINED = (
     *("lr", "batch-size", "epochs", "seed", "strength", "target-macs", "target-params", "target-zeros", "penalty"),
     *("penalty-arg", "beta", "growth", "layers", "align", "optimizer", "precision", "val-fraction", "split-seed"),
     *("max-train", "normalize", "input-shape", "arch-arg", "method", "group-penalty", "teacher", "data", "classes"),
@@ -66,8 +68,8 @@ TINY = "--lr 0.1 --batch-size 32 --max-train 64"
 class Kind:
     """Files of one kind: which formats they have, what lies beside them, and the commands, some more often.
 
-    In a command FILE is the mutated file, and VALUE one of ``values``. ``folder`` is copied whole; then its files are
-    mutated, and it itself too. ``around`` is in every case's folder.
+    ``files`` are patterns. In a command FILE is the mutated file, and VALUE one of ``values``. ``folder`` is copied
+    whole; then its files are mutated, and it itself too. ``around`` is in every case's folder.
     """
 
     files: Mapping[str, tuple[str, ...]]
@@ -198,6 +200,13 @@ KINDS = {
         commands=(*(40 * (" ".join(RUN),)), *(9 * (" ".join((*RUN, "--json")),)), " ".join((*RUN, "--overwrite"))),
         share=12,
         folder="r",
+        beside=("dense.pt",),
+    ),
+    "training state": Kind(
+        files={STATES: ("state",)},
+        commands=(" ".join(TRAINING),),
+        share=5,
+        folder="states",
         beside=("dense.pt",),
     ),
     "class names": Kind(

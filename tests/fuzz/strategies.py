@@ -21,6 +21,8 @@ NUMBERS = st.one_of(st.integers().map(str), st.floats().map(str))
 def draw(kind: str, bases: Path, *, count: int, seed: int) -> list[Case]:
     """At most ``count`` cases, the same for the same ``seed``."""
     drawn: list[Case] = []
+    if not _files(kind, bases):
+        return drawn
 
     @hypothesis.seed(seed)
     @hypothesis.settings(
@@ -42,9 +44,14 @@ def cases(kind: str, bases: Path) -> st.SearchStrategy[Case]:
     """One case of ``kind``: an option's value, or edits of a file's tree, of its bytes, or of the folder around it."""
     described = KINDS[kind]
     if described.values:
-        return _case(kind, value=st.one_of(st.sampled_from(described.values), st.text(max_size=8), NUMBERS))
-    trees_of = [(file, form) for file, forms in described.files.items() for form in forms]
-    files = st.sampled_from(sorted(described.files))
+        return _case(
+            kind,
+            file=st.sampled_from(sorted(described.files)),
+            value=st.one_of(st.sampled_from(described.values), st.text(max_size=8), NUMBERS),
+        )
+    found = _files(kind, bases)
+    trees_of = [(file, form) for file, forms in found.items() for form in forms]
+    files = st.sampled_from(sorted(found))
     levels = [(6, _case(kind, file=files, raw=_some(raw.edits())))]
     levels += [(3 if described.folder else 1, _case(kind, file=files, around=_some(_around_edits(kind, bases))))]
     if trees_of:
@@ -53,9 +60,13 @@ def cases(kind: str, bases: Path) -> st.SearchStrategy[Case]:
 
 
 def _case(kind: str, **given: st.SearchStrategy[Any]) -> st.SearchStrategy[Case]:
-    described = KINDS[kind]
-    known = {"file": st.sampled_from(sorted(described.files)), "command": st.sampled_from(described.commands)}
-    return st.builds(Case, kind=st.just(kind), **(known | given))
+    return st.builds(Case, kind=st.just(kind), command=st.sampled_from(KINDS[kind].commands), **given)
+
+
+def _files(kind: str, bases: Path) -> dict[str, tuple[str, ...]]:
+    """The files of a kind, with their formats."""
+    patterns = KINDS[kind].files.items()
+    return {str(path.relative_to(bases)): forms for pattern, forms in patterns for path in sorted(bases.glob(pattern))}
 
 
 def _tree(kind: str, file: str, form: str, bases: Path) -> st.SearchStrategy[Case]:
@@ -71,7 +82,7 @@ def _tree_edits(form: str, file: Path) -> st.SearchStrategy[trees.Edit]:
 
 def _around_edits(kind: str, bases: Path) -> st.SearchStrategy[places.Edit]:
     described = KINDS[kind]
-    names = sorted(described.files)
+    names = sorted(_files(kind, bases))
     if described.folder:
         names += sorted(str(path.relative_to(bases)) for path in (bases / described.folder).rglob("*"))
     return places.edits(names)

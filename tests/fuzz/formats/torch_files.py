@@ -110,11 +110,15 @@ class Pickled:
 
     def values(self) -> st.SearchStrategy[Any]:
         """Those of JSON, and objects by name."""
-        return st.one_of(values.hostile(), _objects())
+        return st.one_of(values.hostile(), tensors_and_classes())
 
     def aims(self) -> Aims:
         """The header of our own files, and tensors."""
-        return (*headers.aims("header"), ("(state|net|model|state_dict)/.*", _objects()), ("header/.*", _objects()))
+        return (
+            *headers.aims("header"),
+            ("(state|net|model|state_dict)/.*", tensors_and_classes()),
+            ("header/.*", tensors_and_classes()),
+        )
 
     def made(self, value: Any) -> Any:
         """An object by its name, also inside of others."""
@@ -126,7 +130,8 @@ class Pickled:
         return [self.made(entry) for entry in value] if isinstance(value, list) else value
 
 
-def _objects() -> st.SearchStrategy[Any]:
+def tensors_and_classes() -> st.SearchStrategy[Any]:
+    """Objects by their names."""
     return st.sampled_from(sorted(OBJECTS)).map(lambda name: {"$": "object", "name": name})
 
 
