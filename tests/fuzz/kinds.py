@@ -207,7 +207,6 @@ KINDS = {
         commands=(" ".join(TRAINING),),
         share=5,
         folder="states",
-        beside=("dense.pt",),
     ),
     "class names": Kind(
         files={"names.txt": ()},
