@@ -36,7 +36,7 @@ def files(options: argparse.Namespace, root: Path, console: Console) -> int:
     tables.show(count, console, time.monotonic() - began)
     if count.failed:
         console.print(
-            f"Failing inputs are in {keep}; one again: PYTHONPATH=tests {sys.executable} -m fuzz replay CASE.json"
+            f"Failing inputs are in {keep}; one again: PYTHONPATH=tests {sys.executable} -m fuzz replay NAME.case.json"
         )
     return int(count.failed)
 
@@ -71,7 +71,7 @@ def _options() -> argparse.Namespace:
     commands.choices["files"].add_argument(
         "--keep", type=Path, default=Path("results/fuzz"), help="where failing inputs go"
     )
-    commands.add_parser("replay").add_argument("case", type=Path, help="a case that was kept, a .json file")
+    commands.add_parser("replay").add_argument("case", type=Path, help="a case that was kept, a .case.json file")
     for command in commands.choices.values():
         command.add_argument("--root", type=Path, help="a folder to work in, whose base files are used again")
     return parser.parse_args()

@@ -49,7 +49,8 @@ QUICK = ("--lr", "0.1", "--batch-size", "32", "--seed", "1", "--quiet")
 RUN = ("run", "dense.pt", "--arch", "net.py:build", "--epochs", "2", "--max-seconds", "0.1", *QUICK, "--out", "r")
 # A training of which states are kept.
 TRAINING = (
-    *("fine-tune", "dense.pt", "--arch", "net.py:build", "--epochs", "4", "--target-macs", "0.5"),
+    *("fine-tune", "--arch", "net.py:build", "--data", "npz:q.npz", "--normalize", "none"),
+    *("--epochs", "4", "--target-macs", "0.5"),
     *QUICK,
     *("--out", "states/o.pt"),
 )
@@ -66,12 +67,15 @@ def build(folder: Path) -> None:
     os.chdir(folder)
     _data()
     Path("net.py").write_text(FACTORY)
+    training = _interrupted_training()
     common = ("--arch", "net.py:build", "--data", "npz:q.npz", "--normalize", "0.4/0.25")
     _compress("fine-tune", *common, "--epochs", "4", *QUICK, "--out", "dense.pt")
     _compress(*RUN)
     _checkpoints()
     _reports()
-    _states()
+    os.waitpid(training, 0)
+    for hidden in Path("states").rglob(".*"):
+        hidden.unlink()  # their names hold the process
     # A server that has them imported forks children that are ready.
     names = [name for name in sys.modules if not name.startswith(("_pytest", "tests", "__main"))]
     Path("modules.json").write_text(json.dumps(names))
@@ -148,8 +152,11 @@ def _reports() -> None:
     Path("benchmark.json").write_text(json.dumps(report["benchmark"]))
 
 
-def _states() -> None:
-    """A training whose process dies as it puts its third state in place, so that two are there."""
+def _interrupted_training() -> int:
+    """The id of a child whose training dies as it puts its third state in place, so that two are there.
+
+    It is forked before this process has worked, because threads do not outlive a fork.
+    """
     Path("states").mkdir()
     placed: list[str] = []
 
@@ -163,8 +170,7 @@ def _states() -> None:
         sys.addaudithook(die)
         server.compress(TRAINING)()
 
-    pid = server.fork(work, Path.cwd(), Path.cwd() / "training", {})
-    os.waitpid(pid, 0)
+    return server.fork(work, Path.cwd(), Path.cwd() / "training", {})
 
 
 if __name__ == "__main__":

@@ -110,11 +110,11 @@ def _keep(case: Case, verdict: Verdict, sandbox: Sandbox, keep: Path, *, first: 
         case = smallest(case, lambda other: sandbox.run(other)[0] == verdict)
     verdict, outcome = sandbox.run(case)
     words = f"{verdict.kind} {case.kind} {os.getpid()}".replace(" ", "-")
-    name = f"{words}-{len(list(keep.glob(f'{words}-*.json')))}"
-    case.save(keep / f"{name}.json")
+    name = f"{words}-{len(list(keep.glob(f'{words}-*.txt')))}"
+    case.save(keep / f"{name}.case.json")
     source = sandbox.folder / case.file
     if source.is_file():
-        shutil.copyfile(source, keep / f"{name}{source.suffix}")
+        shutil.copyfile(source, keep / f"{name}.input{source.suffix}")
     (keep / f"{name}.txt").write_text(
         f"{verdict.kind}: {verdict.where}\ncompress {' '.join(case.arguments)}\n"
         f"exit {outcome.code}, {outcome.seconds:.1f} s, {outcome.peak >> 20} MB\n"

@@ -41,6 +41,7 @@ def _limited(lab: Lab, arguments: tuple[str, ...], folder: object, size: int) ->
     def work() -> None:
         os.dup2(out_end, 1)
         os.dup2(err_end, 2)
+        server.open_streams()
         # Without a handler the signal would end the process; so the write fails, as it does on a full disk.
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))

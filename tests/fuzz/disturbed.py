@@ -95,8 +95,7 @@ class Lab:
         One that had written its last file when it was disturbed is refused, because that file is there: it is done.
         """
         outcome = self.end(self.start(arguments, folder))
-        done = outcome.code == 2 and f"{arguments[-1]} exists;" in outcome.stderr
-        if outcome.code and not done:
+        if outcome.code and not was_done(outcome):
             raise Broken(f"the same command does not go on: exit {outcome.code}: {outcome.stderr.strip()[-500:]}")
         for place in ("tmp", "home"):
             if left := sorted(path.name for path in (self.root / place).iterdir()):
@@ -115,6 +114,11 @@ class Lab:
 
     def _said(self, log: str) -> str:
         return (self.root / f"{log}.err").read_text(errors="replace")[-500:]
+
+
+def was_done(outcome: Outcome) -> bool:
+    """Whether a command did nothing because what it makes is there."""
+    return outcome.code == 2 and f"{FINE_TUNE[-1]} exists;" in outcome.stderr
 
 
 def result(folder: Path) -> Result:

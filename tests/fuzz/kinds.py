@@ -197,7 +197,11 @@ KINDS = {
             "r/fine-tune.jsonl": (),
         },
         # To start again takes seconds.
-        commands=(*(40 * (" ".join(RUN),)), *(9 * (" ".join((*RUN, "--json")),)), " ".join((*RUN, "--overwrite"))),
+        commands=(
+            *(20 * (" ".join(RUN),)),
+            " ".join((*RUN, "--overwrite")),
+            *(20 * (" ".join((*RUN, "--json")),)),
+        ),
         share=12,
         folder="r",
         beside=("dense.pt",),
@@ -207,7 +211,6 @@ KINDS = {
         commands=(" ".join(TRAINING),),
         share=5,
         folder="states",
-        beside=("dense.pt",),
     ),
     "class names": Kind(
         files={"names.txt": ()},

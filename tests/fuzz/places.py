@@ -52,7 +52,7 @@ def edits(names: list[str]) -> st.SearchStrategy[Edit]:
         st.tuples(st.just("link"), name, st.sampled_from((*TARGETS, *map(os.path.basename, names[:3])))).map(list),
         st.tuples(st.just("folder"), name).map(list),
         st.tuples(st.just("file"), name, st.sampled_from(("", "00", "7b7d", "5b5d", "6e756c6c"))).map(list),
-        st.tuples(st.just("many"), name, st.sampled_from((10, 2000))).map(list),
+        st.tuples(st.just("many"), name, st.sampled_from((10, 300))).map(list),
     )
 
 

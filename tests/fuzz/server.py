@@ -138,7 +138,12 @@ def _redirect(log: Path) -> None:
         handle = os.open(name, kind, 0o600)
         os.dup2(handle, number)
         os.close(handle)
-    sys.stdin = open(0, closefd=False)  # noqa: SIM115 (they live as long as the child)
+    open_streams()
+
+
+def open_streams() -> None:
+    """Python's streams on whatever the first three descriptors are now; they live as long as the process."""
+    sys.stdin = open(0, closefd=False)  # noqa: SIM115
     sys.stdout = open(1, "w", closefd=False, encoding="utf-8")  # noqa: SIM115
     sys.stderr = open(2, "w", closefd=False, encoding="utf-8", errors="backslashreplace", buffering=1)  # noqa: SIM115
 
