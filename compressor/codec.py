@@ -16,6 +16,7 @@ import msgspec
 
 from compressor.errors import CompressorError
 from compressor.files import write_bytes
+from compressor.locks import check_held
 from compressor.records import SCHEMA_VERSION
 from compressor.records.benchmark import BenchmarkReport
 from compressor.records.run import Epoch, Report, RunReport
@@ -105,9 +106,12 @@ def metrics_file(path: Path, known: Sequence[Epoch] = ()) -> Iterator[Callable[[
 
     What was in ``path`` is replaced. `CompressorError` when it cannot be written.
     """
+    check_held()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("wb") as file:
+        # Never through a link that somebody has put there.
+        path.unlink(missing_ok=True)
+        with path.open("xb") as file:
 
             def write(epoch: Epoch) -> None:
                 file.write(_line(epoch))

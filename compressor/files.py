@@ -14,6 +14,7 @@ from pathlib import Path
 
 from compressor.errors import CheckpointError, CompressorError, UsageError
 from compressor.locks import abandoned, check_held, claim
+from compressor.regular_files import open_regular
 
 SCRATCH = ".compressor-scratch-"
 
@@ -91,12 +92,12 @@ def sha256(path: Path) -> str:
 
 def chunks(path: Path) -> Iterator[bytes]:
     """The content of ``path``, a megabyte at a time; `CheckpointError` when it cannot be read."""
-    try:
-        with path.open("rb") as file:
+    with open_regular(path, kind=CheckpointError) as file:
+        try:
             while chunk := file.read(1 << 20):
                 yield chunk
-    except OSError as error:
-        raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from error
+        except OSError as error:
+            raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
 def refuse_existing(path: Path, *, overwrite: bool) -> None:

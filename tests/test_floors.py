@@ -17,7 +17,8 @@ ROOT = Path(compressor.__file__).parent
 FLOORS = (
     {"__version__", "errors"},
     {"foreign", "limits", "locks"},
-    {"files", "methods", "process_memory", "progress", "records", "registry", "regular_files"},
+    {"regular_files"},
+    {"files", "methods", "process_memory", "progress", "records", "registry"},
     {"codec", "onnx_safety"},
     {"architectures", "data", "penalties", "equivalence", "hooks", "runtime"},
     {"channels", "layer_kinds", "sources"},

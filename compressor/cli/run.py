@@ -70,8 +70,8 @@ def run(console: Console, model: str, **options: Any) -> None:
     from compressor.methods import method
     from compressor.pipeline import Callbacks, RunPlan
     from compressor.pipeline import run as work
+    from compressor.records.run import RunReport
     from compressor.report.gates import check_limits, check_run
-    from compressor.report.publishing import publish
     from compressor.report.run_tables import stage_table
     from compressor.splitting import SplittingConfig
     from compressor.stages import TITLES
@@ -91,11 +91,13 @@ def run(console: Console, model: str, **options: Any) -> None:
     plan = RunPlan(recipe=recipe, penalties=penalties, command=_command(), **{key: options[key] for key in others})
     network, data = load_samples(console, load_network(model, options), options)
     plan = plan.noted(provenance(network.metadata.data, data))
+
+    def complete(report: RunReport) -> RunReport:
+        return replace(report, gates=check_run(report, **gates), warnings=console.with_printed(report.warnings))
+
     with console.stages(TITLES) as (start, skip, progress):
-        callbacks = Callbacks(start=start, skip=skip, progress=progress)
+        callbacks = Callbacks(start=start, skip=skip, progress=progress, complete=complete)
         report = work(network, data, plan, out, overwrite=options["overwrite"], callbacks=callbacks)
-    report = replace(report, gates=check_run(report, **gates), warnings=console.with_printed(report.warnings))
-    publish(report, out / "report.json")
     show(console, report, stage_table(report), *gate_lines(report.gates), f"Report: {out / 'report.html'}")
     require_met(report.target, out)
     require_held(report.gates)

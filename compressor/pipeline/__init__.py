@@ -28,11 +28,15 @@ __all__ = ["Callbacks", "RunPlan", "run"]
 
 @dataclass(frozen=True, kw_only=True)
 class Callbacks:
-    """Called as the run goes: when a stage starts or is skipped, by its name, and with the progress inside it."""
+    """Called as the run goes: when a stage starts or is skipped, by its name, and with the progress inside it.
+
+    ``complete`` has the last word on the report before it is written.
+    """
 
     start: Callable[[str], None] = lambda stage: None
     skip: Callable[[str], None] = lambda stage: None
     progress: Progress = silent
+    complete: Callable[[RunReport], RunReport] = lambda report: report
 
 
 def run(
@@ -55,6 +59,7 @@ def run(
         if not overwrite and (finished := older_report(out, settings)):
             for stage in STAGES:
                 callbacks.skip(stage.name)
+            finished = callbacks.complete(finished)
             publish(finished, out / "report.json")
             return finished
         folder = open_folder(out, settings, overwrite=overwrite)
@@ -64,7 +69,7 @@ def run(
         folder.begin()
         stages = Stages(network, data, plan, folder, groups, callbacks.progress)
         with _telling_what_happened(lock, folder):
-            report = run_report(stages.run(callbacks.start, callbacks.skip), settings, plan)
+            report = callbacks.complete(run_report(stages.run(callbacks.start, callbacks.skip), settings, plan))
             publish(report, folder.file("report.json"))
             folder.finish()
     return report

@@ -17,9 +17,9 @@ import torch
 
 from compressor.errors import CheckpointError, CompressorError, CompressorWarning, Diverged, UsageError
 from compressor.files import atomic_path, remove_leftovers
-from compressor.foreign import parsing
 from compressor.records import Metric, Record
 from compressor.records.run import Epoch
+from compressor.regular_files import read_bytes
 
 FORMAT = "compressor.training-state.1"
 # The newest, and the one before it for when the newest is damaged.
@@ -169,15 +169,16 @@ def _write(path: Path, content: Mapping[str, Any]) -> None:
 
 def _read(path: Path, fingerprint: str) -> State:
     """The state in ``path``; `CheckpointError` when it is damaged, `UsageError` when its settings are others."""
-    with parsing(path):
-        content = path.read_bytes()
+    content = read_bytes(path, kind=CheckpointError)
     digest, body = content[:DIGEST_BYTES], memoryview(content)[DIGEST_BYTES:]
     if hashlib.sha256(body).digest() != digest:
         raise CheckpointError(f"{path} is damaged")
-    with parsing(path):
+    try:
         plain = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
         belongs, header, run = (plain["format"], plain["settings"]), plain["course"], dict(plain["run"])
         course = msgspec.json.decode(header, type=Course)
+    except Exception as error:  # torch and the codec raise many kinds, in words that advise to trust the file
+        raise CheckpointError(f"{path} is damaged: it is no state of a training") from error
     if belongs != (FORMAT, fingerprint):
         raise UsageError(f"{path} belongs to a training with other settings; move it away to start this one")
     return State(course, run)

@@ -34,5 +34,5 @@ def test_fingerprint_sees_external_data(pair):
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path):
-    with pytest.raises(CheckpointError, match=r"cannot read .*gone\.onnx"):
+    with pytest.raises(CheckpointError, match=r"gone\.onnx cannot be read"):
         fingerprint(tmp_path / "gone.onnx", [])

@@ -109,7 +109,7 @@ def test_a_gate_that_is_no_number_is_refused(finished, compress, gate):
         done = compress("run", "missing.pt", gate, limit)
         assert (done.exit_code, done.error) == (2, [f"Error: {gate} must be a finite number, got {limit}"])
     assert compress("compare", report, report, gate, "two").error == [
-        f"Error: Invalid value for '{gate}': 'two' is not a valid float."
+        f"Error: Invalid value for '{gate}': 'two' is not a valid number, for example 0.5"
     ]
 
 

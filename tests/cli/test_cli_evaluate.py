@@ -85,7 +85,7 @@ def test_a_folder_of_images_is_told_apart_from_a_data_set(tiny, compress):
 
 
 def test_images_that_may_have_been_trained_on_are_named_as_such(finished, tiny, compress):
-    for model, trust in ((tiny.checkpoint, ["--trust-arch"]), (finished[0] / "small.onnx", [])):
+    for model, trust in ((tiny.checkpoint, ["--trust-arch"]), (finished[0] / "small.onnx", ["--data", tiny.data])):
         assert "claims nothing about new ones" in compress("evaluate", model, *trust, "--part", "train").stdout
         other = compress("evaluate", model, *trust, "--split-seed", 5, "--json")
         (note,) = json.loads(other.stdout)["notes"]

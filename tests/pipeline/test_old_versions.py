@@ -6,17 +6,27 @@ The fixture is what remained of ``compress run curves_cnn --target-macs 0.6 --ep
 
 import json
 import shutil
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from compressor.checkpoints import load
 from compressor.codec import read_report
+from compressor.data.curves import Curves
 from compressor.stages import STAGES
 
 OLD = Path(__file__).parent / "fixtures" / "run_version_1"
 COMMAND = ("curves_cnn", "--epochs", 2, "--max-train", 512, "--max-seconds", 0.5, "--seed", 1)
 BEGUN = "Error: old holds a run begun by an older version; choose another --out, or pass --overwrite to start it again"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _drawn_once():
+    """The data of these runs take seconds to draw."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Curves, "read", cache(Curves.read))
+        yield
 
 
 @pytest.fixture

@@ -236,7 +236,7 @@ def test_names_in_a_checkpoint_steer_nothing(tiny, compress, text: str) -> None:
 def test_a_file_whose_name_is_not_utf8_is_named_all_the_same(tiny, compress, tmp_path) -> None:
     name = b"caf\xe9.pt".decode(errors="surrogateescape")
     (tmp_path / name).write_bytes(tiny.checkpoint.read_bytes())
-    done = compress("evaluate", name, "--trust-arch", "--json")
+    done = compress("evaluate", name, "--trust-arch", "--data", tiny.data, "--json")
     assert done.exit_code == 0, done.stderr
     assert json.loads(done.stdout)["model"] == r"caf\udce9.pt"
     assert msgspec.json.decode(encode({"name": name})) == {"name": r"caf\udce9.pt"}
