@@ -36,6 +36,8 @@ __all__ = ["benchmark", "check_settings", "try_out"]
 MEMORY_SHARE = 0.1  # of the progress bar
 # A process is stopped after so many times the seconds that timing may take, or, where nothing is timed, so many.
 PATIENCE, TRIAL_SECONDS = 10, 120
+# Starting a process takes a while, however short the timing.
+LEAST_SECONDS = 15.0
 
 
 def benchmark(
@@ -179,7 +181,7 @@ def _memories(
 
 
 def _patient(task: LatencyTask | MemoryTask, answer: type[Answer], on_progress: Progress) -> Answer:
-    seconds = PATIENCE * task.settings.max_seconds
+    seconds = max(LEAST_SECONDS, PATIENCE * task.settings.max_seconds)
     return request(task, answer, on_progress, seconds=seconds, lifted_by="; a larger --max-seconds gives more time")
 
 

@@ -78,8 +78,8 @@ from pathlib import Path
 
 path = Path(sys.argv[1])
 settings = BenchmarkSettings(provider="cpu", threads=1, batches=(1,), pairs=100000, rounds=2, max_seconds=600.0)
-task = LatencyTask((Subject(str(path), read_graph(path).inputs),), settings)
-request(task, LatencyAnswer, lambda share, text: print(text, flush=True))
+task = LatencyTask((Subject(str(path), read_graph(path).inputs, 0),), settings)
+request(task, LatencyAnswer, lambda share, text: print(text, flush=True), seconds=600)
 """
 
 

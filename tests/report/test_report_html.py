@@ -163,3 +163,13 @@ def test_counts_beyond_all_measure_still_have_a_page() -> None:
     run = documents.run()
     run = replace(run, layers=documents.with_first(run.layers, after=2**63))
     assert Page(report_html(run)).tags.count("svg") == 4
+
+
+def test_a_page_allows_itself_neither_scripts_nor_requests():
+    labelled = [("a", documents.run()), ("b", documents.run())]
+    for page in (report_html(documents.run()), comparison_html(labelled)):
+        policy = (
+            "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
+        )
+        # Before anything that it is about.
+        assert policy in page[: page.index("<title>")]

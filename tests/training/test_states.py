@@ -316,7 +316,7 @@ def test_a_state_cannot_hold_code(case, tmp_path):
         patch.setattr(states_module.msgspec.json, "encode", lambda course: b"{}")
     for path in folder.glob("*.state"):
         states_module._write(path, {"format": states_module.FORMAT, "settings": Harm(), "course": "", "run": {}})
-    with pytest.warns(CompressorWarning, match="cannot be read"):
+    with pytest.warns(CompressorWarning, match="is damaged: it is no state of a training"):
         case.train(States(BASE))
     assert not (tmp_path / "harm").exists()
 
