@@ -1,3 +1,4 @@
+import gc
 import math
 import random
 
@@ -6,6 +7,12 @@ import pytest
 from compressor.benchmarking.latency import BLOCK_NS, sample
 
 MS = 1_000_000
+
+
+@pytest.fixture(autouse=True)
+def _no_collection(monkeypatch):
+    """Before every round garbage is collected, which takes long beside all that the other tests have imported."""
+    monkeypatch.setattr(gc, "collect", lambda: 0)
 
 
 class World:

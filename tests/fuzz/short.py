@@ -11,8 +11,8 @@ from fuzz import campaign, cases, server, trials
 from fuzz.processes import made_bases
 from fuzz.sandbox import Sandbox
 
-CASES = 60
-TRIALS = {"kills": 3, "disks": 2, "races": 1}
+CASES = 40
+TRIALS = {"kills": 2, "disks": 1, "races": 1}
 # It takes a tenth of a run's time.
 COMMANDS = ("fine-tune",)
 REGRESSIONS = sorted((Path(__file__).parent / "regressions").glob("*.json"))
