@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from compressor import penalties
 from compressor.alignment import Alignment
+from compressor.errors import UsageError
 from compressor.groups import ChannelGroup, is_zero, zero
 from compressor.penalties import step_of
 from compressor.splitting.auxiliary import AuxiliaryVariables, in_units, units_of
@@ -159,6 +160,11 @@ class Splitting(SplittingBase):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where `state_dict` was taken; `UsageError` for a state of another splitting."""
         self._check_state(state)
+        shapes = [weight.shape for weight in self._weights.values()]
+        if state["fixed"] is not None and [zeros.shape for zeros in state["fixed"]] != shapes:
+            raise UsageError(
+                "the state belongs to another splitting: its fixed zeros have other shapes than the weights"
+            )
         self.step, self._lambda = state["step"], state["lambda"]
         if self._selection is not None:
             self._selection.kept = list(state["kept"])

@@ -494,11 +494,28 @@ def test_a_record_is_plain_data_in_a_state(case, undisturbed):
     assert record.epochs == undisturbed.record.epochs
 
 
-def test_a_state_that_does_not_fit_is_one_line(case, monkeypatch):
+DAMAGES = {
+    "no model": lambda run: run.update(model={}),
+    "another shape": lambda run: run["model"].update({next(iter(run["model"])): torch.zeros(1)}),
+    "a rate that is text": lambda run: run.update(rates=["x" for _ in run["rates"]]),
+    "a step that is none": lambda run: run.update(step=None),
+    "more rates": lambda run: run["rates"].append(0.1),
+    "momentum that is a number": lambda run: run["optimizer"]["state"][0].update(momentum_buffer="x"),
+    "momentum of another shape": lambda run: run["optimizer"]["state"][0].update(momentum_buffer=torch.zeros(7)),
+    "an optimizer's entry that is text": lambda run: run["optimizer"]["state"].update({0: "x"}),
+    "an entry of no parameter": lambda run: run["optimizer"]["state"].update({99: {}}),
+    "a group without a rate": lambda run: run["optimizer"]["param_groups"][0].pop("lr"),
+    "another generator": lambda run: run.update(shuffle=torch.zeros(3, dtype=torch.uint8)),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
+def test_a_state_that_does_not_fit_is_one_line(case, damage):
     folder, _ = interrupted(case, 2)
     path = folder / "epoch-000002.state"
     state = torch.load(states_module.io.BytesIO(path.read_bytes()[32:]), weights_only=True)
-    state["run"]["model"] = {}
+    damage(state["run"])
     states_module._write(path, state)
-    with pytest.raises(CheckpointError, match="the state of the training cannot be read: Error"):
+    with pytest.raises(CheckpointError, match=r"^the state of the training is damaged: .+") as caught:
         case.train(States(BASE))
+    assert "\n" not in str(caught.value)

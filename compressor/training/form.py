@@ -1,0 +1,58 @@
+"""Whether what a file says is the state of a training has the form of one: names, kinds and shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+from torch.optim import Optimizer
+
+from compressor.errors import CheckpointError
+
+NUMBERS = (bool, int, float)
+
+
+def require_same_form(found: Any, fresh: Any, *, place: str = "", beside: Sequence[str] = ()) -> None:
+    """Raise `CheckpointError` unless ``found`` could have grown out of ``fresh``, the state of the same training.
+
+    What is None or empty at the beginning is checked where it is used, and so are the entries called in ``beside``.
+    """
+    if not _is_like(found, fresh):
+        raise CheckpointError(
+            f"the state of the training is damaged: {place or 'it'} is not what a training keeps there"
+        )
+    if isinstance(fresh, Mapping):
+        for name in fresh.keys() - set(beside):
+            if name in found:
+                require_same_form(found[name], fresh[name], place=f"{place}.{name}".lstrip("."))
+    elif isinstance(fresh, list | tuple) and fresh:
+        for number, (inner, value) in enumerate(zip(found, fresh, strict=True)):
+            require_same_form(inner, value, place=f"{place}[{number}]")
+
+
+def _is_like(found: Any, fresh: Any) -> bool:
+    match fresh:
+        case None:
+            return found is None or isinstance(found, list | Tensor)
+        case Mapping():
+            return isinstance(found, Mapping) and (not fresh or found.keys() == fresh.keys())
+        case list() | tuple():
+            return isinstance(found, list | tuple) and (not fresh or len(found) == len(fresh))
+        case Tensor():
+            return isinstance(found, Tensor) and (found.shape, found.dtype) == (fresh.shape, fresh.dtype)
+    return isinstance(found, NUMBERS if isinstance(fresh, NUMBERS) else type(fresh))
+
+
+def require_optimizer_form(state: Mapping[Any, Any], optimizer: Optimizer) -> None:
+    """Raise `CheckpointError` unless ``state`` holds, by parameter, numbers, and tensors of its shape or of none."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    if not all(_belongs(entries, place, parameters) for place, entries in state.items()):
+        raise CheckpointError("the state of the training is damaged: its optimizer is not that of the network")
+
+
+def _belongs(entries: Any, place: Any, parameters: Sequence[Tensor]) -> bool:
+    if not (type(place) is int and 0 <= place < len(parameters) and isinstance(entries, Mapping)):
+        return False
+    shapes = parameters[place].shape, ()
+    return all(value.shape in shapes if isinstance(value, Tensor) else value is None for value in entries.values())
