@@ -2,6 +2,7 @@
 
 CompressorError         the run failed: exit code 1
 ├── CheckpointError     a file that cannot be read, or does not fit the network
+│   └── DamagedState    a state from which no training can go on
 ├── DataError           samples that cannot be read, or do not fit the network
 ├── Diverged            a training that the same command would only repeat
 ├── EquivalenceError    a result that failed its own check; nothing was written
@@ -32,6 +33,10 @@ class CheckpointError(CompressorError):
 
 class DataError(CompressorError):
     """Samples that cannot be read, or do not fit the network."""
+
+
+class DamagedState(CheckpointError):
+    """What a file says is the state of a training, and is none."""
 
 
 class Diverged(CompressorError):

@@ -18,7 +18,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from compressor.data.batches import batches
 from compressor.data.normalization import Normalization
 from compressor.data.samples import DataSet, Samples
-from compressor.errors import CompressorWarning, Diverged
+from compressor.errors import CompressorWarning, DamagedState, Diverged
 from compressor.foreign import parsing
 from compressor.layer_kinds import NORMS
 from compressor.progress import Progress, silent
@@ -66,7 +66,7 @@ def train(
         torch.manual_seed(recipe.seed)
         run = _Run(model, data, recipe, normalization, splitting, teacher, progress)
         if resumed is not None:
-            with parsing("the state of the training"):
+            with parsing("the state of the training", DamagedState):
                 run.go_on(resumed.run)
         try:
             while (done := sum(not epoch.lr_halved for epoch in epochs)) < recipe.epochs:

@@ -8,18 +8,18 @@ from typing import Any
 from torch import Tensor
 from torch.optim import Optimizer
 
-from compressor.errors import CheckpointError
+from compressor.errors import DamagedState
 
 NUMBERS = (bool, int, float)
 
 
 def require_same_form(found: Any, fresh: Any, *, place: str = "", beside: Sequence[str] = ()) -> None:
-    """Raise `CheckpointError` unless ``found`` could have grown out of ``fresh``, the state of the same training.
+    """Raise `DamagedState` unless ``found`` could have grown out of ``fresh``, the state of the same training.
 
     What is None or empty at the beginning is checked where it is used, and so are the entries called in ``beside``.
     """
     if not _is_like(found, fresh):
-        raise CheckpointError(
+        raise DamagedState(
             f"the state of the training is damaged: {place or 'it'} is not what a training keeps there"
         )
     if isinstance(fresh, Mapping):
@@ -45,10 +45,10 @@ def _is_like(found: Any, fresh: Any) -> bool:
 
 
 def require_optimizer_form(state: Mapping[Any, Any], optimizer: Optimizer) -> None:
-    """Raise `CheckpointError` unless ``state`` holds, by parameter, numbers, and tensors of its shape or of none."""
+    """Raise `DamagedState` unless ``state`` holds, by parameter, numbers, and tensors of its shape or of none."""
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     if not all(_belongs(entries, place, parameters) for place, entries in state.items()):
-        raise CheckpointError("the state of the training is damaged: its optimizer is not that of the network")
+        raise DamagedState("the state of the training is damaged: its optimizer is not that of the network")
 
 
 def _belongs(entries: Any, place: Any, parameters: Sequence[Tensor]) -> bool:

@@ -15,7 +15,7 @@ from typing import Any, Self
 import msgspec
 import torch
 
-from compressor.errors import CheckpointError, CompressorError, CompressorWarning, Diverged, UsageError
+from compressor.errors import CheckpointError, CompressorError, CompressorWarning, DamagedState, Diverged, UsageError
 from compressor.files import atomic_path, remove_leftovers
 from compressor.records import Metric, Record
 from compressor.records.run import Epoch
@@ -70,7 +70,9 @@ class States:
     ) -> None:
         if error is None or self._folder is None:
             return
-        if self._newest is None or not self._newest.done or isinstance(error, Diverged):
+        if isinstance(error, DamagedState):
+            error.add_note(f"remove {self._folder} to start the training again")
+        elif self._newest is None or not self._newest.done or isinstance(error, Diverged):
             self.remove()
         else:
             error.add_note(

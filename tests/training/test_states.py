@@ -516,6 +516,8 @@ def test_a_state_that_does_not_fit_is_one_line(case, damage):
     state = torch.load(states_module.io.BytesIO(path.read_bytes()[32:]), weights_only=True)
     damage(state["run"])
     states_module._write(path, state)
-    with pytest.raises(CheckpointError, match=r"^the state of the training is damaged: .+") as caught:
-        case.train(States(BASE))
+    match = r"^the state of the training is damaged: .+"
+    with pytest.raises(CheckpointError, match=match) as caught, States(BASE) as states:
+        case.train(states)
     assert "\n" not in str(caught.value)
+    assert caught.value.__notes__ == [f"remove {folder} to start the training again"]
