@@ -55,12 +55,12 @@ def scratch_folder() -> Iterator[Path]:
     """Yield a temporary folder that is gone afterwards; those that killed processes left are removed first."""
     for leftover in Path(tempfile.gettempdir()).glob(f"{SCRATCH}*"):
         if abandoned(leftover):
-            shutil.rmtree(leftover, ignore_errors=True)
+            remove_folder(leftover)
     handle, folder = _claimed_folder()
     try:
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_folder(folder)
         os.close(handle)
 
 
@@ -104,6 +104,14 @@ def refuse_existing(path: Path, *, overwrite: bool) -> None:
     """Raise `UsageError` when ``path`` exists and may not be replaced; call it before any work."""
     if path.exists() and not overwrite:
         raise UsageError(f"{path} exists; choose another --out, or pass --overwrite to replace it")
+
+
+def remove_folder(path: Path) -> None:
+    """Delete the folder at ``path`` with all that can be deleted in it; whatever else is there, a link or FIFO, too."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)  # of a FIFO it would wait for ever
+    else:
+        path.unlink(missing_ok=True)
 
 
 def remove_leftovers(folder: Path, *, of: str | None = None) -> None:

@@ -95,7 +95,7 @@ def claim(descriptor: int, path: Path) -> bool:
 def abandoned(path: Path) -> bool:
     """Whether ``path``, once claimed, is in nobody's use any more, because its maker was killed."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return False
     try:
@@ -145,7 +145,7 @@ def _opened(place: Path, file: Path, made: list[Path]) -> int:
     for attempt in range(ATTEMPTS):
         try:
             made += _make(file.parent)
-            return os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+            return os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
         except OSError as error:
             # Another holder may make the folder, or tidy it up, between the two.
             if not isinstance(error, FileNotFoundError | FileExistsError) or attempt == ATTEMPTS - 1:

@@ -14,6 +14,7 @@ from compressor.errors import CompressorError, UsageError
 from compressor.files import (
     atomic_path,
     refuse_existing,
+    remove_folder,
     remove_leftovers,
     scratch_folder,
     sha256,
@@ -236,3 +237,21 @@ def test_checkpoint_on_a_full_disk_leaves_the_old_file_as_it_was(tiny_disk, suff
         save(fresh("lenet5"), path, overwrite=True)
     assert path.read_bytes() == b"old" * 1000
     assert everything(tiny_disk) == {path.name}
+
+
+def test_whatever_stands_in_the_place_of_a_folder_is_removed_and_nothing_behind_it(tmp_path):
+    kept = tmp_path / "kept"
+    (kept / "inner").mkdir(parents=True)
+    os.mkfifo(tmp_path / "fifo")  # who opens one waits for ever
+    (tmp_path / "link").symlink_to(kept)
+    (tmp_path / "folder" / "inner").mkdir(parents=True)
+    for name in ("fifo", "link", "folder", "nothing"):
+        remove_folder(tmp_path / name)
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+    assert (kept / "inner").exists()
+
+
+def test_a_fifo_is_no_leftover_that_anybody_waits_for(tmp_path):
+    os.mkfifo(tmp_path / ".a.pt.1.part")
+    write_text(tmp_path / "a.pt", "x")
+    assert (tmp_path / "a.pt").read_text() == "x"

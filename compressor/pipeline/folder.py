@@ -7,7 +7,6 @@ a stage either has its record and all its files, or is done again from its own s
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any, TypeVar
 
 from compressor.codec import decode, encode, read_report
 from compressor.errors import CompressorError, UsageError
-from compressor.files import remove_leftovers, write_bytes
+from compressor.files import remove_folder, remove_leftovers, write_bytes
 from compressor.locks import FOLDER_LOCK, check_held
 from compressor.pipeline.binding import bound, require_bound
 from compressor.pipeline.finished import Finished
@@ -110,7 +109,7 @@ def open_folder(path: Path, settings: Settings, *, overwrite: bool) -> RunFolder
     if holds_run(path) and not overwrite:
         _require_same(path, _read_settings(path), plain)
     if overwrite and not _same_settings(path / NEW, plain):
-        shutil.rmtree(path / NEW, ignore_errors=True)
+        remove_folder(path / NEW)
     folder = RunFolder(path, path / NEW if overwrite else path, plain)
     for part in (path, folder.path, folder.path / "stages"):
         remove_leftovers(part)

@@ -8,9 +8,9 @@ takes its place, so that whoever reads the folder never sees files of both.
 from __future__ import annotations
 
 import contextlib
-import shutil
 from pathlib import Path
 
+from compressor.files import remove_folder
 from compressor.stages import REPORTS, STAGES
 
 SETTINGS = "run.json"
@@ -32,7 +32,7 @@ def settle(path: Path) -> None:
         (path / WHOLE).rename(path / MOVING)
     if (path / MOVING).exists():
         _move(path / MOVING, path)
-        shutil.rmtree(path / MOVING)
+        remove_folder(path / MOVING)
 
 
 def clear(path: Path) -> None:
@@ -42,7 +42,7 @@ def clear(path: Path) -> None:
         for name in stage.files:
             (path / name).unlink(missing_ok=True)
         for states in list(path.glob(f"*{stage.name}.training-*")):
-            shutil.rmtree(states)
+            remove_folder(states)
     for name in (SETTINGS, *REPORTS):
         (path / name).unlink(missing_ok=True)
     with contextlib.suppress(OSError):

@@ -19,9 +19,7 @@ def require_same_form(found: Any, fresh: Any, *, place: str = "", beside: Sequen
     What is None or empty at the beginning is checked where it is used, and so are the entries called in ``beside``.
     """
     if not _is_like(found, fresh):
-        raise DamagedState(
-            f"the state of the training is damaged: {place or 'it'} is not what a training keeps there"
-        )
+        raise DamagedState(f"the state of the training is damaged: {place or 'it'} is not what a training keeps there")
     if isinstance(fresh, Mapping):
         for name in fresh.keys() - set(beside):
             if name in found:

@@ -16,7 +16,7 @@ import msgspec
 import torch
 
 from compressor.errors import CheckpointError, CompressorError, CompressorWarning, DamagedState, Diverged, UsageError
-from compressor.files import atomic_path, remove_leftovers
+from compressor.files import atomic_path, remove_folder, remove_leftovers
 from compressor.records import Metric, Record
 from compressor.records.run import Epoch
 from compressor.regular_files import read_bytes
@@ -124,7 +124,7 @@ class States:
 
     def remove(self) -> None:
         """Delete the folder."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        remove_folder(self.folder)
 
     def _files(self) -> list[Path]:
         return sorted(path for path in self.folder.glob("epoch-*.state") if path.is_file())
@@ -158,7 +158,7 @@ def folders_of(base: Path) -> Sequence[Path]:
 def remove_states(base: Path) -> None:
     """Delete the states of all trainings with that base."""
     for folder in folders_of(base):
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_folder(folder)
 
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:
