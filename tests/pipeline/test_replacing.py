@@ -63,7 +63,7 @@ def dying_at(step, patch):
 
     for owner, name in ((Path, "rename"), (Path, "replace"), (Path, "unlink"), (Path, "rmdir"), (Path, "mkdir")):
         patch.setattr(owner, name, counted(getattr(owner, name)))
-    patch.setattr(replacing.shutil, "rmtree", counted(shutil.rmtree))
+    patch.setattr(shutil, "rmtree", counted(shutil.rmtree))
     return done
 
 
