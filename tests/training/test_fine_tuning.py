@@ -4,11 +4,12 @@ import copy
 
 import pytest
 import torch
+from quadrant_samples import samples
 from torch import nn
 
 from compressor.checkpoints import DataChoice, Metadata, Network
 from compressor.costs import count_macs, count_parameters
-from compressor.data.samples import Augmentation, DataSet, Samples
+from compressor.data.samples import Augmentation, DataSet
 from compressor.errors import CompressorError, DataError, TargetNotMet, UnknownName, UsageError
 from compressor.shrinking import shrink
 from compressor.sources import Architecture
@@ -16,17 +17,6 @@ from compressor.splitting import SplittingConfig
 from compressor.stages.fine_tune import check_target, fine_tune
 from compressor.stages.samples import check_fit
 from compressor.training.recipe import Recipe
-
-
-def samples(count, seed):
-    """Four classes: which quadrant of a noisy image is bright."""
-    generator = torch.Generator().manual_seed(seed)
-    labels = torch.arange(count) % 4
-    images = torch.randint(0, 90, (count, 1, 8, 8), generator=generator, dtype=torch.uint8)
-    for image, label in zip(images, labels.tolist(), strict=True):
-        top, left = 4 * (label // 2), 4 * (label % 2)
-        image[:, top : top + 4, left : left + 4] += 120
-    return Samples(images, labels)
 
 
 def quadrants(**changes):

@@ -5,10 +5,11 @@ import copy
 import pytest
 import torch
 from msgspec.structs import asdict
+from quadrant_samples import samples
 from torch import nn
 from torch.nn import functional as F
 
-from compressor.data.samples import Augmentation, DataSet, Samples
+from compressor.data.samples import Augmentation, DataSet
 from compressor.errors import CompressorError
 from compressor.groups import find_groups, is_zero, zero
 from compressor.splitting import Splitting
@@ -18,17 +19,6 @@ from compressor.training.evaluation import model_accuracy
 from compressor.training.recipe import Recipe
 
 IMAGE = torch.rand(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
-
-
-def samples(count, seed):
-    """Four classes: which quadrant of a noisy image is bright."""
-    generator = torch.Generator().manual_seed(seed)
-    labels = torch.arange(count) % 4
-    images = torch.randint(0, 90, (count, 1, 8, 8), generator=generator, dtype=torch.uint8)
-    for image, label in zip(images, labels.tolist(), strict=True):
-        top, left = 4 * (label // 2), 4 * (label % 2)
-        image[:, top : top + 4, left : left + 4] += 120
-    return Samples(images, labels)
 
 
 def quadrants(train_count=64):

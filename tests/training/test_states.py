@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from quadrant_samples import samples
 from torch import nn
 from torch.nn import functional as F
 
 from compressor.checkpoints import Metadata, Network
-from compressor.data.samples import Augmentation, DataSet, Samples
+from compressor.data.samples import Augmentation, DataSet
 from compressor.errors import CheckpointError, CompressorError, CompressorWarning, Diverged, UsageError
 from compressor.records.stages import FineTuning
 from compressor.sources import Architecture
@@ -24,17 +25,6 @@ from compressor.training.states import States, folders_of, remove_states
 
 BASE = Path("result")
 EPOCHS = 4
-
-
-def samples(count, seed):
-    """Four classes: which quadrant of a noisy image is bright."""
-    generator = torch.Generator().manual_seed(seed)
-    labels = torch.arange(count) % 4
-    images = torch.randint(0, 90, (count, 1, 8, 8), generator=generator, dtype=torch.uint8)
-    for image, label in zip(images, labels.tolist(), strict=True):
-        top, left = 4 * (label // 2), 4 * (label % 2)
-        image[:, top : top + 4, left : left + 4] += 120
-    return Samples(images, labels)
 
 
 DATA = DataSet(
