@@ -11,18 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from compressor.alignment import Alignment
-from compressor.equivalence import (
-    FLOAT32_LIMIT,
-    FLOAT64_LIMIT,
-    Inputs,
-    each,
-    output_difference,
-    random_inputs,
-    relative_difference,
-)
-from compressor.errors import CompressorWarning, EquivalenceError
+from compressor.equivalence import FLOAT64_LIMIT, Inputs, accepted, output_difference, relative_difference
+from compressor.errors import CompressorWarning, EquivalenceError, UsageError
 from compressor.groups import ChannelGroup, find_groups, is_zero, unprefixed, unwrapped
 from compressor.groups.training_only import training_outputs, training_switches
+from compressor.inputs import Examples, cast, converted, random_inputs
+from compressor.precision import FLOAT32_LIMIT, LOW, in_precision, limit_of, precisions
 from compressor.records.run import Removal
 from compressor.surgery import remove
 from compressor.surgery.constants import bypassed, is_branch, norms_behind
@@ -40,12 +34,13 @@ class Shrunk:
 
 
 def shrink(
-    model: nn.Module, example_input: Inputs, *, real_inputs: Tensor | None = None, align: str | int = "auto"
+    model: nn.Module, example_input: Inputs, *, real_inputs: Inputs | None = None, align: str | int = "auto"
 ) -> nn.Module:
     """A physically smaller copy of ``model`` without its zero channels; `EquivalenceError` when outputs differ.
 
-    ``example_input`` is (batch >= 2, *input_shape); ``real_inputs`` are compared too when given. Widths stay
-    aligned as in `Splitting`: a few zero channels are kept where they fill up a step; ``align=1`` removes all.
+    ``example_input`` is (batch >= 2, *input_shape), or what the network takes instead, as in `Splitting`;
+    ``real_inputs`` are compared too when given. Widths stay aligned as in `Splitting`: a few zero channels are kept
+    where they fill up a step; ``align=1`` removes all.
     Warns with `CompressorWarning` when no zero channel can go: the copy is then as large as ``model``.
     """
     shrunk = remove_zero_channels(model, example_input, real_inputs=real_inputs, align=align)
@@ -65,7 +60,7 @@ def remove_zero_channels(
     model: nn.Module,
     example_input: Inputs,
     *,
-    real_inputs: Tensor | None = None,
+    real_inputs: Inputs | None = None,
     align: str | int = "auto",
     groups: Sequence[ChannelGroup] | None = None,
 ) -> Shrunk:
@@ -79,34 +74,65 @@ def remove_zero_channels(
     model, prefix = unwrapped(model)
     prunable = list(unprefixed(prunable, prefix))
     zeros = {group.name: _zeros(model, group, alignment) for group in prunable}
-    drawn = [random_inputs(example_input, torch.Generator().manual_seed(seed)) for seed in RANDOM_SEEDS]
-    samples = [*drawn, *([real_inputs] if real_inputs is not None else [])]
     # In float64, so that rounding hides nothing; what is written has the precision of ``model``.
-    exact = copy.deepcopy(model).cpu().double()
-    inputs64 = [_as(inputs, torch.float64) for inputs in samples]
-    small64 = remove(exact, prunable, zeros, inputs64[0])
+    exact, samples = _exact(model, Examples.of(example_input), real_inputs)
+    smaller = remove(exact, prunable, zeros, samples[0])
     dead = [group for group in prunable if bool(is_zero(model, group).all()) and is_branch(model, group)]
-    small64, gone = _without_branches(exact, small64, dead, norms_behind(prunable), inputs64)
-    small = _like(small64, model)
-    float64 = max(_furthest(exact, small64, inputs64), _training_difference(exact, small64, inputs64[0]))
-    float32 = _difference(model, small, samples)
-    if not (float64 <= FLOAT64_LIMIT and float32 <= FLOAT32_LIMIT):
-        raise EquivalenceError(
-            f"removing channels would change the outputs by {float64:.1e} of their scale in float64 "
-            f"(allowed {FLOAT64_LIMIT:g}) and {float32:.1e} in float32 (allowed {FLOAT32_LIMIT:g}); nothing was written"
-        )
+    smaller, gone = _without_branches(exact, smaller, dead, norms_behind(prunable), samples)
+    small = _like(smaller, model)
+    difference = max(_furthest(exact, smaller, samples), _training_difference(exact, smaller, samples[0]))
+    float64, float32 = _checked(difference, samples[0].precision, _float32_difference(model, small, samples), model)
     channels = {g.name: (g.channels, 0 if g.name in gone else g.channels - len(zeros[g.name])) for g in prunable}
     removal = Removal(
         float64=float64,
         float32=float32,
         float64_limit=FLOAT64_LIMIT,
-        float32_limit=FLOAT32_LIMIT,
+        float32_limit=_float32_limit(model),
         inputs=f"{len(RANDOM_SEEDS)} random batches"
-        + (f" and {len(real_inputs)} real samples" if real_inputs is not None else ""),
+        + (f" and {len(real_inputs)} real samples" if isinstance(real_inputs, Tensor) else ""),
         channels_removed=sum(before - after for before, after in channels.values()),
         channels_total=sum(before for before, _ in channels.values()),
     )
     return Shrunk(model=small, removal=removal, channels=channels)
+
+
+def _exact(model: nn.Module, example: Examples, real: Inputs | None) -> tuple[nn.Module, list[Examples]]:
+    """A copy in float64, or in float32 where its code cannot compute in that, and the inputs that it is compared on."""
+    try:
+        return _in(torch.float64, model, example, real)
+    except UsageError:
+        return _in(torch.float32, model, example, real)
+
+
+def _in(
+    dtype: torch.dtype, model: nn.Module, example: Examples, real: Inputs | None
+) -> tuple[nn.Module, list[Examples]]:
+    made, samples = in_precision(model, dtype), []
+    for seed in RANDOM_SEEDS:
+        generator = torch.Generator().manual_seed(seed)
+        draws = (random_inputs(example, generator, same_shape=kept) for kept in (False, True))
+        samples.append(accepted(made, (cast(drawn, dtype) for drawn in draws)))
+    return made, [*samples, *([cast(Examples(real, outputs=example.outputs), dtype)] if real is not None else [])]
+
+
+def _checked(
+    difference: float, precision: torch.dtype | None, float32: float, model: nn.Module
+) -> tuple[float | None, float]:
+    """The differences in float64, if there is one, and in float32; `EquivalenceError` where one is too large."""
+    in_float64 = precision is torch.float64
+    figures = [("float64", difference, FLOAT64_LIMIT)] if in_float64 else []
+    figures.append(("float32", float32 if in_float64 else max(difference, float32), _float32_limit(model)))
+    if not all(found <= limit for _, found, limit in figures):
+        words = [f"in {name} (allowed {limit:g})" for name, _, limit in figures]
+        shown = [f"{found:.1e}{'' if place else ' of their scale'}" for place, (_, found, _) in enumerate(figures)]
+        differ = " and ".join(map(" ".join, zip(shown, words, strict=True)))
+        raise EquivalenceError(f"removing channels would change the outputs by {differ}; nothing was written")
+    return difference if in_float64 else None, figures[-1][1]
+
+
+def _float32_limit(model: nn.Module) -> float:
+    """The bound in float32; of a network in half precision, in which a bias that takes up a constant is rounded."""
+    return max([FLOAT32_LIMIT, *(4 * torch.finfo(kind).eps for kind in precisions(model) if kind in LOW)])
 
 
 def _without_branches(
@@ -114,14 +140,14 @@ def _without_branches(
     small: nn.Module,
     dead: Sequence[ChannelGroup],
     norms: Mapping[str, str],
-    inputs: Sequence[Inputs],
+    inputs: Sequence[Examples],
 ) -> tuple[nn.Module, list[str]]:
     """``small`` with a constant in the place of each dead group around which that changes nothing; their names."""
     gone: list[str] = []
     for group in dead:
         candidate = bypassed(small, group, norms, inputs[0])
         try:
-            equal = candidate is not None and _furthest(exact, candidate, inputs) <= FLOAT64_LIMIT
+            equal = candidate is not None and _furthest(exact, candidate, inputs) <= limit_of(inputs[0].precision)
         except Exception:  # whatever the network's code raises where it needs more than a constant
             equal = False
         if candidate is not None and equal:
@@ -136,10 +162,6 @@ def _zeros(model: nn.Module, group: ChannelGroup, alignment: Alignment) -> list[
     return zeros[kept - (group.channels - len(zeros)) :]
 
 
-def _as(inputs: Inputs, dtype: torch.dtype) -> Inputs:
-    return each(inputs, lambda tensor: tensor.cpu().to(dtype) if tensor.is_floating_point() else tensor.cpu())
-
-
 def _like(small: nn.Module, model: nn.Module) -> nn.Module:
     """A copy of ``small`` in which every tensor has the type and the device that it has in ``model``."""
     made = copy.deepcopy(small)
@@ -152,12 +174,14 @@ def _like(small: nn.Module, model: nn.Module) -> nn.Module:
     return made
 
 
-def _difference(dense: nn.Module, small: nn.Module, samples: Sequence[Inputs]) -> float:
-    one, other = (copy.deepcopy(model).cpu().float() for model in (dense, small))
-    return _furthest(one, other, [_as(inputs, torch.float32) for inputs in samples])
+def _float32_difference(dense: nn.Module, small: nn.Module, samples: Sequence[Examples]) -> float:
+    """In float32, as the network computes itself unless that is another precision."""
+    native = precisions(dense) <= {torch.float32}
+    one, other = (in_precision(model, torch.float32) for model in (dense, small))
+    return _furthest(one, other, [(converted if native else cast)(inputs, torch.float32) for inputs in samples])
 
 
-def _furthest(dense: nn.Module, small: nn.Module, samples: Sequence[Inputs]) -> float:
+def _furthest(dense: nn.Module, small: nn.Module, samples: Sequence[Examples]) -> float:
     return max(output_difference(dense, small, inputs) for inputs in samples)
 
 

@@ -33,9 +33,12 @@ class Epoch(Record, frozen=True, kw_only=True):
 
 
 class Removal(Record, frozen=True, kw_only=True):
-    """What was removed; differences are the largest absolute ones relative to the output scale."""
+    """What was removed; differences are the largest absolute ones relative to the output scale.
 
-    float64: float
+    ``float64`` is None where the network's code computes in float32 only.
+    """
+
+    float64: float | None
     float32: float
     float64_limit: float
     float32_limit: float
