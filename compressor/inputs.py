@@ -142,7 +142,7 @@ def _parts(value: Any) -> list[tuple[str | int, Any]]:
     if isinstance(value, Mapping):
         return [*value.items()]
     if isinstance(value, list | tuple):
-        return [*enumerate(value)]
+        return [*zip(getattr(value, "_fields", range(len(value))), value, strict=True)]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return [(field.name, getattr(value, field.name)) for field in dataclasses.fields(value)]
     node = SUPPORTED_NODES.get(type(value))

@@ -171,5 +171,4 @@ PATTERNS = (
     Pattern(casts, {"conv": 8, "conv2": 6}),
     Pattern(half, {"conv": 8, "conv2": 6}, inputs=lambda: image().half()),
     Pattern(brain_floats, {"conv": 8, "conv2": 6}, inputs=lambda: image().bfloat16()),
-    Pattern(complex_filter, {"fc": 8}),
 )  # fmt: skip
