@@ -11,17 +11,18 @@ import torch
 from torch import Tensor, nn
 
 from compressor.alignment import Alignment
-from compressor.equivalence import FLOAT64_LIMIT, Inputs, accepted, output_difference, relative_difference
-from compressor.errors import CompressorWarning, EquivalenceError, UsageError
+from compressor.channels import ties
+from compressor.comparison import RANDOM_SEEDS, differences, exact_copy, furthest
+from compressor.equivalence import FLOAT64_LIMIT, Inputs, outputs, relative_difference
+from compressor.errors import CompressorWarning, EquivalenceError, first_line
 from compressor.groups import ChannelGroup, find_groups, is_zero, unprefixed, unwrapped
 from compressor.groups.training_only import training_outputs, training_switches
-from compressor.inputs import Examples, cast, converted, random_inputs
-from compressor.precision import FLOAT32_LIMIT, LOW, in_precision, limit_of, precisions
+from compressor.hooks import running
+from compressor.inputs import Examples
+from compressor.precision import limit_of
 from compressor.records.run import Removal
 from compressor.surgery import remove
 from compressor.surgery.constants import bypassed, is_branch, norms_behind
-
-RANDOM_SEEDS = (0, 1, 2)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,21 +74,26 @@ def remove_zero_channels(
     prunable = [group for group in groups if group.prunable]
     model, prefix = unwrapped(model)
     prunable = list(unprefixed(prunable, prefix))
-    zeros = {group.name: _zeros(model, group, alignment) for group in prunable}
+    zeros = _zeros(model, prunable, alignment)
     # In float64, so that rounding hides nothing; what is written has the precision of ``model``.
-    exact, samples = _exact(model, Examples.of(example_input), real_inputs)
-    smaller = remove(exact, prunable, zeros, samples[0])
+    exact, samples = exact_copy(model, example_input, real_inputs)
+    smaller = _removed(exact, prunable, zeros, samples)
     dead = [group for group in prunable if bool(is_zero(model, group).all()) and is_branch(model, group)]
     smaller, gone = _without_branches(exact, smaller, dead, norms_behind(prunable), samples)
     small = _like(smaller, model)
-    difference = max(_furthest(exact, smaller, samples), _training_difference(exact, smaller, samples[0]))
-    float64, float32 = _checked(difference, samples[0].precision, _float32_difference(model, small, samples), model)
+    difference = max(furthest(exact, smaller, samples), _training_difference(exact, smaller, samples[0]))
+    found = differences(difference, model, small, samples)
+    if not found.allowed:
+        raise EquivalenceError(
+            f"removing channels{_of_whom(exact, prunable, zeros, samples)} would change the outputs by {found}; "
+            "nothing was written"
+        )
     channels = {g.name: (g.channels, 0 if g.name in gone else g.channels - len(zeros[g.name])) for g in prunable}
     removal = Removal(
-        float64=float64,
-        float32=float32,
+        float64=found.float64,
+        float32=found.float32,
         float64_limit=FLOAT64_LIMIT,
-        float32_limit=_float32_limit(model),
+        float32_limit=found.float32_limit,
         inputs=f"{len(RANDOM_SEEDS)} random batches"
         + (f" and {len(real_inputs)} real samples" if isinstance(real_inputs, Tensor) else ""),
         channels_removed=sum(before - after for before, after in channels.values()),
@@ -96,43 +102,38 @@ def remove_zero_channels(
     return Shrunk(model=small, removal=removal, channels=channels)
 
 
-def _exact(model: nn.Module, example: Examples, real: Inputs | None) -> tuple[nn.Module, list[Examples]]:
-    """A copy in float64, or in float32 where its code cannot compute in that, and the inputs that it is compared on."""
+def _removed(
+    exact: nn.Module, groups: Sequence[ChannelGroup], zeros: Mapping[str, Sequence[int]], inputs: Sequence[Examples]
+) -> nn.Module:
+    """``exact`` without the ``zeros``, tried on the ``inputs``; `EquivalenceError` with the group where it breaks."""
+    modules: list[tuple[str, nn.Module]] = []
     try:
-        return _in(torch.float64, model, example, real)
-    except UsageError:
-        return _in(torch.float32, model, example, real)
+        small = remove(exact, groups, zeros, inputs[0])
+        with running(small) as modules:
+            for sample in inputs:
+                outputs(small, sample)
+    except Exception as error:  # whatever the network's code raises on a shape it did not expect
+        place = f" in {modules[-1][0]}" if modules and modules[-1][0] else ""
+        raise EquivalenceError(
+            f"removing channels{_of_whom(exact, groups, zeros, inputs)} breaks the network{place} "
+            f"({type(error).__name__}: {first_line(error)}); nothing was written"
+        ) from error
+    return small
 
 
-def _in(
-    dtype: torch.dtype, model: nn.Module, example: Examples, real: Inputs | None
-) -> tuple[nn.Module, list[Examples]]:
-    made, samples = in_precision(model, dtype), []
-    for seed in RANDOM_SEEDS:
-        generator = torch.Generator().manual_seed(seed)
-        draws = (random_inputs(example, generator, same_shape=kept) for kept in (False, True))
-        samples.append(accepted(made, (cast(drawn, dtype) for drawn in draws)))
-    return made, [*samples, *([cast(Examples(real, outputs=example.outputs), dtype)] if real is not None else [])]
-
-
-def _checked(
-    difference: float, precision: torch.dtype | None, float32: float, model: nn.Module
-) -> tuple[float | None, float]:
-    """The differences in float64, if there is one, and in float32; `EquivalenceError` where one is too large."""
-    in_float64 = precision is torch.float64
-    figures = [("float64", difference, FLOAT64_LIMIT)] if in_float64 else []
-    figures.append(("float32", float32 if in_float64 else max(difference, float32), _float32_limit(model)))
-    if not all(found <= limit for _, found, limit in figures):
-        words = [f"in {name} (allowed {limit:g})" for name, _, limit in figures]
-        shown = [f"{found:.1e}{'' if place else ' of their scale'}" for place, (_, found, _) in enumerate(figures)]
-        differ = " and ".join(map(" ".join, zip(shown, words, strict=True)))
-        raise EquivalenceError(f"removing channels would change the outputs by {differ}; nothing was written")
-    return difference if in_float64 else None, figures[-1][1]
-
-
-def _float32_limit(model: nn.Module) -> float:
-    """The bound in float32; of a network in half precision, in which a bias that takes up a constant is rounded."""
-    return max([FLOAT32_LIMIT, *(4 * torch.finfo(kind).eps for kind in precisions(model) if kind in LOW)])
+def _of_whom(
+    exact: nn.Module, groups: Sequence[ChannelGroup], zeros: Mapping[str, Sequence[int]], inputs: Sequence[Examples]
+) -> str:
+    """The first group, or tied ones, that alone make the removal fail; empty when only several together do."""
+    for tie in ties(groups):
+        alone = [groups[place] for place in tie]
+        try:
+            fails = furthest(exact, remove(exact, alone, zeros, inputs[0]), inputs) > limit_of(inputs[0].precision)
+        except Exception:  # as above
+            fails = True
+        if fails:
+            return f" of {' and '.join(group.name for group in alone)}"
+    return ""
 
 
 def _without_branches(
@@ -147,7 +148,7 @@ def _without_branches(
     for group in dead:
         candidate = bypassed(small, group, norms, inputs[0])
         try:
-            equal = candidate is not None and _furthest(exact, candidate, inputs) <= limit_of(inputs[0].precision)
+            equal = candidate is not None and furthest(exact, candidate, inputs) <= limit_of(inputs[0].precision)
         except Exception:  # whatever the network's code raises where it needs more than a constant
             equal = False
         if candidate is not None and equal:
@@ -155,11 +156,16 @@ def _without_branches(
     return small, gone
 
 
-def _zeros(model: nn.Module, group: ChannelGroup, alignment: Alignment) -> list[int]:
-    """The zero channels of a group but for those that fill up its last step."""
-    zeros: list[int] = is_zero(model, group).nonzero().flatten().tolist()
-    kept = alignment.up(group.channels - len(zeros), group.channels)
-    return zeros[kept - (group.channels - len(zeros)) :]
+def _zeros(model: nn.Module, groups: Sequence[ChannelGroup], alignment: Alignment) -> dict[str, list[int]]:
+    """By group its zero channels but for those that fill up its last step, or that tied groups have not."""
+    zeros: dict[str, list[int]] = {group.name: is_zero(model, group).nonzero().flatten().tolist() for group in groups}
+    for tie in ties(groups):
+        together = [groups[place] for place in tie]
+        most = max(group.channels - len(zeros[group.name]) for group in together)
+        for group in together:
+            lost = group.channels - alignment.up(most, group.channels)
+            zeros[group.name] = zeros[group.name][len(zeros[group.name]) - lost :]
+    return zeros
 
 
 def _like(small: nn.Module, model: nn.Module) -> nn.Module:
@@ -172,17 +178,6 @@ def _like(small: nn.Module, model: nn.Module) -> nn.Module:
         like = known.get(name, known.get(f"{name.rpartition('.')[0]}.weight", anyone))
         tensor.data = tensor.data.to(like)
     return made
-
-
-def _float32_difference(dense: nn.Module, small: nn.Module, samples: Sequence[Examples]) -> float:
-    """In float32, as the network computes itself unless that is another precision."""
-    native = precisions(dense) <= {torch.float32}
-    one, other = (in_precision(model, torch.float32) for model in (dense, small))
-    return _furthest(one, other, [(converted if native else cast)(inputs, torch.float32) for inputs in samples])
-
-
-def _furthest(dense: nn.Module, small: nn.Module, samples: Sequence[Examples]) -> float:
-    return max(output_difference(dense, small, inputs) for inputs in samples)
 
 
 def _training_difference(dense: nn.Module, small: nn.Module, inputs: Inputs) -> float:

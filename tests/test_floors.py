@@ -22,7 +22,7 @@ FLOORS = (
     {"codec", "hooks", "inputs", "onnx_safety"},
     {"precision"},
     {"architectures", "data", "penalties", "equivalence", "runtime"},
-    {"channels", "layer_kinds", "sources"},
+    {"channels", "comparison", "layer_kinds", "sources"},
     {"checkpoints", "surgery"},
     {"groups"},
     {"alignment", "costs"},

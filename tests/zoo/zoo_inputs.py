@@ -114,7 +114,7 @@ def casts():
     def forward(net, x):
         x = F.relu(net.conv(x)).float()
         x = x / x.to(torch.float32).abs().amax((2, 3), keepdim=True).add(1) * constant[0]
-        x = torch.matmul(x, torch.eye(6, dtype=torch.float32)).type(torch.FloatTensor)
+        x = torch.matmul(x, torch.eye(6, dtype=torch.float32)).type("torch.FloatTensor")
         return net.head(F.relu(net.conv2(x.type_as(constant))))
 
     return Free(forward, conv=nn.Conv2d(3, 8, 3), conv2=nn.Conv2d(8, 6, 1), head=tail(6))
