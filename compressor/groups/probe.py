@@ -11,15 +11,16 @@ import torch
 from torch import Tensor, nn
 
 from compressor.channels import ChannelGroup, ties, vanishing_tensors, zero
-from compressor.equivalence import FLOAT64_LIMIT, Inputs, outputs, random_inputs, relative_difference
+from compressor.equivalence import Inputs, outputs, relative_difference
 from compressor.errors import first_line
 from compressor.groups.draws import drawn
 from compressor.groups.proposal import Proposal, propose
-from compressor.groups.randomize import randomize
+from compressor.groups.randomize import randomized
 from compressor.groups.readings import READINGS, Unit, concerned, families, read
 from compressor.groups.trace import Cut
 from compressor.groups.training_only import training_outputs, training_switches
 from compressor.hooks import running
+from compressor.precision import limit_of
 from compressor.surgery import without
 from compressor.surgery.constants import Constants, observed, unfoldable
 from compressor.surgery.replacements import equal_shortcuts, slim_equals
@@ -57,10 +58,8 @@ class Probe:
     def __init__(self, model: nn.Module, example: Inputs) -> None:
         self._deadline = time.monotonic() + PROBE_SECONDS
         self._generator = torch.Generator().manual_seed(0)
-        self._model = copy.deepcopy(model).cpu().double().eval()
-        randomize(self._model, self._generator)
-        # In batches of two.
-        self._inputs = random_inputs(example, self._generator, batch=2, dtype=torch.float64)
+        self._model, self._inputs = randomized(model, example, self._generator)
+        self._limit = limit_of(self._inputs.precision)
         for name, shortcut in equal_shortcuts(self._model, self._inputs).items():
             self._model.set_submodule(name, shortcut)
         slim_equals(self._model, self._inputs)
@@ -197,7 +196,7 @@ class Probe:
             place = f" in {modules[-1][0]}" if modules and modules[-1][0] else ""
             return f"{BREAKS}{place} ({type(error).__name__}: {first_line(error)})"
         difference = max(relative_difference(one, other) for one, other in zip(expected, actual, strict=True))
-        if difference <= FLOAT64_LIMIT:
+        if difference <= self._limit:
             return None
         changed = f"removing its zeroed channels changes the output by {difference:.1e} of its scale"
         return f"{changed} ({_why(zeroed, constants)})"
