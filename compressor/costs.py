@@ -1,8 +1,8 @@
 """What a network costs, as a function of how many channels of each group are kept.
 
 Every cost here is bilinear: a layer costs ``per_pair * inputs * outputs``. For MACs, ``per_pair`` counts output
-positions times kernel size; 1 MAC = 2 FLOPs, and only convolutions, linear and recurrent layers count, among them the
-projections of torch's attention but not its products of queries, keys and values. For
+positions times kernel size; 1 MAC = 2 FLOPs, and only convolutions, linear and recurrent layers and products with other
+parameters count, among them the projections of torch's attention but not its products of queries, keys and values. For
 parameters, every tensor that loses channels is a layer of its own.
 """
 
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from compressor.architectures.attention import SlimAttention
+from compressor.bare_weights import bare_weights
 from compressor.channels import ChannelGroup
 from compressor.equivalence import Inputs, each, outputs
 from compressor.hooks import hooked
@@ -77,6 +78,10 @@ def _macs(model: nn.Module, example_input: Inputs, groups: Sequence[ChannelGroup
     """One row for every convolution and linear layer, and for each of the weights of a recurrent one."""
     layers = _layers(model)
     positions = output_positions(model, example_input)
+    for name, bare in bare_weights(model, example_input, positions).items():
+        row = next((row for row, (_, weight, _) in layers.items() if weight is bare.tensor), name)
+        layers.setdefault(row, (row, bare.tensor, bare.axis))
+        positions[row] = positions.get(row, 0.0) + bare.macs / bare.tensor.numel()
     holders: dict[Tensor, list[int]] = defaultdict(list)
     for place, (_, weight, _) in enumerate(layers.values()):
         holders[weight].append(place)
@@ -89,7 +94,7 @@ def _macs(model: nn.Module, example_input: Inputs, groups: Sequence[ChannelGroup
                 tables[int(axis == axes[place]), place, column] += count
     rows = []
     for row, (module, weight, axis) in layers.items():
-        outputs_, inputs = weight.shape[axis], weight.shape[1 - axis]
+        outputs_, inputs = weight.shape[axis], weight.shape[1 - axis] if weight.ndim > 1 else 1
         kernel = weight.numel() / (outputs_ * inputs)
         rows.append((float(inputs), float(outputs_), kernel * positions.get(row, positions.get(module, 0.0))))
     return _cost_model(list(layers), groups, rows, tables, 0.0)

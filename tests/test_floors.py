@@ -22,6 +22,7 @@ FLOORS = (
     {"codec", "onnx_safety"},
     {"architectures", "data", "penalties", "equivalence", "hooks", "runtime"},
     {"channels", "layer_kinds", "sources"},
+    {"bare_weights"},
     {"checkpoints", "surgery"},
     {"groups"},
     {"alignment", "costs"},

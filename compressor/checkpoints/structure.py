@@ -54,6 +54,13 @@ SIZES = (
     "head_dim",
     "dim_head",
     "attention_head_size",
+    # What modules that multiply with parameters of their own call their widths.
+    "nf",
+    "nx",
+    "in_dim",
+    "out_dim",
+    "input_dim",
+    "output_dim",
 )
 # A module is replaced and what is in it resized: no network needs more for each of its modules, beyond so many.
 EDITS, FEW_EDITS = 4, 1000
@@ -194,7 +201,8 @@ def _replacement(edit: Edit, module: nn.Module) -> nn.Module:
 def _fits(edit: Edit, module: nn.Module) -> bool:
     """Whether the edit speaks of the tensors that the module has or may get, and of its sizes."""
     tensors = set(_shapes(module)) | (set(edit.tensors) & _missing(module))
-    return set(edit.tensors) == tensors and _kinds(edit.sizes) == _kinds(_sizes(module))
+    # A file of an older version may know fewer names of sizes.
+    return set(edit.tensors) == tensors and _kinds(edit.sizes).items() <= _kinds(_sizes(module)).items()
 
 
 def _missing(module: nn.Module) -> set[str]:

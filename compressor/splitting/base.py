@@ -51,7 +51,7 @@ class SplittingBase(ABC):
         # Compiled and distributed models are wrappers around the network that has the channels.
         self.model, prefix = unwrapped(model)
         self.config, self.total_steps, self.step = config, total_steps, 0
-        self._weights = penalised_weights(self.model, config)
+        self._weights = penalised_weights(self.model, example_input, config)
         known = None if groups is None else unprefixed(groups, prefix)
         self.prunable = Prunable(self.model, example_input, known, config)
         self._handles: list[RemovableHandle] = []

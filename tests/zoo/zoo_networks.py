@@ -11,6 +11,7 @@ import zoo_concatenation
 import zoo_grouped
 import zoo_layers
 import zoo_norms
+import zoo_parameters
 import zoo_plain
 import zoo_sequences
 import zoo_sharing
@@ -28,5 +29,6 @@ THEMES = (
     zoo_sequences,
     zoo_sharing,
     zoo_written,
+    zoo_parameters,
 )
 PATTERNS = tuple(pattern for theme in THEMES for pattern in theme.PATTERNS)
