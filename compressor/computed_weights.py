@@ -8,7 +8,8 @@ change their weight before they use it, for example by standardising it.
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Iterator, Sequence
+import warnings
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -20,12 +21,20 @@ from torch.nn.utils.weight_norm import WeightNorm
 from torch.overrides import TorchFunctionMode
 
 from compressor.equivalence import FLOAT64_LIMIT, eval_mode, relative_difference
+from compressor.errors import CompressorWarning, UsageError
 from compressor.layer_kinds import PLAIN_CONVOLUTIONS
 
 PLAIN = (*PLAIN_CONVOLUTIONS, nn.Linear)
 # What computes with an input and a weight.
 PRODUCTS = (F.conv1d, F.conv2d, F.conv3d, F.linear)
+# Of what torch does by hooks, who takes them away.
+REMOVERS: Mapping[type, Callable[..., nn.Module]] = {
+    WeightNorm: remove_weight_norm,
+    SpectralNorm: remove_spectral_norm,
+    prune.BasePruningMethod: prune.remove,
+}
 NAMED = 3
+FOLDED = "they are folded into plain weights, with which training goes on"
 
 
 def computed(model: nn.Module) -> dict[str, str]:
@@ -35,37 +44,53 @@ def computed(model: nn.Module) -> dict[str, str]:
     return {name: kind for name, kind in kinds.items() if ".parametrizations." not in f".{name}."}
 
 
-def fold(model: nn.Module, names: Collection[str] | None = None) -> tuple[str, ...]:
+def described(model: nn.Module) -> tuple[str, ...]:
+    """`computed` in words."""
+    return tuple(f"{kind} in {name or 'the network itself'}" for name, kind in computed(model).items())
+
+
+def fold_weights(model: nn.Module, names: Collection[str] | None = None) -> tuple[str, ...]:
     """Make weights of ``model`` plain parameters, in place; in words what was folded, nothing when all are plain.
 
-    ``names`` are the modules, all by default. Outputs in eval mode stay the same.
+    ``names`` are modules that compute theirs, all by default. Outputs in eval mode stay the same.
     """
-    found = {name: kind for name, kind in computed(model).items() if names is None or name in names}
-    for name in found:
+    what = described(model) if names is None else ()
+    for name in computed(model) if names is None else names:
         module = model.get_submodule(name)
-        if (plain := _equal(module)) is not None:
+        if name and (plain := _equal(module)) is not None:
             model.set_submodule(name, plain)
         else:
             _strip(module)
-    return tuple(f"{kind} in {name or 'the network itself'}" for name, kind in found.items())
+    return what
 
 
-def folded(model: nn.Module) -> nn.Module:
-    """``model`` itself where all its weights are plain, else a copy in which they are."""
-    found = computed(model)
+def folded(model: nn.Module, names: Collection[str] | None = None) -> nn.Module:
+    """``model`` itself where the weights of these modules, of all by default, are plain, else a copy where they are."""
+    found = computed(model) if names is None else names
     results = _results(model)
     if not found and not results:
         return model
-    # Torch copies no tensor that another was computed from.
+    # Torch copies no tensor that was computed from others.
     plain = copy.deepcopy(model, {id(tensor): tensor.detach().clone() for tensor in results})
-    fold(plain)
+    fold_weights(plain, found)
     return plain
 
 
-def in_words(what: Sequence[str]) -> str:
-    """The beginning of a sentence about what `fold` folds."""
-    more = f" and {len(what) - NAMED} more" if len(what) > NAMED else ""
-    return f"the network computes weights whenever it runs ({', '.join(what[:NAMED])}{more})"
+def trainable(model: nn.Module, *, wrapped: bool) -> None:
+    """`fold_weights` before a training, with a warning; `UsageError` where a wrapper for DDP knows the old weights."""
+    what = described(model)
+    if what and wrapped:
+        raise UsageError(f"the network computes weights ({what[0]}); call fold_weights before it is wrapped for DDP")
+    tell(fold_weights(model), f"{FOLDED}; make the optimizer after this", 4)
+
+
+def tell(what: Sequence[str], follows: str, stacklevel: int) -> None:
+    """Warn that the network computes weights, where it does, and of what ``follows``."""
+    if what:
+        more = f" and {len(what) - NAMED} more" if len(what) > NAMED else ""
+        names = ", ".join(what[:NAMED]) + more
+        text = f"the network computes weights from others whenever it runs ({names}); {follows}"
+        warnings.warn(text, CompressorWarning, stacklevel=stacklevel + 1)
 
 
 def _results(model: nn.Module) -> list[Tensor]:
@@ -94,30 +119,29 @@ def _of_parametrization(module: nn.Module) -> str:
 @torch.no_grad()
 def _strip(module: nn.Module) -> None:
     """Take away what computes the module's weights, which stay as they are now."""
-    trained = any(parameter.requires_grad for parameter in module.parameters())
-    values: dict[str, Tensor] = {}
+    originals = [(name, parameter.requires_grad) for name, parameter in module.named_parameters()]
+    values: dict[str, Any] = {}
     with eval_mode(module):
         if parametrize.is_parametrized(module):
             values = {name: getattr(module, name) for name in module.parametrizations}  # type: ignore[union-attr]
             # Not by torch's own function: copies of a module share the class that it changes.
-            del module.parametrizations
+            delattr(module, "parametrizations")
             module.__class__ = type(module).__bases__[0]
-        for hook in list(module._forward_pre_hooks.values()):
-            if isinstance(hook, WeightNorm | SpectralNorm):
-                (remove_weight_norm if isinstance(hook, WeightNorm) else remove_spectral_norm)(module, hook.name)
-                values[hook.name] = module._parameters.pop(hook.name)  # type: ignore[assignment]
-            elif isinstance(hook, prune.BasePruningMethod):
-                prune.remove(module, hook._tensor_name)
-                values[hook._tensor_name] = module._parameters.pop(hook._tensor_name)  # type: ignore[assignment]
+        hooks: list[Any] = [hook for hook in module._forward_pre_hooks.values() if isinstance(hook, tuple(REMOVERS))]
+        for hook in hooks:
+            name = hook._tensor_name if isinstance(hook, prune.BasePruningMethod) else hook.name
+            REMOVERS[next(kind for kind in REMOVERS if isinstance(hook, kind))](module, name)
+            values[name] = module._parameters.pop(name)
     for name, value in values.items():
+        trained = any(free for other, free in originals if other.startswith((f"{name}_", f"parametrizations.{name}.")))
         module.register_parameter(name, nn.Parameter(value.detach().clone(), trained))
 
 
-class _Watch(TorchFunctionMode):  # type: ignore[no-untyped-call]
+class _Watch(TorchFunctionMode):
     """The weights and biases that are multiplied with."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.seen: list[tuple[Tensor, Tensor | None]] = []
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -134,7 +158,7 @@ def _equal(module: nn.Module) -> nn.Module | None:
     kind = next((kind for kind in PLAIN if isinstance(module, kind)), None)
     if kind is None or type(module).forward is kind.forward:
         return None
-    exact = copy.deepcopy(module).double().eval()
+    exact = copy.deepcopy(module).cpu().double().eval()
     try:
         with _Watch() as watch:
             pairs = [(x, exact.forward(x)) for x in _inputs(exact)]
@@ -155,7 +179,11 @@ def _inputs(layer: Any) -> Iterator[Tensor]:
     generator = torch.Generator().manual_seed(0)
     spatial = 0 if isinstance(layer, nn.Linear) else len(layer.kernel_size)
     width = layer.in_features if spatial == 0 else layer.in_channels
-    reach = max((size * step for size, step in zip(layer.kernel_size, layer.dilation, strict=True)), default=0) if spatial else 0
+    reach = (
+        max((size * step for size, step in zip(layer.kernel_size, layer.dilation, strict=True)), default=0)
+        if spatial
+        else 0
+    )
     for extra in (1, 2, 3):
         yield torch.randn(2, width, *(reach + extra,) * spatial, generator=generator, dtype=torch.float64)
 
@@ -170,5 +198,6 @@ def _plain(kind: type[nn.Module], layer: Any, weight: Tensor, bias: Tensor | Non
         plain = kind(layer.in_channels, layer.out_channels, layer.kernel_size, bias=bias is not None, **options)
     trained = layer.weight.requires_grad
     plain.weight = nn.Parameter(weight.detach().clone(), trained)
-    plain.bias = None if bias is None else nn.Parameter(bias.detach().clone(), trained)
+    if bias is not None:
+        plain.bias = nn.Parameter(bias.detach().clone(), trained)
     return plain

@@ -23,6 +23,7 @@ from torch.utils._pytree import tree_leaves
 from compressor.architectures.attention import SlimAttention
 from compressor.bare_weights import bare_weights
 from compressor.channels import ChannelGroup
+from compressor.computed_weights import folded
 from compressor.equivalence import Inputs, each, outputs
 from compressor.hooks import hooked
 from compressor.layer_kinds import ATTENTION, PRODUCERS, TRANSPOSED, channel_axis, matrices
@@ -71,6 +72,7 @@ class CostModel:
 
 def cost_model(model: nn.Module, example_input: Inputs, groups: Sequence[ChannelGroup], kind: Kind) -> CostModel:
     """The cost of ``model`` on one sample, in MACs or in parameters, as a function of the groups' channels."""
+    model = folded(model)
     return _macs(model, example_input, groups) if kind == "macs" else _parameters(model, groups)
 
 

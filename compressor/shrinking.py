@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from compressor.alignment import Alignment
+from compressor.computed_weights import folded
 from compressor.equivalence import (
     FLOAT32_LIMIT,
     FLOAT64_LIMIT,
@@ -77,6 +78,7 @@ def remove_zero_channels(
     groups = find_groups(model, example_input) if groups is None else groups
     prunable = [group for group in groups if group.prunable]
     model, prefix = unwrapped(model)
+    model = folded(model)
     prunable = list(unprefixed(prunable, prefix))
     zeros = {group.name: _zeros(model, group, alignment) for group in prunable}
     drawn = [random_inputs(example_input, torch.Generator().manual_seed(seed)) for seed in RANDOM_SEEDS]

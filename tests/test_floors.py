@@ -22,7 +22,7 @@ FLOORS = (
     {"codec", "onnx_safety"},
     {"architectures", "data", "penalties", "equivalence", "hooks", "runtime"},
     {"channels", "layer_kinds", "sources"},
-    {"bare_weights"},
+    {"bare_weights", "computed_weights"},
     {"checkpoints", "surgery"},
     {"groups"},
     {"alignment", "costs"},

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from compressor import __version__
 from compressor.checkpoints import Metadata
+from compressor.computed_weights import folded
 from compressor.equivalence import Inputs, each
 from compressor.errors import EquivalenceError, UsageError, first_line
 from compressor.export.files import on_cpu, publish, quiet
@@ -43,6 +44,7 @@ def export_onnx(
     """
     check_opset(opset)
     path = Path(path)
+    model = folded(model)
     with on_cpu(model):
         failures: list[str] = []
         for exporter in ("dynamo", "torchscript"):

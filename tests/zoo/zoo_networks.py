@@ -7,6 +7,7 @@ it must be refused.
 from __future__ import annotations
 
 import zoo_attention
+import zoo_computed
 import zoo_concatenation
 import zoo_grouped
 import zoo_layers
@@ -30,5 +31,6 @@ THEMES = (
     zoo_sharing,
     zoo_written,
     zoo_parameters,
+    zoo_computed,
 )
 PATTERNS = tuple(pattern for theme in THEMES for pattern in theme.PATTERNS)
