@@ -116,11 +116,8 @@ def _count(trace: Trace, attributes: Sequence[str], ids: Tensor) -> None:
     """A module that holds the number of pieces, say of heads, as an attribute is told when there are fewer."""
     name, module = trace.stack[-1] if trace.stack else ("", None)
     for attribute in attributes:
-        if getattr(module, attribute, None) == len(ids) and len(torch.unique(ids)) == len(ids):
-            key = (f"{name}.{attribute}", 0)
-            known = trace.entries.setdefault(key, ids)
-            trace.uses.setdefault(key, set()).add("count")
-            trace.union(known, ids, "")
+        if module is not None and len(torch.unique(ids)) == len(ids):
+            trace.counted(name, attribute, ids)
 
 
 def _cuts(ids: Tensor, shape: Sequence[int]) -> list[tuple[int, list[int]]]:
@@ -143,7 +140,8 @@ def _cuts(ids: Tensor, shape: Sequence[int]) -> list[tuple[int, list[int]]]:
 
 def concatenated(trace: Trace, call: Call) -> None:
     """Concatenation and stacking: along the channels they stand side by side, else they must be the same."""
-    tensors = call.args[0]
+    # Torch lets an empty vector stand beside anything, as the first state of a cache does.
+    tensors = [tensor for tensor in call.args[0] if tensor.shape != (0,)]
     dim = call.value(1, "dim", 0) % call.out.ndim
     parts = [_part(trace, tensor) for tensor in tensors]
     if all(part is None for part in parts):
