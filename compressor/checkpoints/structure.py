@@ -17,6 +17,7 @@ from torch import nn
 from compressor.architectures.attention import SlimAttention
 from compressor.architectures.cifar_resnet import PaddedShortcut
 from compressor.architectures.constant import Constant
+from compressor.architectures.norms import SlimLayerNorm, SlimNorm, SlimRMSNorm
 from compressor.checkpoints.fields import field, named, size, sizes
 from compressor.errors import CheckpointError
 from compressor.layer_kinds import PLAIN_CONVOLUTIONS, agrees
@@ -27,6 +28,7 @@ SIZES = (
     "before",
     "channels",
     "embedding_dim",
+    "full_width",
     "groups",
     "hidden_size",
     "in_channels",
@@ -65,6 +67,8 @@ REPLACEMENTS: Mapping[str, type[nn.Module]] = {
     "constant": Constant,
     "identity": nn.Identity,
     "attention": SlimAttention,
+    "layer norm": SlimLayerNorm,
+    "rms norm": SlimRMSNorm,
 }
 
 
@@ -182,8 +186,11 @@ def _replacement(edit: Edit, module: nn.Module) -> nn.Module:
     """What the edit puts in the place of ``module``."""
     sizes = {name: value for name, value in edit.sizes.items() if isinstance(value, int) and value < 1 << 20}
     try:
-        if edit.kind != "attention":
-            return REPLACEMENTS[edit.kind](**sizes)
+        made = REPLACEMENTS[edit.kind]
+        if issubclass(made, SlimNorm):
+            return made(module, **sizes)
+        if made is not SlimAttention:
+            return made(**sizes)
         if not isinstance(module, nn.MultiheadAttention) or module.in_proj_weight is None:
             raise _Unfit("does not fit the architecture")
         return SlimAttention(module, **sizes)

@@ -93,6 +93,10 @@ class Trace:
         """The module that is running, in words."""
         return self.where or "the network's own forward"
 
+    def runs(self, *kinds: type[nn.Module]) -> bool:
+        """Whether a module of one of these kinds is running."""
+        return bool(self.stack) and isinstance(self.stack[-1][1], kinds)
+
     @property
     def fixed(self) -> str:
         """Why channels that meet a width written into the running module cannot go."""
