@@ -47,7 +47,13 @@ SIZES = (
     "step",
     "trailing",
     "value_width",
-    # How many heads attention has, and how wide each is.
+    # How many channels modules of others state, how many heads attention has, and how wide each is.
+    "all_head_size",
+    "attn_dim",
+    "d_model",
+    "embed_dim",
+    "hidden_dim",
+    "inner_dim",
     "num_heads",
     "num_attention_heads",
     "n_heads",
@@ -201,7 +207,7 @@ def _replacement(edit: Edit, module: nn.Module) -> nn.Module:
 def _fits(edit: Edit, module: nn.Module) -> bool:
     """Whether the edit speaks of the tensors that the module has or may get, and of its sizes."""
     tensors = set(_shapes(module)) | (set(edit.tensors) & _missing(module))
-    return set(edit.tensors) == tensors and _kinds(edit.sizes) == _kinds(_sizes(module))
+    return set(edit.tensors) == tensors and _kinds(edit.sizes).items() <= _kinds(_sizes(module)).items()
 
 
 def _missing(module: nn.Module) -> set[str]:
@@ -226,7 +232,13 @@ def _sizes(module: nn.Module) -> dict[str, int | tuple[int, ...]]:
     stated = [name for name in SIZES if not isinstance(getattr(type(module), name, None), property)]
     values = {name: getattr(module, name) for name in stated if hasattr(module, name)}
     plain = {name: tuple(size) if isinstance(size, list | tuple) else size for name, size in values.items()}
-    return {name: size for name, size in plain.items() if isinstance(size, int | tuple)}
+    return {name: size for name, size in plain.items() if _is_size(size)}
+
+
+def _is_size(value: object) -> bool:
+    """Modules of others may mean something else by the name."""
+    parts = value if isinstance(value, tuple) else (value,)
+    return all(type(part) is int and part >= 0 for part in parts)
 
 
 def _arguments(module: nn.Module) -> dict[str, int | tuple[int, ...]]:

@@ -29,6 +29,8 @@ USES: tuple[tuple[str, Role], ...] = (
 )
 
 Key = tuple[str, int]
+# Tensors on the same side of a module are one member.
+_SIDES: dict[Role, str] = {"consumer": "reads", "reader": "reads", "count": "counts"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,13 +109,13 @@ class _Builder:
         return ChannelGroup(self._name(made), len(channels), tuple(members), reason)
 
     def _members(self, channels: Sequence[Mapping[Key, Sequence[int]]]) -> list[Member]:
-        parts: dict[tuple[str, bool], list[tuple[Key, torch.Tensor]]] = defaultdict(list)
+        parts: dict[tuple[str, str], list[tuple[Key, torch.Tensor]]] = defaultdict(list)
         # By place on the first axis, so that channel c is row c wherever that is possible.
         first = min(channels[0], key=lambda key: (self._role(key) != "producer", self._order[_module(key)]))
         channels = sorted(channels, key=lambda where: where[first][0])
         for key in channels[0]:
             index = torch.tensor([where[key] for where in channels])
-            parts[_module(key), self._role(key) in {"consumer", "reader"}].append((key, index))
+            parts[_module(key), _SIDES.get(self._role(key), "makes")].append((key, index))
         members = []
         for (module, _), axes in parts.items():
             while axes:
