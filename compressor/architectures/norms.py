@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 # What norms call the number that they add to the variance.
 EPSILONS = ("eps", "variance_epsilon", "epsilon")
@@ -40,7 +39,7 @@ class SlimNorm(nn.Module):
 
 
 class SlimLayerNorm(SlimNorm):
-    """(x - mean) / sqrt(variance + eps) * weight + bias, with the mean and the variance of all ``full_width`` channels."""
+    """(x - mean) / sqrt(variance + eps) * weight + bias, both taken over all ``full_width`` channels."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., channels, *trailing), channels that are gone left out -> the same shape."""
@@ -57,18 +56,19 @@ class SlimLayerNorm(SlimNorm):
 class SlimRMSNorm(SlimNorm):
     """x / sqrt(mean(x^2) + eps) * weight (+ bias), with the mean over all ``full_width`` channels.
 
-    Over n of N channels it is the norm of the n with sqrt(N / n) times the weight and N / n times eps, so that the
-    runtime sees a plain one.
+    Over n of N channels it is the norm of the n with sqrt(N / n) times the weight and N / n times eps, which runtimes
+    know as one operation.
     """
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., channels, *trailing), channels that are gone left out -> the same shape."""
         grown = self.full_width / self.channels
-        eps = torch.finfo(x.dtype).eps if self.eps is None else self.eps
-        last = x.movedim(-1 - self.trailing, -1) if self.trailing else x
-        normed = F.rms_norm(last, (self.channels,), self.weight * grown**0.5, eps * grown)
-        normed = normed if self.bias is None else normed + self.bias
-        return normed.movedim(-1, -1 - self.trailing) if self.trailing else normed
+        # Squares of half precision overflow.
+        wide = x.float() if x.dtype in {torch.float16, torch.bfloat16} else x
+        eps = torch.finfo(wide.dtype).eps if self.eps is None else self.eps
+        squares = wide.pow(2).mean(-1 - self.trailing, keepdim=True)
+        normed = (wide / torch.sqrt(squares + eps * grown)).to(x.dtype) * self._beside(self.weight * grown**0.5)
+        return normed if self.bias is None else normed + self._beside(self.bias)
 
 
 def epsilon(norm: nn.Module) -> float | None:

@@ -38,8 +38,8 @@ def slim_norm(norm: nn.Module) -> SlimNorm | None:
 def _has_vectors_alone(module: nn.Module) -> bool:
     """Whether all that it holds is a weight, and perhaps a bias, for each channel."""
     own = dict(module.named_parameters())
-    weight = own.get("weight")
-    if weight is None or isinstance(module, (SlimNorm, *MAKERS)) or list(module.children()) or list(module.buffers()):
+    weight, holds_more = own.get("weight"), bool([*module.children(), *module.buffers()])
+    if weight is None or holds_more or isinstance(module, (SlimNorm, *MAKERS)):
         return False
     vectors = weight.ndim == 1 and len(weight) > 1 and all(other.shape == weight.shape for other in own.values())
     return own.keys() <= {"weight", "bias"} and vectors

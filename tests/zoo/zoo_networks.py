@@ -15,6 +15,7 @@ import zoo_plain
 import zoo_sequences
 import zoo_sharing
 import zoo_shortcuts
+import zoo_transformers
 import zoo_written
 
 THEMES = (
@@ -24,6 +25,7 @@ THEMES = (
     zoo_concatenation,
     zoo_norms,
     zoo_attention,
+    zoo_transformers,
     zoo_layers,
     zoo_sequences,
     zoo_sharing,
