@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+
 import torch
 from torch import Tensor, nn
 
@@ -33,6 +35,18 @@ class SlimNorm(nn.Module):
         """How many channels are left."""
         return len(self.weight)
 
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., channels, *trailing), channels that are gone left out -> the same shape."""
+        if x.is_nested:
+            # Of padded tokens ``nn.TransformerEncoder`` makes sequences of several lengths.
+            return torch.nested.as_nested_tensor([self._normed(one) for one in x.unbind()])
+        # Squares of half precision overflow.
+        wide = x.float() if x.dtype in {torch.float16, torch.bfloat16} else x
+        return self._normed(wide).to(x.dtype)
+
+    @abstractmethod
+    def _normed(self, x: Tensor) -> Tensor: ...
+
     def _beside(self, vector: Tensor) -> Tensor:
         """A vector along the channels."""
         return vector.view(-1, *(1,) * self.trailing) if self.trailing else vector
@@ -41,14 +55,13 @@ class SlimNorm(nn.Module):
 class SlimLayerNorm(SlimNorm):
     """(x - mean) / sqrt(variance + eps) * weight + bias, both taken over all ``full_width`` channels."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(..., channels, *trailing), channels that are gone left out -> the same shape."""
+    def _normed(self, x: Tensor) -> Tensor:
         along = -1 - self.trailing
         mean = x.sum(along, keepdim=True) / self.full_width
         centred = x - mean
-        # Each channel that is gone lies as far from the mean as zero does. Squares are summed before they can overflow.
-        spread = torch.linalg.vector_norm(centred, dim=along, keepdim=True) * self.full_width**-0.5
-        variance = spread.square() + (1 - self.channels / self.full_width) * mean.square()
+        # Each channel that is gone lies as far from the mean as zero does.
+        kept = centred.square().sum(along, keepdim=True) / self.full_width
+        variance = kept + (1 - self.channels / self.full_width) * mean.square()
         scaled = centred * torch.rsqrt(variance + (self.eps or 0.0)) * self._beside(self.weight)
         return scaled if self.bias is None else scaled + self._beside(self.bias)
 
@@ -60,14 +73,11 @@ class SlimRMSNorm(SlimNorm):
     know as one operation.
     """
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(..., channels, *trailing), channels that are gone left out -> the same shape."""
+    def _normed(self, x: Tensor) -> Tensor:
         grown = self.full_width / self.channels
-        # Squares of half precision overflow.
-        wide = x.float() if x.dtype in {torch.float16, torch.bfloat16} else x
-        eps = torch.finfo(wide.dtype).eps if self.eps is None else self.eps
-        squares = wide.pow(2).mean(-1 - self.trailing, keepdim=True)
-        normed = (wide / torch.sqrt(squares + eps * grown)).to(x.dtype) * self._beside(self.weight * grown**0.5)
+        eps = torch.finfo(x.dtype).eps if self.eps is None else self.eps
+        squares = x.pow(2).mean(-1 - self.trailing, keepdim=True)
+        normed = x / torch.sqrt(squares + eps * grown) * self._beside(self.weight * grown**0.5)
         return normed if self.bias is None else normed + self._beside(self.bias)
 
 

@@ -11,7 +11,10 @@ CHANGES = (
     (r"^(.*) is frozen \(requires_grad", r"train \1 as well: requires_grad_(True)"),
     (r"(\S+) is an nn\.MultiheadAttention with", r"write \1 with linear layers of its own for query, key and value"),
     (r"(\S+) is an nn\.MultiheadAttention that", r"only call \1, by one name: read none of its attributes"),
-    (r"^(.*) normalises across the channels without", r"elementwise_affine=True for \1, then training"),
+    (
+        r"^(.*) normalises across the channels without",
+        r"weights for the norm in \1 (elementwise_affine=True), then training",
+    ),
     (
         r"^(.*) normalises across",
         r"norms of single channels (BatchNorm) for \1 and all others on these channels, then training",

@@ -83,7 +83,7 @@ def layer_norm(trace: Trace, call: Call) -> None:
         return
     over = range(ids.ndim - len(call.args[1]), ids.ndim)
     if set(over) & set(varying(ids)) and not trace.runs(SlimRMSNorm):
-        weightless = " without a weight for each" if call.args[2] is None else ""
+        weightless = " without a weight for each" if call.args[2] is None and len(over) == 1 else ""
         trace.ids.block(ids, f"{trace.place} normalises across the channels{weightless}")
     trace.set(next(leaf for leaf in tree_leaves(call.out)), ids)
 
