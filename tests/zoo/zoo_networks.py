@@ -18,6 +18,7 @@ import zoo_plain
 import zoo_sequences
 import zoo_sharing
 import zoo_shortcuts
+import zoo_transformers
 import zoo_written
 
 THEMES = (
@@ -27,6 +28,7 @@ THEMES = (
     zoo_concatenation,
     zoo_norms,
     zoo_attention,
+    zoo_transformers,
     zoo_layers,
     zoo_sequences,
     zoo_sharing,
