@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import math
 import time
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
-from compressor.channels import ChannelGroup, vanishing_tensors, zero
-from compressor.equivalence import FLOAT64_LIMIT, Inputs, outputs, random_inputs, relative_difference
-from compressor.errors import first_line
+from compressor.channels import ChannelGroup
+from compressor.equivalence import Inputs, random_inputs
 from compressor.groups.proposal import Proposal, propose
 from compressor.groups.randomize import randomize
 from compressor.groups.trace import Cut, Kind
-from compressor.groups.training_only import training_outputs, training_switches
-from compressor.hooks import running
-from compressor.surgery import without
-from compressor.surgery.constants import Constants, observed, unfoldable
+from compressor.groups.training_only import training_switches
+from compressor.groups.trial import Trial, zeroed
 from compressor.surgery.replacements import equal_shortcuts, slim_equals
 
 # Cuts that are read alike.
@@ -35,10 +33,6 @@ CUT_DRAWS, CUT_CHANNELS = (2, 16), 64
 PROBE_SECONDS = 600.0
 # A reading by which more groups than this fail is a wrong one.
 PATIENCE = 3
-
-
-class _TooManyFailuresError(Exception):
-    """Too many groups fail."""
 
 
 def probed(model: nn.Module, example: Inputs) -> tuple[ChannelGroup, ...]:
@@ -106,17 +100,17 @@ class Probe:
     def _best_cuts(self, plain: Proposal, left: Mapping[Unit, Unit], settled: Mapping[int, Cut]) -> dict[int, Cut]:
         """For families that no reading leaves whole: by the first unit of each, which is probed for the others."""
         most = {family: _rows(_passing(plain, first)) for family, first in left.items()}
-        rows = {family: self._sound_rows(plain, first) for family, first in left.items()}
+        rows = dict(zip(left, self._sound_rows(plain, list(left.values())), strict=True))
         cuts: dict[int, Cut] = {}
         for reading in READINGS:
             doubtful = [family for family in left if rows[family] < most[family] or not rows[family]]
             if not doubtful:
                 break
             proposal = self._proposed({**settled, **cuts, **_read(doubtful, reading)})
-            for family in doubtful:
-                sound = self._sound_rows(proposal, left[family])
-                if sound > rows[family]:
-                    rows[family] = sound
+            sound = self._sound_rows(proposal, [left[family] for family in doubtful])
+            for family, better in zip(doubtful, sound, strict=True):
+                if better > rows[family]:
+                    rows[family] = better
                     cuts |= _read([family], reading)
         return cuts
 
@@ -125,83 +119,73 @@ class Probe:
 
     def _sound_units(self, proposal: Proposal, units: Sequence[Unit]) -> list[Unit]:
         """The units of which no group fails in a first probe: all together, else one by one."""
+        passing = {unit: _passing(proposal, unit) for unit in units}
+        left, probed = list(units), 0
+        while probed < _draws(groups := _united(passing[unit] for unit in left)):
+            with self._trial(groups, self._drawn(groups, SHARES[0])) as trial:
+                if trial.failure(groups) is not None:
+                    left = [unit for unit in left if trial.failure(passing[unit], complete=False) is None]
+            probed += 1
+        return left
 
-        def sound(units: Sequence[Unit]) -> bool:
-            groups = list({group.name: group for unit in units for group in _passing(proposal, unit)}.values())
-            draws = ({group.name: self._draw(group, SHARES[0]) for group in groups} for _ in range(_draws(groups)))
-            return all(self.failure(groups, drawn) is None for drawn in draws)
+    def _sound_rows(self, proposal: Proposal, units: Sequence[Unit]) -> list[int]:
+        """How many rows of weights can be removed from the groups that pass each unit's cuts."""
+        passing = [_passing(proposal, unit) for unit in units]
+        reasons = self.repeated(_united(passing))
+        sound = [[group for group in groups if group.name not in reasons] for groups in passing]
+        wrong = [len(groups) - len(left) > PATIENCE for groups, left in zip(passing, sound, strict=True)]
+        return [0 if bad else _rows(left) for bad, left in zip(wrong, sound, strict=True)]
 
-        return list(units) if sound(units) else [unit for unit in units if sound([unit])]
-
-    def _sound_rows(self, proposal: Proposal, unit: Collection[int]) -> int:
-        """How many rows of weights can be removed from the groups that pass these cuts."""
-        groups = _passing(proposal, unit)
-        try:
-            reasons = self.repeated(groups, PATIENCE)
-        except _TooManyFailuresError:
-            return 0
-        return _rows([group for group in groups if group.name not in reasons])
-
-    def repeated(self, groups: Sequence[ChannelGroup], patience: int | None = None) -> dict[str, str]:
+    def repeated(self, groups: Sequence[ChannelGroup]) -> dict[str, str]:
         """`reasons` of several draws."""
         reasons: dict[str, str] = {}
         for _ in range(_draws(groups)):
-            reasons |= self.reasons([g for g in groups if g.name not in reasons], SHARES[0], patience)
+            reasons |= self.reasons([g for g in groups if g.name not in reasons], SHARES[0])
         return reasons
 
-    def reasons(self, groups: Sequence[ChannelGroup], share: float, patience: int | None = None) -> dict[str, str]:
-        """Why groups fail, by name: all at once first, then by halves, so that a sound network costs one probe.
-
-        With ``patience`` the search is given up when more groups than that fail.
-        """
-        failed: list[str] = []
-        drawn = {group.name: self._draw(group, share) for group in groups}
-
-        def search(groups: Sequence[ChannelGroup]) -> dict[str, str]:
-            if time.monotonic() > self._deadline:
-                return {group.name: f"it was not probed within {PROBE_SECONDS:g} s" for group in groups}
-            reason = self.failure(groups, drawn) if groups else None
+    def reasons(self, groups: Sequence[ChannelGroup], share: float) -> dict[str, str]:
+        """Why groups fail, by name: all at once first, then one by one, so that a sound network costs one probe."""
+        if not groups:
+            return {}
+        with self._trial(groups, self._drawn(groups, share)) as trial:
+            reason = self._failure(trial, groups)
             if reason is None:
                 return {}
-            if len(groups) == 1:
-                failed.append(groups[0].name)
-                if patience is not None and len(failed) > patience:
-                    raise _TooManyFailuresError
-                return {groups[0].name: reason}
-            middle = len(groups) // 2
-            failures = {**search(groups[:middle]), **search(groups[middle:])}
-            sound = [group for group in groups if group.name not in failures]
-            if len(sound) == len(groups) or (sound and self.failure(sound, drawn) is not None):
-                # Each half is sound alone but not together: none of them can be trusted.
-                return {group.name: f"together with other groups, {reason}" for group in groups}
-            return failures
+            failures: dict[str, str] = {}
+            for together in _inseparable(groups):
+                alone = self._failure(trial, together, complete=False)
+                failures |= {group.name: alone for group in together} if alone is not None else {}
+            return failures | self._search(trial, [group for group in groups if group.name not in failures])
 
-        return search(groups)
+    def _search(self, trial: Trial, groups: Sequence[ChannelGroup]) -> dict[str, str]:
+        """Why groups fail that have not failed alone: all at once first, then by halves."""
+        reason = self._failure(trial, groups) if groups else None
+        if reason is None:
+            return {}
+        units = _inseparable(groups)
+        if len(units) == 1:
+            return {group.name: reason for group in groups}
+        halves = units[: len(units) // 2], units[len(units) // 2 :]
+        failures = {name: why for half in halves for name, why in self._search(trial, _united(half)).items()}
+        sound = [group for group in groups if group.name not in failures]
+        if len(sound) == len(groups) or (sound and self._failure(trial, sound) is not None):
+            # Each half is sound alone but not together: none of them can be trusted.
+            return {group.name: f"together with other groups, {reason}" for group in groups}
+        return failures
 
-    def failure(self, groups: Sequence[ChannelGroup], drawn: Mapping[str, Tensor]) -> str | None:
-        """Why removing these channels of all ``groups`` at once fails; None when nothing changes."""
-        # Only what is zeroed is copied: a large network is mostly tensors.
-        zeroing = {id(parameter) for group in groups for parameter, _, _ in vanishing_tensors(self._model, group)}
-        tensors = [*self._model.parameters(), *self._model.buffers()]
-        zeroed = copy.deepcopy(self._model, {id(t): t for t in tensors if id(t) not in zeroing})
-        for group in groups:
-            zero(zeroed, group, drawn[group.name])
-        chosen = [(group, drawn[group.name].tolist()) for group in groups]
-        expected, constants = observed(zeroed, chosen, self._inputs)
-        expected += training_outputs(zeroed, self._inputs, self._switches)
-        modules: list[tuple[str, nn.Module]] = []
-        try:
-            small = without(zeroed, chosen, constants, {})
-            with running(small) as modules:
-                actual = outputs(small, self._inputs) + training_outputs(small, self._inputs, self._switches)
-        except Exception as error:  # whatever the network's code raises on a shape it did not expect
-            place = f" in {modules[-1][0]}" if modules and modules[-1][0] else ""
-            return f"removing channels breaks the network{place} ({type(error).__name__}: {first_line(error)})"
-        difference = max(relative_difference(one, other) for one, other in zip(expected, actual, strict=True))
-        if difference <= FLOAT64_LIMIT:
-            return None
-        changed = f"removing its zeroed channels changes the output by {difference:.1e} of its scale"
-        return f"{changed} ({_why(zeroed, constants)})"
+    def _failure(self, trial: Trial, groups: Sequence[ChannelGroup], *, complete: bool = True) -> str | None:
+        """`Trial.failure`, as long as there is time."""
+        if time.monotonic() > self._deadline:
+            return f"it was not probed within {PROBE_SECONDS:g} s"
+        return trial.failure(groups, complete=complete)
+
+    def _trial(
+        self, groups: Sequence[ChannelGroup], drawn: Mapping[str, Tensor]
+    ) -> contextlib.AbstractContextManager[Trial]:
+        return zeroed(self._model, groups, drawn, self._inputs, self._switches)
+
+    def _drawn(self, groups: Sequence[ChannelGroup], share: float) -> dict[str, Tensor]:
+        return {group.name: self._draw(group, share) for group in groups}
 
     def _draw(self, group: ChannelGroup, share: float) -> Tensor:
         """Random channels, but never all."""
@@ -209,15 +193,14 @@ class Probe:
         return torch.randperm(group.channels, generator=self._generator)[:count].sort().values
 
 
-def _why(zeroed: nn.Module, constants: Constants) -> str:
-    """What a zeroed channel still sends, as far as that is known."""
-    for name, (_, values) in constants.items():
-        if values is None:
-            return f"what a zero channel sends to {name} depends on other channels"
-        if bool(values.any()) and (why := unfoldable(zeroed.get_submodule(name))) is not None:
-            sent = float(values[values != 0][0])
-            return f"an activation with f(0) != 0 sends {sent:.3g} to {name}, where {why}"
-    return "the network's code relies on the number of channels"
+def _inseparable(groups: Sequence[ChannelGroup]) -> list[list[ChannelGroup]]:
+    """Groups that are tried together: each on its own."""
+    return [[group] for group in groups]
+
+
+def _united(parts: Iterable[Sequence[ChannelGroup]]) -> list[ChannelGroup]:
+    """Every group once."""
+    return list({group.name: group for part in parts for group in part}.values())
 
 
 def _draws(groups: Sequence[ChannelGroup]) -> int:

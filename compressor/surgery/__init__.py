@@ -38,11 +38,18 @@ def remove(
 
 @torch.no_grad()
 def without(
-    model: nn.Module, chosen: Chosen, constants: Constants, shortcuts: Mapping[str, PaddedShortcut]
+    model: nn.Module,
+    chosen: Chosen,
+    constants: Constants,
+    shortcuts: Mapping[str, PaddedShortcut],
+    kept: Sequence[nn.Module] = (),
 ) -> nn.Module:
-    """`remove`, when it is known what the chosen channels send and which shortcuts are equal to others."""
-    shared = [*model.parameters(), *model.buffers()]
-    small = copy.deepcopy(model, {id(tensor): tensor for tensor in shared})
+    """`remove`, when it is known what the chosen channels send and which shortcuts are equal to others.
+
+    The result shares with ``model`` the modules ``kept``, which hold nothing of the groups, as well.
+    """
+    shared = [*model.parameters(), *model.buffers(), *kept]
+    small = copy.deepcopy(model, {id(part): part for part in shared})
     slim_touched(small, {member.module for group, _ in chosen for member in group.members})
     fold(small, constants)
     gone: dict[Tensor, dict[int, set[int]]] = defaultdict(lambda: defaultdict(set))
