@@ -13,6 +13,7 @@ from torch import nn
 
 from compressor.channels import VANISHING, ChannelGroup, Member, Role
 from compressor.equivalence import Inputs
+from compressor.groups.channel_ids import distinct
 from compressor.groups.dispatch import traced
 from compressor.groups.trace import OUTPUTS, Cut, Kind, Trace
 from compressor.layer_kinds import MAKERS, matrices
@@ -61,7 +62,7 @@ def propose(
     multiplied = np.zeros(len(channel), dtype=bool)
     for ids in trace.products:
         multiplied[channel[ids.numpy()]] = True
-    passed = {site: np.unique(channel[torch.unique(ids).numpy()]) for site, ids in trace.sites.items()}
+    passed = {site: np.unique(channel[distinct(ids)]) for site, ids in trace.sites.items()}
     builder = _Builder(model, trace)
     groups, sites = [], {}
     for (_, reason), roots in alike.items():

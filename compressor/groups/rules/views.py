@@ -29,8 +29,11 @@ def moved(trace: Trace, call: Call) -> None:
     ids = trace.get(call.args[0])
     if ids is None:
         return
-    # Not every operation knows integers; ids stay far below 2^53.
-    moved_ids = call.function(ids.double(), *call.args[1:], **call.kwargs)
+    try:
+        moved_ids = call.function(ids, *call.args[1:], **call.kwargs)
+    except RuntimeError:
+        # Not every operation knows integers; ids stay far below 2^53.
+        moved_ids = call.function(ids.double(), *call.args[1:], **call.kwargs)
     for out, new in zip(tree_leaves(call.out), tree_leaves(moved_ids), strict=True):
         trace.set(out, new.long())
 
