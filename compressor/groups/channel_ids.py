@@ -79,7 +79,8 @@ def varying(ids: Tensor) -> list[int]:
 
 def distinct(ids: Tensor) -> NDArray[np.int64]:
     """Every id of ``ids`` once."""
-    return torch.unique(head(ids, *(dim for dim in range(ids.ndim) if ids.stride(dim) == 0))).numpy()
+    once: NDArray[np.int64] = torch.unique(head(ids, *(d for d in range(ids.ndim) if ids.stride(d) == 0))).numpy()
+    return once
 
 
 def along(ids: Tensor, dim: int, ndim: int) -> Tensor:

@@ -79,6 +79,7 @@ class Probe:
             self._model.set_submodule(name, shortcut)
         slim_equals(self._model, self._inputs)
         self._switches = training_switches(self._model, self._inputs)
+        self._proposals: dict[frozenset[tuple[int, Cut]], Proposal] = {}
 
     def read(self) -> Proposal:
         """The groups, where the network cuts channels into pieces by the reading by which most can be removed."""
@@ -115,7 +116,10 @@ class Probe:
         return cuts
 
     def _proposed(self, cuts: Mapping[int, Cut]) -> Proposal:
-        return propose(self._model, self._inputs, self._switches, cuts)
+        key = frozenset(cuts.items())
+        if key not in self._proposals:
+            self._proposals[key] = propose(self._model, self._inputs, self._switches, cuts)
+        return self._proposals[key]
 
     def _sound_units(self, proposal: Proposal, units: Sequence[Unit]) -> list[Unit]:
         """The units of which no group fails in a first probe: all together, else one by one."""

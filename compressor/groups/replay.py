@@ -18,6 +18,8 @@ from compressor.layer_kinds import MAKERS
 ROUNDING = 1e-13
 # What is kept of one pass; modules that are called later are run again.
 MOST_BYTES = 2**30
+# Hooks and the like; `training` is switched from pass to pass.
+OF_EVERY_MODULE = vars(nn.Module()).keys()
 
 Instead = Callable[[nn.Module, tuple[Any, ...], dict[str, Any]], Any]
 # torch's own, which another thread's networks go on using while ours is replaced.
@@ -145,11 +147,12 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def _state(model: nn.Module) -> dict[tuple[nn.Module, str], tuple[Any, int]]:
-    """What each module holds, and how much of it where it can grow."""
+    """What each module holds beside its hooks, and how much of it where it can grow."""
     return {
         (module, name): (value, len(value) if isinstance(value, list | dict | set) else 0)
         for module in model.modules()
-        for name, value in vars(module).items()
+        for name, value in [*vars(module).items(), *module._buffers.items()]
+        if name not in OF_EVERY_MODULE
     }
 
 

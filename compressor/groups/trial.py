@@ -30,8 +30,9 @@ class Trial:
             with self._in_eval.recording():
                 self._expected = outputs(model, inputs)
             self._constants: dict[str, Constants] = {name: arrived() for name, arrived in seen.items()}
-        with self._in_training.recording():
-            self._expected += training_outputs(model, inputs, switches)
+        if switches:
+            with self._in_training.recording():
+                self._expected += training_outputs(model, inputs, switches)
 
     def failure(self, groups: Sequence[ChannelGroup], *, complete: bool = True) -> str | None:
         """Why removing the zeroed channels of these groups at once fails; None when nothing changes.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from typing import Any
 
 import torch
@@ -48,8 +48,7 @@ def without(
 
     The result shares with ``model`` the modules ``kept``, which hold nothing of the groups, as well.
     """
-    shared = [*model.parameters(), *model.buffers(), *kept]
-    small = copy.deepcopy(model, {id(part): part for part in shared})
+    small = _copied(model, [*model.parameters(), *model.buffers(), *kept])
     slim_touched(small, {member.module for group, _ in chosen for member in group.members})
     fold(small, constants)
     gone: dict[Tensor, dict[int, set[int]]] = defaultdict(lambda: defaultdict(set))
@@ -71,6 +70,14 @@ def without(
         before = len([place for place in lost if place < shortcut.before])
         shortcut.before, shortcut.after = shortcut.before - before, shortcut.after - (len(lost) - before)
     return small
+
+
+def _copied(model: nn.Module, shared: Iterable[Any]) -> nn.Module:
+    """A deep copy that shares these parts with ``model``."""
+    held = [value for module in model.modules() for value in vars(module).values()]
+    # Most of what a module holds are empty dictionaries of hooks, of which the general way is slow.
+    empty = {id(value): type(value)() for value in held if isinstance(value, dict) and not value}
+    return copy.deepcopy(model, {**empty, **{id(part): part for part in shared}})
 
 
 def _cut(model: nn.Module, gone: Mapping[Tensor, Mapping[int, set[int]]]) -> None:
