@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
-import math
 import time
-from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from compressor.channels import ChannelGroup
+from compressor.channels import ChannelGroup, ties
 from compressor.equivalence import Inputs, random_inputs
+from compressor.groups.draws import drawn
 from compressor.groups.proposal import Proposal, propose
 from compressor.groups.randomize import randomize
-from compressor.groups.trace import Cut, Kind
+from compressor.groups.readings import READINGS, Unit, concerned, families, read
+from compressor.groups.trace import Cut
 from compressor.groups.training_only import training_switches
-from compressor.groups.trial import Trial, zeroed
+from compressor.groups.trial import BREAKS, Trial, zeroed
 from compressor.surgery.replacements import equal_shortcuts, slim_equals
 
-# Cuts that are read alike.
-Unit = frozenset[int]
-READINGS: tuple[Cut, ...] = ("inner", "outer")
-# How many of a group's channels are removed.
-SHARES = (0.5, 0.2)
+# First channels at random places, then such as lie side by side.
+ROUNDS = (False, True)
 # Where channels are cut into pieces a wrong reading is right for some choices, the more so the fewer there are.
 CUT_DRAWS, CUT_CHANNELS = (2, 16), 64
 # Groups that have not been probed by then are left alone.
@@ -39,30 +36,12 @@ def probed(model: nn.Module, example: Inputs) -> tuple[ChannelGroup, ...]:
     """Every group of ``model``, those whose removal changes the outputs excluded with the reason."""
     probe = Probe(model, example)
     proposal = probe.read()
-    cut = [group for group in proposal.groups if group.prunable and proposal.sites[group.name]]
-    reasons = probe.repeated(cut)
-    rest = [group for group in proposal.groups if group.prunable and group.name not in reasons]
-    for share in SHARES:
-        reasons |= probe.reasons([group for group in rest if group.name not in reasons], share)
-    return tuple(replace(group, excluded=reasons.get(group.name, group.excluded)) for group in proposal.groups)
-
-
-def _units(proposal: Proposal) -> list[Unit]:
-    """Cuts that share channels with each other."""
-    units: list[Unit] = []
-    for sites in proposal.sites.values():
-        shared = [unit for unit in units if unit & set(sites)]
-        if sites:
-            units = [unit for unit in units if unit not in shared] + [frozenset(sites).union(*shared)]
-    return units
-
-
-def _families(proposal: Proposal) -> dict[Unit, Unit]:
-    """Units that the same code makes are read alike: all of them as one, with the first of them."""
-    alike: dict[frozenset[Kind], list[Unit]] = defaultdict(list)
-    for unit in _units(proposal):
-        alike[frozenset(proposal.kinds[site] for site in unit)].append(unit)
-    return {frozenset().union(*units): min(units, key=min) for units in alike.values()}
+    groups = probe.held(proposal.groups)
+    reasons = probe.repeated([group for group in groups if group.prunable and proposal.sites[group.name]])
+    rest = [group for group in groups if group.prunable and group.name not in reasons]
+    for beside in ROUNDS:
+        reasons |= probe.reasons([group for group in rest if group.name not in reasons], beside=beside)
+    return tuple(replace(group, excluded=reasons.get(group.name, group.excluded)) for group in groups)
 
 
 class Probe:
@@ -84,18 +63,21 @@ class Probe:
     def read(self) -> Proposal:
         """The groups, where the network cuts channels into pieces by the reading by which most can be removed."""
         plain = self._proposed({})
-        families = _families(plain)
-        left = list(families)
+        alike = families(plain)
+        left = list(alike)
         cuts: dict[int, Cut] = {}
         # Nearly always one reading loses nothing, and that is quickly seen for all cuts together.
         for reading in (None, *READINGS):
-            proposal = plain if reading is None or not left else self._proposed(cuts | _read(left, reading))
-            for family in self._sound_units(proposal, left):
+            these = left if reading is None else concerned(left, reading, plain)
+            if not these:
+                continue
+            proposal = plain if reading is None else self._proposed(cuts | read(these, reading, plain))
+            for family in self._sound_units(proposal, these):
                 most = _rows(_passing(plain, family))
                 if most and _rows(_passing(proposal, family)) >= most:
                     left.remove(family)
-                    cuts |= _read([family], reading) if reading is not None else {}
-        cuts |= self._best_cuts(plain, {family: families[family] for family in left}, cuts)
+                    cuts |= read([family], reading, plain) if reading is not None else {}
+        cuts |= self._best_cuts(plain, {family: alike[family] for family in left}, cuts)
         return self._proposed(cuts) if cuts else plain
 
     def _best_cuts(self, plain: Proposal, left: Mapping[Unit, Unit], settled: Mapping[int, Cut]) -> dict[int, Cut]:
@@ -105,14 +87,15 @@ class Probe:
         cuts: dict[int, Cut] = {}
         for reading in READINGS:
             doubtful = [family for family in left if rows[family] < most[family] or not rows[family]]
+            doubtful = concerned(doubtful, reading, plain)
             if not doubtful:
-                break
-            proposal = self._proposed({**settled, **cuts, **_read(doubtful, reading)})
+                continue
+            proposal = self._proposed({**settled, **cuts, **read(doubtful, reading, plain)})
             sound = self._sound_rows(proposal, [left[family] for family in doubtful])
             for family, better in zip(doubtful, sound, strict=True):
                 if better > rows[family]:
                     rows[family] = better
-                    cuts |= _read([family], reading)
+                    cuts |= read([family], reading, plain)
         return cuts
 
     def _proposed(self, cuts: Mapping[int, Cut]) -> Proposal:
@@ -126,7 +109,7 @@ class Probe:
         passing = {unit: _passing(proposal, unit) for unit in units}
         left, probed = list(units), 0
         while probed < _draws(groups := _united(passing[unit] for unit in left)):
-            with self._trial(groups, self._drawn(groups, SHARES[0])) as trial:
+            with self._trial(groups) as trial:
                 if trial.failure(groups) is not None:
                     left = [unit for unit in left if trial.failure(passing[unit], complete=False) is None]
             probed += 1
@@ -135,38 +118,53 @@ class Probe:
     def _sound_rows(self, proposal: Proposal, units: Sequence[Unit]) -> list[int]:
         """How many rows of weights can be removed from the groups that pass each unit's cuts."""
         passing = [_passing(proposal, unit) for unit in units]
-        reasons = self.repeated(_united(passing))
-        sound = [[group for group in groups if group.name not in reasons] for groups in passing]
-        wrong = [len(groups) - len(left) > PATIENCE for groups, left in zip(passing, sound, strict=True)]
+        failed = self.repeated(_united(passing)).keys()
+        wrong = [sum(any(g.name in failed for g in tie) for tie in _together(groups)) > PATIENCE for groups in passing]
+        sound = [[group for group in groups if group.name not in failed] for groups in passing]
         return [0 if bad else _rows(left) for bad, left in zip(wrong, sound, strict=True)]
+
+    def held(self, groups: Sequence[ChannelGroup]) -> list[ChannelGroup]:
+        """The groups; what must lose as many channels as one that stays, stays as well."""
+        reasons: dict[str, str] = {}
+        mixed = [tie for tie in _together(groups) if len({group.prunable for group in tie}) > 1]
+        if not mixed:
+            return list(groups)
+        with self._trial(_united(mixed)) as trial:
+            for tie in mixed:
+                stays = next(group for group in tie if not group.prunable)
+                # Where not even equal numbers can go, that is what the user should know.
+                reason = trial.failure(tie, complete=False)
+                held = f"it must lose as many channels as {stays.name}, which stays"
+                told = reason if reason is not None and reason.startswith(BREAKS) else held
+                reasons |= dict.fromkeys((group.name for group in tie if group.prunable), told)
+        return [replace(group, excluded=reasons.get(group.name, group.excluded)) for group in groups]
 
     def repeated(self, groups: Sequence[ChannelGroup]) -> dict[str, str]:
         """`reasons` of several draws."""
         reasons: dict[str, str] = {}
         for _ in range(_draws(groups)):
-            reasons |= self.reasons([g for g in groups if g.name not in reasons], SHARES[0])
+            reasons |= self.reasons([g for g in groups if g.name not in reasons])
         return reasons
 
-    def reasons(self, groups: Sequence[ChannelGroup], share: float) -> dict[str, str]:
+    def reasons(self, groups: Sequence[ChannelGroup], *, beside: bool = False) -> dict[str, str]:
         """Why groups fail, by name: all at once first, then one by one, so that a sound network costs one probe."""
         if not groups:
             return {}
-        with self._trial(groups, self._drawn(groups, share)) as trial:
-            reason = self._failure(trial, groups)
-            if reason is None:
+        with self._trial(groups, beside=beside) as trial:
+            if self._failure(trial, groups) is None:
                 return {}
             failures: dict[str, str] = {}
-            for together in _inseparable(groups):
-                alone = self._failure(trial, together, complete=False)
-                failures |= {group.name: alone for group in together} if alone is not None else {}
+            for tie in _together(groups):
+                reason = self._failure(trial, tie, complete=False)
+                failures |= {group.name: reason for group in tie} if reason is not None else {}
             return failures | self._search(trial, [group for group in groups if group.name not in failures])
 
     def _search(self, trial: Trial, groups: Sequence[ChannelGroup]) -> dict[str, str]:
-        """Why groups fail that have not failed alone: all at once first, then by halves."""
+        """Why groups fail that have not failed alone: all at once first, then by halves, in complete passes."""
         reason = self._failure(trial, groups) if groups else None
         if reason is None:
             return {}
-        units = _inseparable(groups)
+        units = _together(groups)
         if len(units) == 1:
             return {group.name: reason for group in groups}
         halves = units[: len(units) // 2], units[len(units) // 2 :]
@@ -183,23 +181,15 @@ class Probe:
             return f"it was not probed within {PROBE_SECONDS:g} s"
         return trial.failure(groups, complete=complete)
 
-    def _trial(
-        self, groups: Sequence[ChannelGroup], drawn: Mapping[str, Tensor]
-    ) -> contextlib.AbstractContextManager[Trial]:
-        return zeroed(self._model, groups, drawn, self._inputs, self._switches)
-
-    def _drawn(self, groups: Sequence[ChannelGroup], share: float) -> dict[str, Tensor]:
-        return {group.name: self._draw(group, share) for group in groups}
-
-    def _draw(self, group: ChannelGroup, share: float) -> Tensor:
-        """Random channels, but never all."""
-        count = min(group.channels - 1, math.ceil(share * group.channels))
-        return torch.randperm(group.channels, generator=self._generator)[:count].sort().values
+    def _trial(self, groups: Sequence[ChannelGroup], *, beside: bool = False) -> AbstractContextManager[Trial]:
+        """Random channels of these groups are zero."""
+        places = drawn(groups, self._generator, beside=beside)
+        return zeroed(self._model, groups, places, self._inputs, self._switches)
 
 
-def _inseparable(groups: Sequence[ChannelGroup]) -> list[list[ChannelGroup]]:
-    """Groups that are tried together: each on its own."""
-    return [[group] for group in groups]
+def _together(groups: Sequence[ChannelGroup]) -> list[list[ChannelGroup]]:
+    """Groups that lose equally many channels are tried together, others alone."""
+    return [[groups[place] for place in tie] for tie in ties(groups)]
 
 
 def _united(parts: Iterable[Sequence[ChannelGroup]]) -> list[ChannelGroup]:
@@ -211,10 +201,6 @@ def _draws(groups: Sequence[ChannelGroup]) -> int:
     """How often groups that pass a cut are probed."""
     draws = CUT_CHANNELS // min((group.channels for group in groups), default=CUT_CHANNELS)
     return min(max(draws, CUT_DRAWS[0]), CUT_DRAWS[1]) if groups else 0
-
-
-def _read(units: Sequence[Unit], reading: Cut) -> dict[int, Cut]:
-    return {site: reading for unit in units for site in unit}
 
 
 def _rows(groups: Sequence[ChannelGroup]) -> int:

@@ -17,6 +17,8 @@ from compressor.groups.training_only import training_outputs
 from compressor.surgery import without
 from compressor.surgery.constants import Chosen, Constants, unfoldable, watching
 
+BREAKS = "removing channels breaks the network"
+
 
 class Trial:
     """A network in which the chosen channels of some groups are zero."""
@@ -51,7 +53,7 @@ class Trial:
         except Exception as error:  # whatever the network's code raises on a shape it did not expect
             name = self._failed_in(small)
             place = f" in {name}" if name else ""
-            return f"removing channels breaks the network{place} ({type(error).__name__}: {first_line(error)})"
+            return f"{BREAKS}{place} ({type(error).__name__}: {first_line(error)})"
         difference = max(relative_difference(one, other) for one, other in zip(self._expected, actual, strict=True))
         if difference <= FLOAT64_LIMIT:
             return None

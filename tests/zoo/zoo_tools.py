@@ -11,6 +11,7 @@ from torch import nn
 
 from compressor.export.parity import by_name, check_parity
 from compressor.groups import find_groups, zero
+from compressor.groups.draws import drawn
 
 
 def seeded(pattern, seed=0):
@@ -31,12 +32,13 @@ def seeded(pattern, seed=0):
 
 
 def with_zeros(pattern, seed=0):
-    """The network, its groups that can be removed, and zeros in a random half of each one's channels."""
+    """The network, its groups that can be removed, and zeros in random channels, of each group another share."""
     model = seeded(pattern, seed)
     groups = [group for group in find_groups(model, pattern.inputs()) if group.prunable]
     generator = torch.Generator().manual_seed(seed)
+    places = drawn(groups, generator, beside=seed % 2 == 1)
     for group in groups:
-        zero(model, group, torch.randperm(group.channels, generator=generator)[: group.channels // 2])
+        zero(model, group, places[group.name])
     return model, groups
 
 
