@@ -1,6 +1,6 @@
 """One network's channel groups, and how long finding them takes.
 
-    python benchmarks/one_grouping.py torchvision:resnet18 report.json [--side 64]
+python benchmarks/one_grouping.py torchvision:resnet18 report.json [--side 64]
 """
 
 from __future__ import annotations
