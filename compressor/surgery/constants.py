@@ -5,9 +5,10 @@ It goes into the bias of the layers that read it; a residual branch in which eve
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -41,6 +42,14 @@ def observed(model: nn.Module, chosen: Chosen, inputs: Inputs) -> tuple[list[Ten
 
     What arrives is (places,), or None when it is not one constant for each channel.
     """
+    with watching(model, chosen) as arrived:
+        results = outputs(model, inputs)
+    return results, arrived()
+
+
+@contextlib.contextmanager
+def watching(model: nn.Module, chosen: Chosen) -> Iterator[Callable[[], Constants]]:
+    """What `observed` says of the chosen channels when it is asked, after a forward pass inside the block."""
     places: dict[str, set[int]] = defaultdict(set)
     for group, channels in chosen:
         for member in group.members:
@@ -53,8 +62,7 @@ def observed(model: nn.Module, chosen: Chosen, inputs: Inputs) -> tuple[list[Ten
     with hooked(
         m.register_forward_pre_hook(_watch(ordered[name], seen[name]), with_kwargs=True) for name, m in readers.items()
     ):
-        results = outputs(model, inputs)
-    return results, {name: (ordered[name], _agreed(seen[name])) for name in ordered}
+        yield lambda: {name: (ordered[name], _agreed(seen[name])) for name in ordered}
 
 
 @torch.no_grad()

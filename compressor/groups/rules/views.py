@@ -31,8 +31,11 @@ def moved(trace: Trace, call: Call) -> None:
     ids = trace.get(call.args[0])
     if ids is None:
         return
-    # Not every operation knows integers; ids stay far below 2^53.
-    moved_ids = call.function(ids.double(), *call.args[1:], **call.kwargs)
+    try:
+        moved_ids = call.function(ids, *call.args[1:], **call.kwargs)
+    except RuntimeError:
+        # Not every operation knows integers; ids stay far below 2^53.
+        moved_ids = call.function(ids.double(), *call.args[1:], **call.kwargs)
     for out, new in zip(tree_leaves(call.out), tree_leaves(moved_ids), strict=True):
         trace.set(out, new.long())
 
@@ -133,7 +136,7 @@ def _stated(trace: Trace, attributes: Sequence[str], count: int) -> list[str]:
 def _count(trace: Trace, attributes: Sequence[str], ids: Tensor) -> None:
     """A module that holds the number of pieces, say of heads, as an attribute is told when there are fewer."""
     for attribute in attributes:
-        if trace.stack and len(torch.unique(ids)) == len(ids):
+        if trace.stack:
             trace.counted(trace.where, attribute, ids)
 
 
