@@ -215,6 +215,17 @@ def _drawn(example: Any, generator: torch.Generator, batch: int | None, dtype: t
     return mapped(example, draw)
 
 
+def described(model: nn.Module, example: Any) -> str:
+    """What ``model`` is called with, in words: ``ids 2x128:int64, mask 2x128:bool``."""
+    named = [*tensors(named_arguments(model, example))]
+    return ", ".join(f"{'.'.join(map(str, path))} {_sized(tensor)}" for path, tensor in named)
+
+
+def _sized(tensor: Tensor) -> str:
+    shape = "x".join(map(str, tensor.shape)) or "number"
+    return shape if tensor.dtype is torch.float32 else f"{shape}:{str(tensor.dtype).removeprefix('torch.')}"
+
+
 def chosen(result: Any, outputs: Choice | None) -> list[tuple[Path, Tensor]]:
     """The tensors in what a network returns that count, each with its path; `UsageError` where there is none."""
     if outputs is None or callable(outputs):
