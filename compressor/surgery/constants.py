@@ -5,9 +5,10 @@ It goes into the bias of the layers that read it; a residual branch in which eve
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ from compressor.channels import ChannelGroup, Member
 from compressor.equivalence import Inputs, outputs
 from compressor.hooks import hooked
 from compressor.inputs import Examples
-from compressor.layer_kinds import PLAIN_CONVOLUTIONS, channel_axis
+from compressor.layer_kinds import MAKERS, PLAIN_CONVOLUTIONS, PRODUCERS, channel_axis
 
 Chosen = Sequence[tuple[ChannelGroup, Sequence[int]]]
 # By layer: the places of its input at which zero channels arrive, and what arrives there (places,), None when that is
@@ -41,10 +42,19 @@ def observed(model: nn.Module, chosen: Chosen, inputs: Inputs) -> tuple[list[Ten
 
     What arrives is (places,), or None when it is not one constant for each channel.
     """
+    with watching(model, chosen) as arrived:
+        results = outputs(model, inputs)
+    return results, arrived()
+
+
+@contextlib.contextmanager
+def watching(model: nn.Module, chosen: Chosen) -> Iterator[Callable[[], Constants]]:
+    """What `observed` says of the chosen channels when it is asked, after a forward pass inside the block."""
     places: dict[str, set[int]] = defaultdict(set)
     for group, channels in chosen:
         for member in group.members:
-            if member.role == "consumer" and READING.keys() & dict(member.tensors).keys():
+            read = isinstance(model.get_submodule(member.module), PRODUCERS) and member.role == "consumer"
+            if read and READING.keys() & dict(member.tensors).keys():
                 places[member.module] |= set(member.index[list(channels)].flatten().tolist())
     ordered = {name: sorted(of_it) for name, of_it in places.items()}
     seen: dict[str, list[Tensor | None]] = {name: [] for name in ordered}
@@ -52,8 +62,7 @@ def observed(model: nn.Module, chosen: Chosen, inputs: Inputs) -> tuple[list[Ten
     with hooked(
         m.register_forward_pre_hook(_watch(ordered[name], seen[name]), with_kwargs=True) for name, m in readers.items()
     ):
-        results = outputs(model, inputs)
-    return results, {name: (ordered[name], _agreed(seen[name])) for name in ordered}
+        yield lambda: {name: (ordered[name], _agreed(seen[name])) for name in ordered}
 
 
 @torch.no_grad()
@@ -150,6 +159,8 @@ def norms_behind(groups: Sequence[ChannelGroup]) -> dict[str, str]:
 def _covers(module: nn.Module, member: Member) -> bool:
     tensors = dict(member.tensors)
     if member.role not in {"producer", "norm", "follower", "consumer"} or "weight" not in tensors:
+        return False
+    if member.role in {"producer", "consumer"} and not isinstance(module, MAKERS):
         return False
     weight = module.weight
     alone = isinstance(weight, Tensor) and not list(module.children())
