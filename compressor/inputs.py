@@ -156,7 +156,11 @@ def batch_of(example: Any) -> int | None:
     """
     args, kwargs = arguments(example)
     sizes = {len(tensor) for _, tensor in tensors((args, kwargs)) if tensor.ndim}
-    return sizes.pop() if len(sizes) == 1 and not any(isinstance(value, list) for value in _containers(args)) else None
+    return (
+        sizes.pop()
+        if len(sizes) == 1 and 0 not in sizes and not any(isinstance(value, list) for value in _containers(args))
+        else None
+    )
 
 
 def samples_in(example: Any) -> int:
