@@ -156,7 +156,11 @@ def batch_of(example: Any) -> int | None:
     """
     args, kwargs = arguments(example)
     sizes = {len(tensor) for _, tensor in tensors((args, kwargs)) if tensor.ndim}
-    return sizes.pop() if len(sizes) == 1 and not any(isinstance(value, list) for value in _containers(args)) else None
+    return (
+        sizes.pop()
+        if len(sizes) == 1 and 0 not in sizes and not any(isinstance(value, list) for value in _containers(args))
+        else None
+    )
 
 
 def samples_in(example: Any) -> int:
@@ -213,6 +217,17 @@ def _drawn(example: Any, generator: torch.Generator, batch: int | None, dtype: t
         return tensor.cpu() if given is None else tensor.cpu()[order(given)[torch.arange(rows) % given]]
 
     return mapped(example, draw)
+
+
+def described(model: nn.Module, example: Any) -> str:
+    """What ``model`` is called with, in words: ``ids 2x128:int64, mask 2x128:bool``."""
+    named = [*tensors(named_arguments(model, example))]
+    return ", ".join(f"{'.'.join(map(str, path))} {_sized(tensor)}" for path, tensor in named)
+
+
+def _sized(tensor: Tensor) -> str:
+    shape = "x".join(map(str, tensor.shape)) or "number"
+    return shape if tensor.dtype is torch.float32 else f"{shape}:{str(tensor.dtype).removeprefix('torch.')}"
 
 
 def chosen(result: Any, outputs: Choice | None) -> list[tuple[Path, Tensor]]:

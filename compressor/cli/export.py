@@ -59,7 +59,7 @@ def export(console: Console, model: str, kind: Format, **options: Any) -> None:
     network = load_network(model, options)
     network.try_input()
     network, data = load_known_samples(console, network, options)
-    if network.metadata.normalization is None:
+    if network.metadata.normalization is None and not network.metadata.examples:
         console.warn("the normalisation is not known, so the file does not hold it; pass --normalize")
     with console.progress("export"):
         record = work(network, out, data, format=kind, opset=options["opset"])

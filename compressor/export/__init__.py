@@ -42,9 +42,9 @@ def export_onnx(
     """Write ``model`` as ONNX with a dynamic batch; `EquivalenceError` when a check fails, then nothing is written.
 
     ``example_input`` is what the network takes, as in `Splitting`; the file calls its tensors `by_name`. What is no
-    tensor becomes part of the file. Where several `Examples` differ in length, that is dynamic too; those that lack
-    tensors of the first one are left out. The file gives the outputs that count. A network in half precision is
-    exported in float32, and the result says so.
+    tensor becomes part of the file. Where several `Examples` differ in length, that is dynamic too; those that have
+    other kinds of tensors than the first one are left out. The file gives the outputs that count. A network in half
+    precision is exported in float32, and the result says so.
     The dynamo exporter is tried first; if its file fails a check the TorchScript exporter is, and the result
     says so. ``metadata`` goes into the file as strings. ``real_inputs`` take part in the comparison.
     """
@@ -90,7 +90,7 @@ def check_opset(opset: int) -> None:
 def describe(known: Metadata) -> dict[str, str]:
     """The ONNX metadata that lets ``compress evaluate`` feed the file without options."""
     entries = {
-        "input_shape": list(known.input_shape),
+        "input_shape": list(known.input_shape) if not known.examples else None,
         "normalization": known.normalization.to_plain() if known.normalization else None,
         "classes": list(known.classes) if known.classes else None,
         "data": vars(known.data) if known.data else None,

@@ -78,10 +78,13 @@ def by_name(model: nn.Module, inputs: Any) -> dict[str, Tensor]:
 
 
 def alike(model: nn.Module, inputs: Any) -> Examples:
-    """The first example, and those of the others that have the same tensors: a file has one set of inputs."""
+    """The first example, and those of the others that have the same kinds of tensors: a file has one set of inputs."""
     examples = Examples.of(inputs)
-    names = by_name(model, examples).keys()
-    same = [example for example in examples.calls if by_name(model, Examples(example)).keys() == names]
+
+    def kinds(example: Any) -> dict[str, tuple[torch.dtype, int]]:
+        return {name: (tensor.dtype, tensor.ndim) for name, tensor in by_name(model, Examples(example)).items()}
+
+    same = [example for example in examples.calls if kinds(example) == kinds(examples.calls[0])]
     return Examples(*same, outputs=examples.outputs)
 
 

@@ -26,9 +26,11 @@ DISTRIBUTED = (nn.parallel.DistributedDataParallel, nn.DataParallel)
 def find_groups(model: nn.Module, example_input: Inputs) -> tuple[ChannelGroup, ...]:
     """All channel groups of ``model``, each probed; those that cannot be removed say why in ``excluded``.
 
-    ``model`` is left as it is. ``example_input`` is (batch, *input_shape), or what the model takes instead: a
-    tuple of tensors, or tensors by name. Of a compiled or distributed model the network inside is looked at.
-    `UsageError` when that takes longer than two minutes. Where it computes weights from others, by weight_norm for
+    ``model`` is left as it is. ``example_input`` is (batch, *input_shape), or what one call of the model gets instead:
+    positional arguments in a tuple, arguments by name in a dict, anything else, a list too, as the only argument; or
+    `Examples` of it. Of a compiled or distributed model the network inside is looked at. `UsageError` when that takes
+    longer than two minutes, or the model does not run on its example; a `CompressorWarning` when its code computes in
+    float32 only, and is probed in that. Where it computes weights from others, by weight_norm for
     example, the groups are those of the network with plain weights in their place, and a `CompressorWarning` says so.
     """
     network, prefix = unwrapped(model)

@@ -35,7 +35,7 @@ class PaperSplitting(SplittingBase):
     """Drives the papers' groups and single weights of ``model`` to zero while the user trains it.
 
     ``method`` is paper (Bui, Park, Zhang, Qi and Xin 2021), rvsm (Dinh and Xin; Xue and Xin) or rgsm (Yang et al.
-    2019); `compressor.methods` says what they do and their defaults. ``example_input`` is (batch >= 2, *input_shape),
+    2019); `compressor.methods` says what they do and their defaults. ``example_input`` is as in `Splitting`,
     ``total_steps`` the number of optimiser steps until `project`, ``epoch_steps`` that of an epoch, at the ends of
     which beta grows or V takes over, ``samples`` the number of training samples, by which method paper divides.
 

@@ -31,7 +31,8 @@ DIVERGED = 1e6
 class Splitting(SplittingBase):
     """Drives whole channels and single weights of ``model`` to zero while the user trains it.
 
-    ``example_input`` is (batch >= 2, *input_shape); ``total_steps`` the number of optimiser steps until `project`.
+    ``example_input`` is (batch >= 2, *input_shape), or what one call of the network gets instead, or `Examples`, as in
+    `find_groups`; ``total_steps`` the number of optimiser steps until `project`.
 
     ``target_macs`` or ``target_params``: the share of the dense network, in (0, 1], that the selected channels cost at
     most. ``target_zeros``: the share of zeros, in (0, 1), among the penalised weights that are left then.

@@ -144,6 +144,13 @@ def _checkpoints() -> None:
     torch.save({"model": state, "args": argparse.Namespace(lr=0.1, name="net"), "epoch": 3}, "trainer.pt")
     torch.save({"net": {f"module.{key}": value for key, value in state.items()}, "acc": 0.5}, "net.pt")
     Path("curves.pt").write_bytes(embedded()["curves_cnn"].read_bytes())
+    image = torch.rand(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    np.savez("example.npz", input=image.numpy())
+    torch.save({"input": image}, "example.pt")
+    for ending in ("pt", "safetensors"):
+        compressor.save(
+            network.model, f"fed.{ending}", arch="net.py:build", example={"input": image}, outputs=(), overwrite=True
+        )
 
 
 def _reports() -> None:

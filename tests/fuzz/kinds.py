@@ -138,6 +138,21 @@ KINDS = {
         share=10,
         beside=("r/sparse.pt", "r/dense.onnx"),
     ),
+    "example": Kind(
+        files={"example.npz": ("npz", "npz", "zip"), "example.pt": ("torch", "torch", "zip")},
+        commands=(
+            *(3 * (f"inspect {ARCH} --example FILE",)),
+            f"inspect {ARCH} --example FILE --example example.pt --json",
+            f"export r/small.pt {ARCH} --example FILE --out o.onnx",
+        ),
+        share=6,
+        beside=("r/small.pt", "example.pt"),
+    ),
+    "checkpoint with examples": Kind(
+        files={"fed.pt": ("torch",), "fed.safetensors": ("safetensors",)},
+        commands=(*(2 * INSPECT[:2]), f"shrink FILE {ARCH} --out o.pt", f"export FILE {ARCH} --out o.onnx"),
+        share=6,
+    ),
     "idx": Kind(
         files={
             "mnist/train-images-idx3-ubyte.gz": ("idx",),
