@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from operator import attrgetter
 from typing import Any
 
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+from torch.utils.hooks import RemovableHandle
 
 from compressor.equivalence import Inputs, outputs
 from compressor.errors import CompressorError, UsageError, first_line
 from compressor.groups.rules import rule_for
-from compressor.groups.trace import Call, Cut, Trace
+from compressor.groups.rules.taught import apply
+from compressor.groups.trace import Call, Cut, Rule, Trace
 from compressor.groups.training_only import training_outputs
-from compressor.hooks import running
+from compressor.hooks import hooked, running
+from compressor.teaching import OPERATIONS, Lesson, lesson_for
 
 # Looked at in every operation, so that neither signals nor threads are needed to stop.
 TRACE_SECONDS = 120.0
@@ -25,7 +31,7 @@ def traced(model: nn.Module, inputs: Inputs, switches: Sequence[str], cuts: Mapp
     """What a forward pass tells; with ``switches`` also one as in training. `UsageError` after two minutes."""
     trace = Trace(model, cuts)
     try:
-        with running(model) as trace.stack, _Dispatch(trace):
+        with running(model) as trace.stack, _taught(model, trace), _Dispatch(trace):
             results = outputs(model, inputs) + training_outputs(model, inputs, switches)
     except CompressorError:
         raise
@@ -37,10 +43,49 @@ def traced(model: nn.Module, inputs: Inputs, switches: Sequence[str], cuts: Mapp
     return trace
 
 
-def _follow(trace: Trace, call: Call) -> None:
+def _name(function: Any) -> str:
+    """Torch's own operations without their namespace; one that works in place is called like the other."""
+    name: str = function._schema.name
+    own = name.removeprefix("aten::").rstrip("_")
+    return name if name in OPERATIONS else own
+
+
+@contextlib.contextmanager
+def _taught(model: nn.Module, trace: Trace) -> Iterator[None]:
+    """Modules that were taught are followed by what was said of them, and not by what runs inside."""
+
+    def enter(module: nn.Module, args: Any) -> None:
+        trace.paused += 1
+
+    def leave(name: str, lesson: Lesson) -> Any:
+        def hook(module: nn.Module, args: Any, kwargs: Any, out: Any) -> None:
+            trace.paused -= 1
+            if not trace.paused:
+                own = {o.name: attrgetter(o.name)(module) for o in lesson.operands if o.name is not None}
+                _follow(
+                    trace,
+                    Call(None, type(module).__name__, args, kwargs, out),
+                    partial(apply, lesson=lesson, parameters=own),
+                )
+
+        return hook
+
+    def handles() -> Iterator[RemovableHandle]:
+        for name, module in model.named_modules():
+            if (lesson := lesson_for(module)) is not None:
+                yield module.register_forward_pre_hook(enter)
+                yield module.register_forward_hook(leave(name, lesson), with_kwargs=True)
+
+    with hooked(handles()):
+        yield
+
+
+def _follow(trace: Trace, call: Call, rule: Rule) -> None:
     """The rule of an operation; where it does not know this form of it, nothing that meets here may go."""
     try:
-        rule_for(call)(trace, call)
+        rule(trace, call)
+    except UsageError:
+        raise
     except Exception as error:  # whatever torch raises where a rule puts together what does not fit
         for tensor in call.tensors():
             trace.block(tensor, f"{trace.place} uses {call.name} in a form that is not known ({first_line(error)})")
@@ -58,6 +103,8 @@ class _Dispatch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run the operation, then its rule on the ids of its arguments."""
         trace = self._trace
+        if trace.paused:
+            return function(*args, **(kwargs or {}))
         trace.step += 1
         if time.monotonic() > self._deadline:
             raise UsageError(
@@ -65,12 +112,12 @@ class _Dispatch(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 f"operation {trace.step}); a smaller example input may do"
             )
         out = function(*args, **(kwargs or {}))
-        call = Call(function, function._schema.name.partition("::")[2].rstrip("_"), args, kwargs or {}, out)
+        call = Call(function, _name(function), args, kwargs or {}, out)
         tensors = call.tensors()
         for tensor in tensors:
             trace.reads(tensor, call)
         if any(trace.knows(tensor) for tensor in tensors):
-            _follow(trace, call)
+            _follow(trace, call, rule_for(call))
         elif call.name in {"zeros", "new_zeros"} and trace.stack and isinstance(trace.stack[-1][1], nn.RNNBase):
             # Its first state: unit j of every layer and direction is one channel, since they share one width.
             trace.set(out, trace.ids.fresh(out.shape[-1]))
