@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -37,12 +37,17 @@ class Member:
 
 @dataclass(frozen=True, eq=False)
 class ChannelGroup:
-    """Channels that can only be removed together with all their members; named after one of its producers."""
+    """Channels that can only be removed together with all their members; named after one of its producers.
+
+    Groups with the same ``tie``, the name of one of them, always lose equally many channels, though not at the same
+    places: code cuts the axis on which they lie side by side into equal pieces.
+    """
 
     name: str
     channels: int
     members: tuple[Member, ...]
     excluded: str | None = None
+    tie: str | None = None
 
     @property
     def prunable(self) -> bool:
@@ -53,6 +58,14 @@ class ChannelGroup:
     def vanishing(self) -> tuple[Member, ...]:
         """The members whose entries must be zero for a channel to be removed."""
         return tuple(member for member in self.members if member.role in VANISHING)
+
+
+def ties(groups: Sequence[ChannelGroup]) -> list[list[int]]:
+    """The places of the groups that lose equally many channels, together; most groups are alone."""
+    together: dict[str, list[int]] = {}
+    for place, group in enumerate(groups):
+        together.setdefault(group.tie or group.name, []).append(place)
+    return list(together.values())
 
 
 def vanishing_tensors(model: nn.Module, group: ChannelGroup) -> Iterator[tuple[nn.Parameter, Member, int]]:

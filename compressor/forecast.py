@@ -10,6 +10,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from compressor.alignment import Alignment
+from compressor.channels import ties
 from compressor.costs import CostModel, Kind, cost_model
 from compressor.equivalence import Inputs
 from compressor.groups import ChannelGroup
@@ -37,7 +38,7 @@ class Forecast:
     def least(self, chosen: Sequence[bool], kind: Kind) -> int | None:
         """The cost of the smallest aligned network when the ``chosen`` groups shrink; None when there are none."""
         cost = _of(self._cost(kind), chosen)
-        return cost.total(Budget(cost, self._alignment).least) if any(chosen) else None
+        return cost.total(Budget(cost, self._alignment, self._ties(chosen)).least) if any(chosen) else None
 
     def predictions(self) -> tuple[Prediction, ...]:
         """What `fine_tune` would keep for each of `TARGETS` by the weights as they are; training revises that."""
@@ -46,7 +47,7 @@ class Forecast:
     def _prediction(self, target: float) -> Prediction:
         prunable = [group.prunable for group in self._groups]
         macs, parameters = (_of(cost, prunable) for cost in (self.macs, self.parameters))
-        budget = Budget(macs, self._alignment)
+        budget = Budget(macs, self._alignment, self._ties(prunable))
         if not any(prunable) or budget.ratio(budget.least) > target:
             return Prediction(target=target, macs=None, parameters=None, channels=None)
         kept = budget.allocate(self._scores, target)
@@ -62,6 +63,9 @@ class Forecast:
     def _scores(self) -> list[Tensor]:
         groups = [group for group in self._groups if group.prunable]
         return scores(self._model, groups, _of(self.macs, [group.prunable for group in self._groups]))
+
+    def _ties(self, chosen: Sequence[bool]) -> list[list[int]]:
+        return ties([group for group, wanted in zip(self._groups, chosen, strict=True) if wanted])
 
     def _cost(self, kind: Kind) -> CostModel:
         return self.macs if kind == "macs" else self.parameters

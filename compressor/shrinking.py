@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from compressor.alignment import Alignment
+from compressor.channels import ties
 from compressor.computed_weights import folded
 from compressor.equivalence import (
     FLOAT32_LIMIT,
@@ -18,12 +19,14 @@ from compressor.equivalence import (
     Inputs,
     each,
     output_difference,
+    outputs,
     random_inputs,
     relative_difference,
 )
-from compressor.errors import CompressorWarning, EquivalenceError
+from compressor.errors import CompressorWarning, EquivalenceError, first_line
 from compressor.groups import ChannelGroup, find_groups, is_zero, unprefixed, unwrapped
 from compressor.groups.training_only import training_outputs, training_switches
+from compressor.hooks import running
 from compressor.records.run import Removal
 from compressor.surgery import remove
 from compressor.surgery.constants import bypassed, is_branch, norms_behind
@@ -80,13 +83,13 @@ def remove_zero_channels(
     model, prefix = unwrapped(model)
     model = folded(model)
     prunable = list(unprefixed(prunable, prefix))
-    zeros = {group.name: _zeros(model, group, alignment) for group in prunable}
+    zeros = _zeros(model, prunable, alignment)
     drawn = [random_inputs(example_input, torch.Generator().manual_seed(seed)) for seed in RANDOM_SEEDS]
     samples = [*drawn, *([real_inputs] if real_inputs is not None else [])]
     # In float64, so that rounding hides nothing; what is written has the precision of ``model``.
     exact = copy.deepcopy(model).cpu().double()
     inputs64 = [_as(inputs, torch.float64) for inputs in samples]
-    small64 = remove(exact, prunable, zeros, inputs64[0])
+    small64 = _removed(exact, prunable, zeros, inputs64)
     dead = [group for group in prunable if bool(is_zero(model, group).all()) and is_branch(model, group)]
     small64, gone = _without_branches(exact, small64, dead, norms_behind(prunable), inputs64)
     small = _like(small64, model)
@@ -94,8 +97,9 @@ def remove_zero_channels(
     float32 = _difference(model, small, samples)
     if not (float64 <= FLOAT64_LIMIT and float32 <= FLOAT32_LIMIT):
         raise EquivalenceError(
-            f"removing channels would change the outputs by {float64:.1e} of their scale in float64 "
-            f"(allowed {FLOAT64_LIMIT:g}) and {float32:.1e} in float32 (allowed {FLOAT32_LIMIT:g}); nothing was written"
+            f"removing channels{_of_whom(exact, prunable, zeros, inputs64)} would change the outputs by {float64:.1e} "
+            f"of their scale in float64 (allowed {FLOAT64_LIMIT:g}) and {float32:.1e} in float32 "
+            f"(allowed {FLOAT32_LIMIT:g}); nothing was written"
         )
     channels = {g.name: (g.channels, 0 if g.name in gone else g.channels - len(zeros[g.name])) for g in prunable}
     removal = Removal(
@@ -109,6 +113,40 @@ def remove_zero_channels(
         channels_total=sum(before for before, _ in channels.values()),
     )
     return Shrunk(model=small, removal=removal, channels=channels)
+
+
+def _removed(
+    exact: nn.Module, groups: Sequence[ChannelGroup], zeros: Mapping[str, Sequence[int]], inputs: Sequence[Inputs]
+) -> nn.Module:
+    """``exact`` without the ``zeros``, tried on the ``inputs``; `EquivalenceError` with the group where it breaks."""
+    modules: list[tuple[str, nn.Module]] = []
+    try:
+        small = remove(exact, groups, zeros, inputs[0])
+        with running(small) as modules:
+            for sample in inputs:
+                outputs(small, sample)
+    except Exception as error:  # whatever the network's code raises on a shape it did not expect
+        place = f" in {modules[-1][0]}" if modules and modules[-1][0] else ""
+        raise EquivalenceError(
+            f"removing channels{_of_whom(exact, groups, zeros, inputs)} breaks the network{place} "
+            f"({type(error).__name__}: {first_line(error)}); nothing was written"
+        ) from error
+    return small
+
+
+def _of_whom(
+    exact: nn.Module, groups: Sequence[ChannelGroup], zeros: Mapping[str, Sequence[int]], inputs: Sequence[Inputs]
+) -> str:
+    """The first group, or tied ones, that alone make the removal fail; empty when only several together do."""
+    for tie in ties(groups):
+        alone = [groups[place] for place in tie]
+        try:
+            fails = _furthest(exact, remove(exact, alone, zeros, inputs[0]), inputs) > FLOAT64_LIMIT
+        except Exception:  # as above
+            fails = True
+        if fails:
+            return f" of {' and '.join(group.name for group in alone)}"
+    return ""
 
 
 def _without_branches(
@@ -131,11 +169,16 @@ def _without_branches(
     return small, gone
 
 
-def _zeros(model: nn.Module, group: ChannelGroup, alignment: Alignment) -> list[int]:
-    """The zero channels of a group but for those that fill up its last step."""
-    zeros: list[int] = is_zero(model, group).nonzero().flatten().tolist()
-    kept = alignment.up(group.channels - len(zeros), group.channels)
-    return zeros[kept - (group.channels - len(zeros)) :]
+def _zeros(model: nn.Module, groups: Sequence[ChannelGroup], alignment: Alignment) -> dict[str, list[int]]:
+    """By group its zero channels but for those that fill up its last step, or that tied groups have not."""
+    zeros: dict[str, list[int]] = {group.name: is_zero(model, group).nonzero().flatten().tolist() for group in groups}
+    for tie in ties(groups):
+        together = [groups[place] for place in tie]
+        most = max(group.channels - len(zeros[group.name]) for group in together)
+        for group in together:
+            lost = group.channels - alignment.up(most, group.channels)
+            zeros[group.name] = zeros[group.name][len(zeros[group.name]) - lost :]
+    return zeros
 
 
 def _as(inputs: Inputs, dtype: torch.dtype) -> Inputs:

@@ -100,8 +100,8 @@ def tiny(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def environment():
-    """For subprocesses: two threads, plain output, and no path of the caller's."""
-    return {**os.environ, "OMP_NUM_THREADS": "2", "COLUMNS": "120", "NO_COLOR": "1"}
+    """For subprocesses: one thread, because tests run side by side, plain output, and no path of the caller's."""
+    return {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "120", "NO_COLOR": "1"}
 
 
 RUN = ("--epochs", "2", "--max-seconds", "0.5", *QUICK)

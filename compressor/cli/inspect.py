@@ -63,8 +63,17 @@ def _groups(record: Inspection) -> list[Any]:
         f"{record.architecture}, input {'x'.join(map(str, record.input_shape))}: "
         f"{record.macs:,} MACs, {record.parameters:,} parameters, {record.zero_channels} zero channels.",
         table(("group", "channels", "members", "MACs", "parameters", "prunable"), rows, words=("prunable",)),
+        *_tied(record.groups),
         *_left_alone(record.groups),
     ]
+
+
+def _tied(groups: Sequence[GroupReport]) -> list[str]:
+    together: dict[str, list[str]] = {}
+    for group in groups:
+        if group.tie is not None and group.excluded is None:
+            together.setdefault(group.tie, []).append(group.name)
+    return [f"Always lose equally many channels: {_few(names)}." for names in together.values()]
 
 
 def _left_alone(groups: Sequence[GroupReport]) -> list[Any]:

@@ -40,6 +40,7 @@ class _Group(Record, frozen=True, kw_only=True):
     channels: int
     excluded: str | None
     members: tuple[_Member, ...]
+    tie: str | None = None
 
 
 class _Header(Record, frozen=True, kw_only=True):
@@ -107,7 +108,7 @@ def _plain(group: ChannelGroup) -> _Group:
         _Member(module=member.module, role=member.role, tensors=member.tensors, feeds=member.feeds)
         for member in group.members
     )
-    return _Group(name=group.name, channels=group.channels, excluded=group.excluded, members=members)
+    return _Group(name=group.name, channels=group.channels, excluded=group.excluded, members=members, tie=group.tie)
 
 
 def _group(kept: _Group, place: int, tensor: Callable[[str], Tensor]) -> ChannelGroup:
@@ -121,4 +122,4 @@ def _group(kept: _Group, place: int, tensor: Callable[[str], Tensor]) -> Channel
         )
         for number, member in enumerate(kept.members)
     )
-    return ChannelGroup(name=kept.name, channels=kept.channels, members=members, excluded=kept.excluded)
+    return ChannelGroup(kept.name, kept.channels, members, kept.excluded, kept.tie)

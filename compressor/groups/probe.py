@@ -3,38 +3,36 @@
 from __future__ import annotations
 
 import copy
-import math
 import time
-from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
-from compressor.channels import ChannelGroup, vanishing_tensors, zero
+from compressor.channels import ChannelGroup, ties, vanishing_tensors, zero
 from compressor.equivalence import FLOAT64_LIMIT, Inputs, outputs, random_inputs, relative_difference
 from compressor.errors import first_line
+from compressor.groups.draws import drawn
 from compressor.groups.proposal import Proposal, propose
 from compressor.groups.randomize import randomize
-from compressor.groups.trace import Cut, Kind
+from compressor.groups.readings import READINGS, Unit, concerned, families, read
+from compressor.groups.trace import Cut
 from compressor.groups.training_only import training_outputs, training_switches
 from compressor.hooks import running
 from compressor.surgery import without
 from compressor.surgery.constants import Constants, observed, unfoldable
 from compressor.surgery.replacements import equal_shortcuts, slim_equals
 
-# Cuts that are read alike.
-Unit = frozenset[int]
-READINGS: tuple[Cut, ...] = ("inner", "outer")
-# How many of a group's channels are removed.
-SHARES = (0.5, 0.2)
+# First channels at random places, then such as lie side by side.
+ROUNDS = (False, True)
 # Where channels are cut into pieces a wrong reading is right for some choices, the more so the fewer there are.
 CUT_DRAWS, CUT_CHANNELS = (2, 16), 64
 # Groups that have not been probed by then are left alone.
 PROBE_SECONDS = 600.0
 # A reading by which more groups than this fail is a wrong one.
 PATIENCE = 3
+BREAKS = "removing channels breaks the network"
 
 
 class _TooManyFailuresError(Exception):
@@ -45,30 +43,12 @@ def probed(model: nn.Module, example: Inputs) -> tuple[ChannelGroup, ...]:
     """Every group of ``model``, those whose removal changes the outputs excluded with the reason."""
     probe = Probe(model, example)
     proposal = probe.read()
-    cut = [group for group in proposal.groups if group.prunable and proposal.sites[group.name]]
-    reasons = probe.repeated(cut)
-    rest = [group for group in proposal.groups if group.prunable and group.name not in reasons]
-    for share in SHARES:
-        reasons |= probe.reasons([group for group in rest if group.name not in reasons], share)
-    return tuple(replace(group, excluded=reasons.get(group.name, group.excluded)) for group in proposal.groups)
-
-
-def _units(proposal: Proposal) -> list[Unit]:
-    """Cuts that share channels with each other."""
-    units: list[Unit] = []
-    for sites in proposal.sites.values():
-        shared = [unit for unit in units if unit & set(sites)]
-        if sites:
-            units = [unit for unit in units if unit not in shared] + [frozenset(sites).union(*shared)]
-    return units
-
-
-def _families(proposal: Proposal) -> dict[Unit, Unit]:
-    """Units that the same code makes are read alike: all of them as one, with the first of them."""
-    alike: dict[frozenset[Kind], list[Unit]] = defaultdict(list)
-    for unit in _units(proposal):
-        alike[frozenset(proposal.kinds[site] for site in unit)].append(unit)
-    return {frozenset().union(*units): min(units, key=min) for units in alike.values()}
+    groups = probe.held(proposal.groups)
+    reasons = probe.repeated([group for group in groups if group.prunable and proposal.sites[group.name]])
+    rest = [group for group in groups if group.prunable and group.name not in reasons]
+    for beside in ROUNDS:
+        reasons |= probe.reasons([group for group in rest if group.name not in reasons], beside=beside)
+    return tuple(replace(group, excluded=reasons.get(group.name, group.excluded)) for group in groups)
 
 
 class Probe:
@@ -89,18 +69,21 @@ class Probe:
     def read(self) -> Proposal:
         """The groups, where the network cuts channels into pieces by the reading by which most can be removed."""
         plain = self._proposed({})
-        families = _families(plain)
-        left = list(families)
+        alike = families(plain)
+        left = list(alike)
         cuts: dict[int, Cut] = {}
         # Nearly always one reading loses nothing, and that is quickly seen for all cuts together.
         for reading in (None, *READINGS):
-            proposal = plain if reading is None or not left else self._proposed(cuts | _read(left, reading))
-            for family in self._sound_units(proposal, left):
+            these = left if reading is None else concerned(left, reading, plain)
+            if not these:
+                continue
+            proposal = plain if reading is None else self._proposed(cuts | read(these, reading, plain))
+            for family in self._sound_units(proposal, these):
                 most = _rows(_passing(plain, family))
                 if most and _rows(_passing(proposal, family)) >= most:
                     left.remove(family)
-                    cuts |= _read([family], reading) if reading is not None else {}
-        cuts |= self._best_cuts(plain, {family: families[family] for family in left}, cuts)
+                    cuts |= read([family], reading, plain) if reading is not None else {}
+        cuts |= self._best_cuts(plain, {family: alike[family] for family in left}, cuts)
         return self._proposed(cuts) if cuts else plain
 
     def _best_cuts(self, plain: Proposal, left: Mapping[Unit, Unit], settled: Mapping[int, Cut]) -> dict[int, Cut]:
@@ -110,14 +93,15 @@ class Probe:
         cuts: dict[int, Cut] = {}
         for reading in READINGS:
             doubtful = [family for family in left if rows[family] < most[family] or not rows[family]]
+            doubtful = concerned(doubtful, reading, plain)
             if not doubtful:
-                break
-            proposal = self._proposed({**settled, **cuts, **_read(doubtful, reading)})
+                continue
+            proposal = self._proposed({**settled, **cuts, **read(doubtful, reading, plain)})
             for family in doubtful:
                 sound = self._sound_rows(proposal, left[family])
                 if sound > rows[family]:
                     rows[family] = sound
-                    cuts |= _read([family], reading)
+                    cuts |= read([family], reading, plain)
         return cuts
 
     def _proposed(self, cuts: Mapping[int, Cut]) -> Proposal:
@@ -128,8 +112,7 @@ class Probe:
 
         def sound(units: Sequence[Unit]) -> bool:
             groups = list({group.name: group for unit in units for group in _passing(proposal, unit)}.values())
-            draws = ({group.name: self._draw(group, SHARES[0]) for group in groups} for _ in range(_draws(groups)))
-            return all(self.failure(groups, drawn) is None for drawn in draws)
+            return all(self.failure(groups, drawn(groups, self._generator)) is None for _ in range(_draws(groups)))
 
         return list(units) if sound(units) else [unit for unit in units if sound([unit])]
 
@@ -142,51 +125,67 @@ class Probe:
             return 0
         return _rows([group for group in groups if group.name not in reasons])
 
+    def held(self, groups: Sequence[ChannelGroup]) -> list[ChannelGroup]:
+        """The groups; what must lose as many channels as one that stays, stays as well."""
+        reasons: dict[str, str] = {}
+        for together in ([groups[place] for place in tie] for tie in ties(groups)):
+            stays = next((group for group in together if not group.prunable), None)
+            if stays is not None and len(together) > 1:
+                # Where not even equal numbers can go, that is what the user should know.
+                reason = self.failure(together, drawn(together, self._generator))
+                held = f"it must lose as many channels as {stays.name}, which stays"
+                told = reason if reason is not None and reason.startswith(BREAKS) else held
+                reasons |= dict.fromkeys((group.name for group in together if group.prunable), told)
+        return [replace(group, excluded=reasons.get(group.name, group.excluded)) for group in groups]
+
     def repeated(self, groups: Sequence[ChannelGroup], patience: int | None = None) -> dict[str, str]:
         """`reasons` of several draws."""
         reasons: dict[str, str] = {}
         for _ in range(_draws(groups)):
-            reasons |= self.reasons([g for g in groups if g.name not in reasons], SHARES[0], patience)
+            reasons |= self.reasons([g for g in groups if g.name not in reasons], patience)
         return reasons
 
-    def reasons(self, groups: Sequence[ChannelGroup], share: float, patience: int | None = None) -> dict[str, str]:
+    def reasons(
+        self, groups: Sequence[ChannelGroup], patience: int | None = None, *, beside: bool = False
+    ) -> dict[str, str]:
         """Why groups fail, by name: all at once first, then by halves, so that a sound network costs one probe.
 
         With ``patience`` the search is given up when more groups than that fail.
         """
         failed: list[str] = []
-        drawn = {group.name: self._draw(group, share) for group in groups}
+        places = drawn(groups, self._generator, beside=beside)
 
-        def search(groups: Sequence[ChannelGroup]) -> dict[str, str]:
+        def search(together: Sequence[Sequence[int]]) -> dict[str, str]:
+            concerned = [groups[place] for tie in together for place in tie]
             if time.monotonic() > self._deadline:
-                return {group.name: f"it was not probed within {PROBE_SECONDS:g} s" for group in groups}
-            reason = self.failure(groups, drawn) if groups else None
+                return {group.name: f"it was not probed within {PROBE_SECONDS:g} s" for group in concerned}
+            reason = self.failure(concerned, places) if concerned else None
             if reason is None:
                 return {}
-            if len(groups) == 1:
-                failed.append(groups[0].name)
+            if len(together) == 1:
+                failed.append(concerned[0].name)
                 if patience is not None and len(failed) > patience:
                     raise _TooManyFailuresError
-                return {groups[0].name: reason}
-            middle = len(groups) // 2
-            failures = {**search(groups[:middle]), **search(groups[middle:])}
-            sound = [group for group in groups if group.name not in failures]
-            if len(sound) == len(groups) or (sound and self.failure(sound, drawn) is not None):
+                return {group.name: reason for group in concerned}
+            middle = len(together) // 2
+            failures = {**search(together[:middle]), **search(together[middle:])}
+            sound = [group for group in concerned if group.name not in failures]
+            if len(sound) == len(concerned) or (sound and self.failure(sound, places) is not None):
                 # Each half is sound alone but not together: none of them can be trusted.
-                return {group.name: f"together with other groups, {reason}" for group in groups}
+                return {group.name: f"together with other groups, {reason}" for group in concerned}
             return failures
 
-        return search(groups)
+        return search(ties(groups))
 
-    def failure(self, groups: Sequence[ChannelGroup], drawn: Mapping[str, Tensor]) -> str | None:
+    def failure(self, groups: Sequence[ChannelGroup], places: Mapping[str, Tensor]) -> str | None:
         """Why removing these channels of all ``groups`` at once fails; None when nothing changes."""
         # Only what is zeroed is copied: a large network is mostly tensors.
         zeroing = {id(parameter) for group in groups for parameter, _, _ in vanishing_tensors(self._model, group)}
         tensors = [*self._model.parameters(), *self._model.buffers()]
         zeroed = copy.deepcopy(self._model, {id(t): t for t in tensors if id(t) not in zeroing})
         for group in groups:
-            zero(zeroed, group, drawn[group.name])
-        chosen = [(group, drawn[group.name].tolist()) for group in groups]
+            zero(zeroed, group, places[group.name])
+        chosen = [(group, places[group.name].tolist()) for group in groups]
         expected, constants = observed(zeroed, chosen, self._inputs)
         expected += training_outputs(zeroed, self._inputs, self._switches)
         modules: list[tuple[str, nn.Module]] = []
@@ -196,17 +195,12 @@ class Probe:
                 actual = outputs(small, self._inputs) + training_outputs(small, self._inputs, self._switches)
         except Exception as error:  # whatever the network's code raises on a shape it did not expect
             place = f" in {modules[-1][0]}" if modules and modules[-1][0] else ""
-            return f"removing channels breaks the network{place} ({type(error).__name__}: {first_line(error)})"
+            return f"{BREAKS}{place} ({type(error).__name__}: {first_line(error)})"
         difference = max(relative_difference(one, other) for one, other in zip(expected, actual, strict=True))
         if difference <= FLOAT64_LIMIT:
             return None
         changed = f"removing its zeroed channels changes the output by {difference:.1e} of its scale"
         return f"{changed} ({_why(zeroed, constants)})"
-
-    def _draw(self, group: ChannelGroup, share: float) -> Tensor:
-        """Random channels, but never all."""
-        count = min(group.channels - 1, math.ceil(share * group.channels))
-        return torch.randperm(group.channels, generator=self._generator)[:count].sort().values
 
 
 def _why(zeroed: nn.Module, constants: Constants) -> str:
@@ -224,10 +218,6 @@ def _draws(groups: Sequence[ChannelGroup]) -> int:
     """How often groups that pass a cut are probed."""
     draws = CUT_CHANNELS // min((group.channels for group in groups), default=CUT_CHANNELS)
     return min(max(draws, CUT_DRAWS[0]), CUT_DRAWS[1]) if groups else 0
-
-
-def _read(units: Sequence[Unit], reading: Cut) -> dict[int, Cut]:
-    return {site: reading for unit in units for site in unit}
 
 
 def _rows(groups: Sequence[ChannelGroup]) -> int:

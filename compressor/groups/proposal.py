@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -38,12 +38,13 @@ Key = tuple[str, int]
 class Proposal:
     """The groups of one reading of the network; ``sites[group name]`` are the cuts that its channels pass.
 
-    ``kinds[cut]`` says which code makes the cut.
+    ``kinds[cut]`` says which code makes the cut; the pieces of ``splits`` are tensors of their own.
     """
 
     groups: tuple[ChannelGroup, ...]
     sites: Mapping[str, tuple[int, ...]]
     kinds: Mapping[int, Kind]
+    splits: Set[int]
 
 
 def propose(
@@ -67,13 +68,38 @@ def propose(
     multiplied = {root for ids in trace.products for root in channel[ids.numpy()].tolist()}
     builder = _Builder(model, trace)
     groups, sites = [], {}
+    owner: dict[int, ChannelGroup] = {}
     for (_, reason), roots in alike.items():
         channels = [places[root] for root in roots]
         group = builder.group(channels, reason, multiplied=multiplied.issuperset(roots))  # type: ignore[arg-type]
         if group is not None:
             groups.append(group)
             sites[group.name] = tuple(site for site, channels_there in passed.items() if channels_there & set(roots))
-    return Proposal(tuple(sorted(groups, key=builder.order)), sites, trace.kinds)
+            owner |= dict.fromkeys(roots, group)
+    groups.sort(key=builder.order)
+    lines = [channel[pieces.numpy()].tolist() for site, pieces in trace.pieces.items() if site not in trace.cuts]
+    tied = _tied(groups, [[{id(g): g for g in map(owner.get, piece) if g} for piece in line] for line in lines])
+    return Proposal(
+        tuple(replace(group, tie=tied.get(group.name)) for group in groups), sites, trace.kinds, trace.splits
+    )
+
+
+def _tied(groups: Sequence[ChannelGroup], lines: Sequence[Sequence[Mapping[int, ChannelGroup]]]) -> dict[str, str]:
+    """By the name of a group the first of those that lose as many channels as it.
+
+    Each line is an axis that is cut into equal pieces: the groups on every piece. Only where a piece is one group the
+    others can follow it; the probe finds what must follow and cannot.
+    """
+    first = {group.name: group.name for group in groups}
+    order = {group.name: place for place, group in enumerate(groups)}
+    for pieces in lines:
+        each = {group.name: group.channels for piece in pieces for group in piece.values()}
+        if all(len(piece) == 1 for piece in pieces) and len(each) > 1 == len(set(each.values())):
+            together = {first[name] for name in each}
+            least = min(together, key=order.__getitem__)
+            first |= {name: least for name, other in first.items() if other in together}
+    sizes = Counter(first.values())
+    return {name: tie for name, tie in first.items() if sizes[tie] > 1}
 
 
 class _Builder:

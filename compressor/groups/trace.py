@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from compressor.groups.channel_ids import ChannelIds, compact
+from compressor.groups.channel_ids import ChannelIds, compact, head, varying
 from compressor.layer_kinds import NORMS
 
 # Where a dimension of channels is cut into pieces: None, its channels stay independent; "inner", a channel
@@ -57,8 +57,9 @@ class Trace:
 
     ``entries`` holds for every (tensor name, axis) on which channels lie one id per place, and ``uses``
     what the network does with them there; ``products`` are ids of channels that are multiplied and summed.
-    ``cuts`` says how places where channels are cut into pieces are read; ``sites`` are the ids that lie there, and
-    ``kinds`` which code cuts. ``follows`` names for each layer the norms that read what it makes.
+    ``cuts`` says how places where channels are cut into pieces are read; ``sites`` are the ids that lie there,
+    ``pieces`` (pieces, width) the same along the axis that is cut, ``kinds`` which code cuts, and ``splits`` the places
+    whose pieces are tensors of their own. ``follows`` names for each layer the norms that read what it makes.
     """
 
     def __init__(self, model: nn.Module, cuts: Mapping[int, Cut]) -> None:
@@ -66,6 +67,8 @@ class Trace:
         self.entries: dict[tuple[str, int], Tensor] = {}
         self.uses: dict[tuple[str, int], set[str]] = {}
         self.sites: dict[int, Tensor] = {}
+        self.pieces: dict[int, Tensor] = {}
+        self.splits: set[int] = set()
         self.products: list[Tensor] = []
         self.kinds: dict[int, Kind] = {}
         self.cuts = cuts
@@ -188,9 +191,11 @@ class Trace:
             if name in self._spoiled:
                 self.ids.block(ids, self._spoiled[name])
 
-    def cut(self, ids: Tensor) -> Cut | None:
-        """How to read a place where a dimension of channels is cut into pieces."""
+    def cut(self, ids: Tensor, dim: int, pieces: int) -> Cut | None:
+        """How to read a place where the dimension ``dim`` of channels is cut into so many equal pieces."""
         self.sites[self.step] = ids
+        if varying(ids) == [dim]:
+            self.pieces[self.step] = head(ids, *(d for d in range(ids.ndim) if d != dim)).reshape(pieces, -1)
         self.kinds[self.step] = type(self._model.get_submodule(self.where)), self._cuts_in[self.where]
         self._cuts_in[self.where] += 1
         return self.cuts.get(self.step)

@@ -139,7 +139,10 @@ class Change(Record, frozen=True, kw_only=True):
 
 
 class GroupReport(Record, frozen=True, kw_only=True):
-    """A channel group: what would go with all its channels, why it cannot, and what would let it."""
+    """A channel group: what would go with all its channels, why it cannot, and what would let it.
+
+    Groups with the same ``tie`` always lose equally many channels.
+    """
 
     name: str
     channels: int
@@ -148,6 +151,7 @@ class GroupReport(Record, frozen=True, kw_only=True):
     members: tuple[str, ...]
     excluded: str | None
     advice: str | None
+    tie: str | None = None
 
 
 class Inspection(Record, frozen=True, kw_only=True):

@@ -31,10 +31,14 @@ class Target:
 
 @dataclass(frozen=True)
 class Budget:
-    """Decides how many channels of each group are kept within a share of the dense cost."""
+    """Decides how many channels of each group are kept within a share of the dense cost.
+
+    ``ties`` are the places of the groups that keep equally many channels, together: every group is in one of them.
+    """
 
     cost: CostModel
     alignment: Alignment
+    ties: Sequence[Sequence[int]]
 
     @property
     def least(self) -> list[int]:
@@ -50,20 +54,31 @@ class Budget:
 
         ``scores`` holds one (channels,) tensor per group. From the smallest aligned network upwards,
         the best remaining channel of all groups raises its group by a whole step as long as the
-        result costs at most ``ratio`` of the dense network; a group that no longer fits stays.
+        result costs at most ``ratio`` of the dense network; a group that no longer fits stays. Tied groups
+        rise together, by what their best remaining channels are worth on average.
         """
         kept = np.array(self.least)
-        owners = np.concatenate([np.full(len(s), g) for g, s in enumerate(scores)])
-        order = torch.argsort(torch.cat(list(scores)), descending=True, stable=True)
-        seen, closed = np.zeros_like(kept), np.zeros(len(kept), dtype=bool)
-        for group in owners[order.numpy()]:
-            seen[group] += 1
-            if closed[group] or seen[group] <= kept[group]:
+        worth = [_together([scores[place] for place in tie]) for tie in self.ties]
+        owners = np.concatenate([np.full(len(s), number) for number, s in enumerate(worth)])
+        order = torch.argsort(torch.cat(worth), descending=True, stable=True)
+        seen, closed = np.zeros(len(worth), dtype=np.int64), np.zeros(len(worth), dtype=bool)
+        for number in owners[order.numpy()]:
+            seen[number] += 1
+            tie = list(self.ties[number])
+            if closed[number] or seen[number] <= kept[tie[0]]:
                 continue
             raised = kept.copy()
-            raised[group] = self.alignment.up(int(seen[group]), int(self.cost.channels[group]))
+            raised[tie] = self.alignment.up(int(seen[number]), int(self.cost.channels[tie[0]]))
             if self.ratio(raised.tolist()) <= ratio:
                 kept = raised
             else:
-                closed[group] = True
+                closed[number] = True
         return [int(count) for count in kept]
+
+
+def _together(scores: Sequence[Tensor]) -> Tensor:
+    """What the best channels of tied groups are worth, the second best, and so on: (channels,)."""
+    if len(scores) == 1:
+        return scores[0]
+    ranked = torch.stack([score.sort(descending=True).values for score in scores])
+    return ranked.square().mean(0).sqrt()

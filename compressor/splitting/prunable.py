@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from compressor.alignment import Alignment
-from compressor.channels import vanishing_tensors
+from compressor.channels import ties, vanishing_tensors
 from compressor.costs import CostModel, Kind, cost_model
 from compressor.groups import ChannelGroup, find_groups, is_zero, zero
 from compressor.layer_kinds import is_matrix
@@ -41,10 +41,13 @@ class Prunable:
         every = [_trained(model, group) for group in (find_groups(model, example_input) if groups is None else groups)]
         # Without a target a channel goes because it has become useless, whichever layers made it so.
         layers = penalties.layers if penalties.described.target else ()
-        chosen = {
-            group: all(matches(m.module, layers) for m in group.members if m.role == "producer") for group in every
+        free = {
+            group: group.prunable and all(matches(m.module, layers) for m in group.members if m.role == "producer")
+            for group in every
         }
-        self.groups = tuple(group for group in every if group.prunable and chosen[group])
+        # What must lose as many channels as one that stays, stays.
+        held = {group.tie for group in every if not free[group]} - {None}
+        self.groups = tuple(group for group in every if free[group] and group.tie not in held)
         self._others = tuple(group for group in every if group not in self.groups)
 
     @property
@@ -84,6 +87,9 @@ class Prunable:
         """Channels by group, MACs and parameters of ``model``, each dense and as `shrink` will leave it."""
         # The penalties may have emptied further channels; what counts is what `shrink` will keep.
         alive = [group.channels - int(is_zero(model, group).sum()) for group in self.groups]
+        for tie in ties(self.groups):
+            most = max(alive[place] for place in tie)
+            alive = [most if place in tie else count for place, count in enumerate(alive)]
         kept = [self._alignment.up(max(1, n), group.channels) for n, group in zip(alive, self.groups, strict=True)]
         channels = {group.name: (group.channels, count) for group, count in zip(self.groups, kept, strict=True)}
         if not self.groups:

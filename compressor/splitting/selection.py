@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from compressor.alignment import Alignment
+from compressor.channels import ties
 from compressor.costs import CostModel
 from compressor.errors import TargetNotMet
 from compressor.groups import ChannelGroup
@@ -27,7 +28,7 @@ class Selection:
             why = prunable.obstacles(target.kind) or ": it has no convolution, linear or recurrent layer"
             raise TargetNotMet(f"no channel of this network can be removed{why}")
         self.target, self._prunable = target, prunable
-        self._budget = Budget(prunable.cost(target.kind), align)
+        self._budget = Budget(prunable.cost(target.kind), align, ties(prunable.groups))
         least = self._budget.ratio(self._budget.least)
         if least > target.ratio:
             raise TargetNotMet(

@@ -53,6 +53,7 @@ def _reported(group: ChannelGroup, alone: Sequence[bool], forecast: Forecast) ->
         members=tuple(f"{member.module} ({member.role})" for member in group.members),
         excluded=group.excluded,
         advice=advice(group.excluded),
+        tie=group.tie,
     )
 
 

@@ -27,7 +27,7 @@ from compressor.records.run import Epoch
 from compressor.splitting.base import SplittingBase
 from compressor.training.batchnorm import reestimate_on
 from compressor.training.evaluation import model_accuracy
-from compressor.training.form import require_optimizer_form, require_same_form
+from compressor.training.form import require_optimizer_form, require_rates, require_same_form
 from compressor.training.recipe import Recipe, learning_rate_factor
 from compressor.training.states import State
 from compressor.training.zeros import keep_zeros
@@ -146,7 +146,8 @@ class _Run:
         """Begin where ``state`` was taken, in a training with the same arguments."""
         device = self.fabric.device
         require_same_form(state, self.state(), beside=("random on the device",))
-        require_optimizer_form(state["optimizer"]["state"], self.inner_optimizer)
+        require_optimizer_form(state["optimizer"], self.inner_optimizer)
+        require_rates(state["rates"], self.scheduler.base_lrs)
         if state["device"] != device.type:
             warnings.warn(
                 f"the training was begun on {state['device']} and goes on on {device.type}: "

@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 from compressor.errors import DamagedState
 
 NUMBERS = (bool, int, float)
+RATES = ("lr", "initial_lr")
 
 
 def require_same_form(found: Any, fresh: Any, *, place: str = "", beside: Sequence[str] = ()) -> None:
@@ -42,11 +43,29 @@ def _is_like(found: Any, fresh: Any) -> bool:
     return isinstance(found, NUMBERS if isinstance(fresh, NUMBERS) else type(fresh))
 
 
-def require_optimizer_form(state: Mapping[Any, Any], optimizer: Optimizer) -> None:
-    """Raise `DamagedState` unless ``state`` holds, by parameter, numbers, and tensors of its shape or of none."""
+def require_optimizer_form(state: Mapping[str, Any], optimizer: Optimizer) -> None:
+    """Raise `DamagedState` unless ``state`` is one of this ``optimizer``.
+
+    By parameter it holds numbers, and tensors of its shape or of none; its settings are the optimizer's own, but for
+    learning rates, which a training only lowers.
+    """
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    if not all(_belongs(entries, place, parameters) for place, entries in state.items()):
+    grown = all(_belongs(entries, place, parameters) for place, entries in state["state"].items())
+    pairs = zip(state["param_groups"], optimizer.param_groups, strict=True)
+    if not (grown and all(_is_set_like(found, fresh) for found, fresh in pairs)):
         raise DamagedState("the state of the training is damaged: its optimizer is not that of the network")
+
+
+def require_rates(found: Sequence[float], fresh: Sequence[float | Tensor]) -> None:
+    """Raise `DamagedState` where a learning rate is above the one that the training began with, or no number."""
+    if not all(0 <= rate <= most for rate, most in zip(found, fresh, strict=True)):
+        raise DamagedState("the state of the training is damaged: its learning rates are not those of the training")
+
+
+def _is_set_like(found: Mapping[str, Any], fresh: Mapping[str, Any]) -> bool:
+    rates = {name for name in RATES if name in fresh}
+    same = all(found[name] == fresh[name] for name in fresh.keys() - rates - {"params"})
+    return same and all(0 <= found[name] <= fresh["initial_lr"] for name in rates)
 
 
 def _belongs(entries: Any, place: Any, parameters: Sequence[Tensor]) -> bool:

@@ -25,6 +25,32 @@ def test_inspect_predicts_what_targets_would_keep(tiny, compress):
     assert [line.split()[0] for line in done.stdout.splitlines() if line.startswith(" 0.")] == ["0.75", "0.5", "0.25"]
 
 
+TIED = """
+import torch
+from torch import nn
+
+
+class Network(nn.Module):
+    input_shape = (1, 8, 8)
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.right = nn.Conv2d(1, 8, 3), nn.Conv2d(4, 4, 3, padding=1)
+        self.head = nn.Conv2d(8, 3, 1)
+
+    def forward(self, x):
+        left, right = self.stem(x).relu().chunk(2, 1)
+        return self.head(torch.cat([left, self.right(right).relu()], 1))
+"""
+
+
+def test_inspect_says_which_groups_shrink_alike(compress):
+    Path("tied.py").write_text(TIED)
+    assert "Always lose equally many channels: stem, stem#2." in compress("inspect", "--arch", "tied.py:Network").stdout
+    groups = json.loads(compress("inspect", "--arch", "tied.py:Network", "--json").stdout)["groups"]
+    assert [(group["name"], group["tie"]) for group in groups if group["tie"]] == [("stem", "stem"), ("stem#2", "stem")]
+
+
 BLOCKED = """
 from torch import nn
 

@@ -36,6 +36,10 @@ def chain(*widths):
     )
 
 
+def alone(count):
+    return [[group] for group in range(count)]
+
+
 def scores(widths, seed):
     generator = torch.Generator().manual_seed(seed)
     return [torch.rand(width, generator=generator) for width in widths]
@@ -43,7 +47,7 @@ def scores(widths, seed):
 
 def cases():
     for widths, align, ratio, seed in product([(4,), (6, 4), (5, 8, 3)], [ONE, TWO], RATIOS, range(3)):
-        budget = Budget(chain(*widths), align)
+        budget = Budget(chain(*widths), align, alone(len(widths)))
         if budget.ratio(budget.least) <= ratio:
             yield budget, widths, ratio, scores(widths, seed)
 
@@ -79,7 +83,7 @@ def test_no_group_of_the_kept_network_can_be_raised_by_a_step():
 
 def test_one_group_keeps_the_most_that_brute_force_finds():
     for width, align, ratio in product([4, 7, 9], [ONE, TWO], RATIOS):
-        budget = Budget(chain(width), align)
+        budget = Budget(chain(width), align, alone(1))
         fitting = [kept for kept in choices(budget)[0] if budget.ratio([kept]) <= ratio]
         if fitting:
             assert budget.allocate(scores((width,), 0), ratio) == [max(fitting)]
@@ -103,28 +107,49 @@ def test_the_allocation_is_what_a_slow_greedy_search_finds():
 
 
 def test_a_full_budget_keeps_everything():
-    assert Budget(chain(6, 4), TWO).allocate(scores((6, 4), 0), 1.0) == [6, 4]
+    assert Budget(chain(6, 4), TWO, alone(2)).allocate(scores((6, 4), 0), 1.0) == [6, 4]
 
 
 def test_the_more_salient_group_keeps_more():
-    budget = Budget(chain(8, 8), ONE)
+    budget = Budget(chain(8, 8), ONE, alone(2))
     low, high = budget.allocate([torch.full((8,), 0.1), torch.full((8,), 0.9)], 0.5)
     assert high > low
 
 
 def test_equal_scores_still_meet_the_budget():
-    budget = Budget(chain(8, 8), TWO)
+    budget = Budget(chain(8, 8), TWO, alone(2))
     kept = budget.allocate([torch.zeros(8), torch.zeros(8)], 0.5)
     assert budget.ratio(kept) <= 0.5
 
 
 def test_what_is_allowed_is_also_reached_whatever_the_rounding():
-    budget = Budget(chain(9, 7), ONE)
+    budget = Budget(chain(9, 7), ONE, alone(2))
     every = {budget.ratio(kept) for kept in product(range(1, 10), range(1, 8))}
     for ratio in sorted(every):
         below = math.nextafter(ratio, 0)
         if below >= budget.ratio(budget.least):
             assert budget.ratio(budget.allocate(scores((9, 7), 0), below)) <= below
+
+
+@pytest.mark.parametrize("align", [ONE, TWO])
+@pytest.mark.parametrize("ratio", RATIOS)
+def test_tied_groups_keep_equally_many_and_no_tie_can_be_raised(align, ratio):
+    budget = Budget(chain(6, 5, 6), align, [[0, 2], [1]])
+    if budget.ratio(budget.least) > ratio:
+        return
+    first, other, last = budget.allocate(scores((6, 5, 6), 0), ratio)
+    assert first == last
+    assert budget.ratio([first, other, last]) <= ratio
+    more = [(align.up(first + 1, 6), other), (first, align.up(other + 1, 5))]
+    for tied, free in (pair for pair in more if pair != (first, other)):
+        assert budget.ratio([tied, free, tied]) > ratio
+
+
+def test_what_tied_groups_are_worth_is_what_both_are_worth():
+    """One of the tied groups is worth a lot, so the untied one between them goes first, and not when none is."""
+    budget = Budget(chain(8, 8, 8), ONE, [[0, 2], [1]])
+    low, middle, high = (torch.full((8,), value) for value in (0.1, 0.5, 0.9))
+    assert budget.allocate([low, middle, high], 0.5)[1] < budget.allocate([low, middle, low], 0.5)[1]
 
 
 @pytest.mark.parametrize("ratio", [0.0, -0.5, 1.0001, 2, float("nan")])

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from compressor.architectures.lenet import lenet5
-from compressor.channels import vanishing_tensors
+from compressor.channels import ties, vanishing_tensors
 from compressor.costs import count_macs, count_parameters
 from compressor.errors import TargetNotMet, UnknownName, UsageError
 from compressor.groups import is_zero
@@ -344,7 +344,9 @@ def test_channels_are_ranked_by_saliency_per_root_of_the_cost_they_save():
     saved = [21 / 976, 56 / 976]
     scores = [saliency(model, group) / share**0.5 for group, share in zip(splitting.groups, saved, strict=True)]
     splitting.project()
-    assert list(splitting.kept) == Budget(splitting.prunable.macs, Alignment(1)).allocate(scores, 0.5)
+    assert list(splitting.kept) == Budget(splitting.prunable.macs, Alignment(1), ties(splitting.groups)).allocate(
+        scores, 0.5
+    )
     for group, score, kept in zip(splitting.groups, scores, splitting.kept, strict=True):
         assert set((~is_zero(model, group)).nonzero().flatten().tolist()) == set(score.topk(kept).indices.tolist())
 

@@ -494,6 +494,10 @@ DAMAGES = {
     "momentum of another shape": lambda run: run["optimizer"]["state"][0].update(momentum_buffer=torch.zeros(7)),
     "an optimizer's entry that is text": lambda run: run["optimizer"]["state"].update({0: "x"}),
     "an entry of no parameter": lambda run: run["optimizer"]["state"].update({99: {}}),
+    "another damping": lambda run: run["optimizer"]["param_groups"][0].update(dampening=1e300),
+    "a rate of no training": lambda run: run["optimizer"]["param_groups"][0].update(lr=1e300),
+    "a rate that is no number": lambda run: run["optimizer"]["param_groups"][0].update(lr=float("nan")),
+    "a first rate of no training": lambda run: run.update(rates=[1e300]),
     "a group without a rate": lambda run: run["optimizer"]["param_groups"][0].pop("lr"),
     "another generator": lambda run: run.update(shuffle=torch.zeros(3, dtype=torch.uint8)),
 }

@@ -134,10 +134,28 @@ def attentive(width, out):
     return Net(forward, query=nn.Linear(width, 6), key=nn.Linear(width, 6), value=nn.Linear(width, out))
 
 
+def cross_stage(width, out):
+    def forward(net, x):
+        left, right = F.relu(net.split(x)).chunk(2, 1)
+        return net.join(torch.cat([left, F.relu(net.inner(right)), right], 1))
+
+    return Net(forward, split=conv(width, 8), inner=conv(4, 4), join=nn.Conv2d(12, out, 1))
+
+
+def halves(width, out):
+    """Of the stream itself, whatever made it."""
+
+    def forward(net, x):
+        half = x.shape[1] // 2
+        return net.join(torch.cat([F.relu(net.right(x[:, half:])), x[:, :half]], 1))
+
+    return Net(forward, right=conv(width - width // 2, 6), join=nn.Conv2d(6 + width // 2, out, 1))
+
+
 BLOCKS = (
     plain, gated, smooth, depthwise, grouped, group_norm, residual, identity, padded, written_padding, dense, shuffled,
     excited, channels_last_norm, up_and_down, pixels, written_slice, repeated, recurrent,
-    attentive,
+    attentive, cross_stage, halves,
 )  # fmt: skip
 
 

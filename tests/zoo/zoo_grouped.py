@@ -95,7 +95,7 @@ PATTERNS = (
     Pattern(grouped_input, {"2": 8}, {"0": "0 reads channels of fixed width in 3 groups"}),
     Pattern(inverted_residual, {"stem": 6, "expand": 12}),
     Pattern(channel_shuffle, {"stem": 4, "conv": 6}),
-    Pattern(shuffle_unit, {"stem": 4, "reduce": 4}),
+    Pattern(shuffle_unit, {"stem": 4, "stem#2": 4, "reduce": 4}),
     Pattern(squeeze_excitation, {"conv": 8, "squeeze": 4}),
     Pattern(spatial_gate, {"conv": 8}, {"gate": "broadcast over other channels"}),
 )  # fmt: skip

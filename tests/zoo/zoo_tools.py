@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import warnings
+from functools import cache
 
 import torch
 from torch import nn
@@ -12,6 +13,7 @@ from torch import nn
 from compressor.computed_weights import fold_weights
 from compressor.export.parity import by_name, check_parity
 from compressor.groups import find_groups, zero
+from compressor.groups.draws import drawn
 
 
 def seeded(pattern, seed=0):
@@ -32,13 +34,20 @@ def seeded(pattern, seed=0):
     return model.eval()
 
 
+@cache
+def groups_of(pattern, seed=0):
+    """The groups of `seeded`, of every network once, because finding them is most of what its tests do."""
+    return find_groups(seeded(pattern, seed), pattern.inputs())
+
+
 def with_zeros(pattern, seed=0):
-    """The network, its groups that can be removed, and zeros in a random half of each one's channels."""
+    """The network, its groups that can be removed, and zeros in random channels, of each group another share."""
     model = seeded(pattern, seed)
-    groups = [group for group in find_groups(model, pattern.inputs()) if group.prunable]
+    groups = [group for group in groups_of(pattern, seed) if group.prunable]
     generator = torch.Generator().manual_seed(seed)
+    places = drawn(groups, generator, beside=seed % 2 == 1)
     for group in groups:
-        zero(model, group, torch.randperm(group.channels, generator=generator)[: group.channels // 2])
+        zero(model, group, places[group.name])
     return model, groups
 
 

@@ -9,6 +9,7 @@ from compressor.groups.channel_ids import head, varying
 from compressor.groups.rules.matmul import MATMUL
 from compressor.groups.rules.pointwise import POINTWISE, is_pointwise, pointwise
 from compressor.groups.rules.reductions import REDUCTIONS
+from compressor.groups.rules.splits import SPLITS
 from compressor.groups.rules.taught import by_signature
 from compressor.groups.rules.views import VIEWS
 from compressor.groups.trace import Call, Rule, Trace
@@ -65,6 +66,7 @@ def ignored(trace: Trace, call: Call) -> None:
 RULES: dict[str, Rule] = {
     **MATMUL,
     **VIEWS,
+    **SPLITS,
     **POINTWISE,
     "copy": copied,
     **dict.fromkeys(("index_put", "slice_scatter", "select_scatter"), written),

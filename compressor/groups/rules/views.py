@@ -100,8 +100,8 @@ def reshaped(trace: Trace, call: Call) -> None:
         moved(trace, call)
         return
     new = compact(ids.reshape(call.out.shape))
-    for pieces in _cuts(ids, call.out.shape):
-        cut = trace.cut(ids)
+    for dim, pieces in _cuts(ids, call.out.shape):
+        cut = trace.cut(ids, dim, math.prod(call.out.shape[place] for place in pieces[:-1]))
         if cut is None:
             continue
         kept = pieces[-1] if cut == "inner" else pieces[-2]
@@ -120,8 +120,8 @@ def _count(trace: Trace, attributes: Sequence[str], ids: Tensor) -> None:
             trace.counted(name, attribute, ids)
 
 
-def _cuts(ids: Tensor, shape: Sequence[int]) -> list[list[int]]:
-    """For each dimension with channels that is cut into pieces, the dimensions of ``shape`` that it becomes."""
+def _cuts(ids: Tensor, shape: Sequence[int]) -> list[tuple[int, list[int]]]:
+    """Each dimension with channels that is cut into pieces, and the dimensions of ``shape`` that it becomes."""
     cuts, start = [], 0
     for dim in range(ids.ndim):
         size, before = ids.shape[dim], math.prod(ids.shape[:dim])
@@ -134,24 +134,8 @@ def _cuts(ids: Tensor, shape: Sequence[int]) -> list[list[int]]:
             end += 1
         pieces = [place for place in range(start, end) if shape[place] > 1]
         if math.prod(shape[start:end]) == size and len(pieces) > 1:
-            cuts.append(pieces)
+            cuts.append((dim, pieces))
     return cuts
-
-
-def split(trace: Trace, call: Call) -> None:
-    """Pieces of one dimension; equal ones may come from ``chunk``, which follows the width."""
-    moved(trace, call)
-    ids = trace.get(call.args[0])
-    dim = call.value(2, "dim", 0)
-    pieces = [(out, trace.get(out)) for out in call.out]
-    if ids is None or dim % ids.ndim not in varying(ids):
-        return
-    if len({out.shape for out in call.out}) == 1 and trace.cut(ids) is not None:
-        first = pieces[0][1]
-        for out, own in pieces:
-            if own is not None and first is not None:
-                trace.union(first, own, "")
-                trace.set(out, first)
 
 
 def concatenated(trace: Trace, call: Call) -> None:
@@ -222,16 +206,15 @@ def _zeros(trace: Trace, count: int, value: float) -> Tensor:
 VIEWS: dict[str, Rule] = {
     **dict.fromkeys(("clone", "_to_copy", "detach", "alias", "lift_fresh", "contiguous", "_conj", "positive"), same),
     **dict.fromkeys(("view", "_unsafe_view", "reshape", "_reshape_alias"), reshaped),
-    **dict.fromkeys(("split", "unsafe_split"), split),
     **dict.fromkeys(("cat", "stack"), concatenated),
     **dict.fromkeys(
         (
-            "t", "transpose", "permute", "unsqueeze", "squeeze", "expand", "select", "slice", "split_with_sizes",
-            "unsafe_split_with_sizes", "unbind", "index_select", "index", "gather", "repeat", "repeat_interleave",
-            "flip", "roll", "unfold", "im2col", "pixel_shuffle", "pixel_unshuffle", "channel_shuffle",
-            "upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d", "_upsample_nearest_exact2d",
-            "reflection_pad1d", "reflection_pad2d", "reflection_pad3d", "replication_pad1d", "replication_pad2d",
-            "replication_pad3d", "swapaxes", "movedim", "diagonal", "tril", "triu", "narrow", "view_as",
+            "t", "transpose", "permute", "unsqueeze", "squeeze", "expand", "select", "unbind", "index_select",
+            "index", "gather", "repeat", "repeat_interleave", "flip", "roll", "unfold", "im2col", "pixel_shuffle",
+            "pixel_unshuffle", "channel_shuffle", "upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d",
+            "_upsample_nearest_exact2d", "reflection_pad1d", "reflection_pad2d", "reflection_pad3d",
+            "replication_pad1d", "replication_pad2d", "replication_pad3d", "swapaxes", "movedim", "diagonal", "tril",
+            "triu", "narrow", "view_as",
         ),
         moved,
     ),
