@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
+from compressor.wrappers import eagerly
+
 # In float64 rounding cannot hide a fault; in float32 it reaches about 1e-6 of the output scale.
 FLOAT64_LIMIT = 1e-9
 FLOAT32_LIMIT = 1e-5
@@ -101,7 +103,7 @@ def outputs(model: nn.Module, inputs: Inputs) -> list[Tensor]:
 
     Without torch's fast path of attention, which is one opaque operation and may turn batches into nested tensors.
     """
-    with eval_mode(model), _slow_attention():
+    with eval_mode(model), _slow_attention(), eagerly():
         return [leaf for leaf in tree_leaves(call(model, inputs)) if isinstance(leaf, Tensor)]
 
 

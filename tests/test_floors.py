@@ -18,7 +18,7 @@ FLOORS = (
     {"__version__", "errors"},
     {"foreign", "limits", "locks"},
     {"regular_files"},
-    {"files", "methods", "process_memory", "progress", "records", "registry", "teaching"},
+    {"files", "methods", "process_memory", "progress", "records", "registry", "teaching", "wrappers"},
     {"codec", "onnx_safety"},
     {"architectures", "data", "penalties", "equivalence", "hooks", "runtime"},
     {"channels", "layer_kinds", "sources"},

@@ -110,9 +110,8 @@ def load(
         raise CheckpointError(f"{path} does not fit {architecture.ref}: {error}") from error
     fill(network, state, path, architecture.ref, ours=header is not None)
     described = _described(metadata, architecture, network, input_shape, normalize, classes)
-    kind = UsageError if input_shape else CheckpointError
-    usual = not edits and described.input_shape == input_shape_of(network)
-    check_forward(network, described.input_shape, held=held, kind=kind, usual=usual)
+    kind, shape = UsageError if input_shape else CheckpointError, described.input_shape
+    check_forward(network, shape, held=held, kind=kind, usual=not edits and shape == input_shape_of(network))
     return Network(network.eval(), described, path)
 
 
