@@ -16,6 +16,7 @@ from compressor.checkpoints import Metadata
 from compressor.computed_weights import folded
 from compressor.equivalence import Inputs, each
 from compressor.errors import EquivalenceError, UsageError, first_line
+from compressor.export.causes import cause
 from compressor.export.files import on_cpu, publish, quiet
 from compressor.export.parity import by_name, check_parity
 from compressor.files import scratch_folder
@@ -60,7 +61,8 @@ def export_onnx(
                 publish(draft, path)
             fallback = failures[0] if failures else None
             return Export(variant=path.stem, exporter=exporter, opset=opset, fallback=fallback, parity=parity)
-        raise EquivalenceError(f"cannot export to ONNX opset {opset}: {'; '.join(failures)}")
+        known = cause(model, each(example_input, Tensor.cpu))
+        raise EquivalenceError(f"cannot export to ONNX opset {opset}: {'; '.join(failures)}{known}")
 
 
 def check_opset(opset: int) -> None:
