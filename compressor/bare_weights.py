@@ -17,6 +17,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from compressor.equivalence import Inputs, each, outputs
 from compressor.hooks import hooked
+from compressor.inputs import Examples, samples_in
 from compressor.layer_kinds import MAKERS, PRODUCERS, is_matrix
 from compressor.teaching import OPERATIONS, Lesson, Operand, lesson_for
 
@@ -46,11 +47,12 @@ def bare_weights(model: nn.Module, inputs: Inputs, called: Mapping[str, float]) 
     if not bare and not taught:
         return {}
     counting = _Counting({weight: name for name, weight in candidates.items()}, bare)
-    like = next(model.parameters())
-    fitting = each(inputs, lambda tensor: tensor.to(like) if tensor.is_floating_point() else tensor.to(like.device))
+    like = next((p for p in candidates.values() if p.is_floating_point()), next(iter(candidates.values())))
+    example = Examples.of(inputs).first
+    fitting = each(example, lambda tensor: tensor.to(like) if tensor.is_floating_point() else tensor.to(like.device))
     with counting, hooked(counting.watch(module) for module in model.modules() if lesson_for(module)):
         outputs(model, fitting)
-    samples = len(tree_leaves(inputs)[0])
+    samples = samples_in(example.calls[0])
     return {
         name: BareWeight(candidates[name], axis, macs / samples, name not in counting.taught)
         for name, (axis, macs) in counting.found.items()

@@ -17,6 +17,7 @@ from torch import nn
 from compressor.architectures.attention import SlimAttention
 from compressor.architectures.cifar_resnet import PaddedShortcut
 from compressor.architectures.constant import Constant
+from compressor.architectures.norms import SlimLayerNorm, SlimNorm, SlimRMSNorm
 from compressor.checkpoints.fields import field, named, size, sizes
 from compressor.computed_weights import computed, fold_weights, folded
 from compressor.errors import CheckpointError
@@ -28,6 +29,7 @@ SIZES = (
     "before",
     "channels",
     "embedding_dim",
+    "full_width",
     "groups",
     "hidden_size",
     "in_channels",
@@ -46,7 +48,13 @@ SIZES = (
     "step",
     "trailing",
     "value_width",
-    # How many heads attention has, and how wide each is.
+    # How many channels modules of others state, how many heads attention has, and how wide each is.
+    "all_head_size",
+    "attn_dim",
+    "d_model",
+    "embed_dim",
+    "hidden_dim",
+    "inner_dim",
     "num_heads",
     "num_attention_heads",
     "n_heads",
@@ -75,6 +83,8 @@ REPLACEMENTS: Mapping[str, type[nn.Module]] = {
     "constant": Constant,
     "identity": nn.Identity,
     "attention": SlimAttention,
+    "layer norm": SlimLayerNorm,
+    "rms norm": SlimRMSNorm,
 }
 
 
@@ -199,8 +209,11 @@ def _replacement(edit: Edit, module: nn.Module) -> nn.Module:
     """What the edit puts in the place of ``module``."""
     sizes = {name: value for name, value in edit.sizes.items() if isinstance(value, int) and value < 1 << 20}
     try:
-        if edit.kind != "attention":
-            return REPLACEMENTS[edit.kind](**sizes)
+        made = REPLACEMENTS[edit.kind]
+        if issubclass(made, SlimNorm):
+            return made(module, **sizes)
+        if made is not SlimAttention:
+            return made(**sizes)
         if not isinstance(module, nn.MultiheadAttention) or module.in_proj_weight is None:
             raise _Unfit("does not fit the architecture")
         return SlimAttention(module, **sizes)
@@ -237,7 +250,13 @@ def _sizes(module: nn.Module) -> dict[str, int | tuple[int, ...]]:
     stated = [name for name in SIZES if not isinstance(getattr(type(module), name, None), property)]
     values = {name: getattr(module, name) for name in stated if hasattr(module, name)}
     plain = {name: tuple(size) if isinstance(size, list | tuple) else size for name, size in values.items()}
-    return {name: size for name, size in plain.items() if isinstance(size, int | tuple)}
+    return {name: size for name, size in plain.items() if _is_size(size)}
+
+
+def _is_size(value: object) -> bool:
+    """Modules of others may mean something else by the name."""
+    parts = value if isinstance(value, tuple) else (value,)
+    return all(type(part) is int and part >= 0 for part in parts)
 
 
 def _arguments(module: nn.Module) -> dict[str, int | tuple[int, ...]]:

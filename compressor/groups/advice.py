@@ -12,6 +12,10 @@ CHANGES = (
     (r"(\S+) is an nn\.MultiheadAttention with", r"write \1 with linear layers of its own for query, key and value"),
     (r"(\S+) is an nn\.MultiheadAttention that", r"only call \1, by one name: read none of its attributes"),
     (
+        r"^(.*) normalises across the channels without",
+        r"weights for the norm in \1 (elementwise_affine=True), then training",
+    ),
+    (
         r"^(.*) normalises across",
         r"norms of single channels (BatchNorm) for \1 and all others on these channels, then training",
     ),

@@ -99,6 +99,10 @@ class Trace:
         """The module that is running, in words."""
         return self.where or "the network's own forward"
 
+    def runs(self, *kinds: type[nn.Module]) -> bool:
+        """Whether a module of one of these kinds is running."""
+        return bool(self.stack) and isinstance(self.stack[-1][1], kinds)
+
     @property
     def fixed(self) -> str:
         """Why channels that meet a width written into the running module cannot go."""
@@ -194,7 +198,7 @@ class Trace:
     def cut(self, ids: Tensor, dim: int, pieces: int) -> Cut | None:
         """How to read a place where the dimension ``dim`` of channels is cut into so many equal pieces."""
         self.sites[self.step] = ids
-        if varying(ids) == [dim]:
+        if pieces > 1 and varying(ids) == [dim]:
             self.pieces[self.step] = head(ids, *(d for d in range(ids.ndim) if d != dim)).reshape(pieces, -1)
         self.kinds[self.step] = type(self._model.get_submodule(self.where)), self._cuts_in[self.where]
         self._cuts_in[self.where] += 1

@@ -172,8 +172,7 @@ def cached():
 PATTERNS = (
     Pattern(multihead_attention, {"embed": 8, "attention": 4, "attention#2": 4, "fc1": 12}),
     Pattern(
-        encoder_layer, {"layer.self_attn": 4, "layer.self_attn#2": 4, "layer.linear1": 12},
-        {"embed": "layer.norm1 normalises"},
+        encoder_layer, {"embed": 8, "layer.self_attn": 4, "layer.self_attn#2": 4, "layer.linear1": 12},
     ),
     Pattern(cross_attention, {"ask": 6, "attention": 2, "attention#2": 2, "attention.out_proj": 6}),
     Pattern(
@@ -185,11 +184,11 @@ PATTERNS = (
         keys_of_another_width, {"attention.out_proj": 8},
         dict.fromkeys(("ask", "read", "attention", "attention#2"), "keys or values of another width"),
     ),
-    Pattern(fused_attention, {"attention.qkv": 3}, {"embed": "norm normalises across the channels"}),
-    Pattern(split_attention, {"attention.query": 4, "attention.value": 4}, {"embed": "norm normalises"}),
+    Pattern(fused_attention, {"embed": 12, "attention.qkv": 3}),
+    Pattern(split_attention, {"embed": 8, "attention.query": 4, "attention.value": 4}),
     Pattern(
-        scaled_by_width, {"attention.value": 4},
-        {"embed": "norm normalises", "attention.query": "attention scales products of queries and keys by how many"},
+        scaled_by_width, {"embed": 8, "attention.value": 4},
+        {"attention.query": "attention scales products of queries and keys by how many"},
     ),
     Pattern(matching, {"left": 8}),
     Pattern(cached, {"embed": 8, "query": 6, "value": 6}),

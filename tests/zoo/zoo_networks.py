@@ -10,6 +10,7 @@ import zoo_attention
 import zoo_computed
 import zoo_concatenation
 import zoo_grouped
+import zoo_inputs
 import zoo_layers
 import zoo_norms
 import zoo_parameters
@@ -17,6 +18,7 @@ import zoo_plain
 import zoo_sequences
 import zoo_sharing
 import zoo_shortcuts
+import zoo_transformers
 import zoo_written
 
 THEMES = (
@@ -26,10 +28,12 @@ THEMES = (
     zoo_concatenation,
     zoo_norms,
     zoo_attention,
+    zoo_transformers,
     zoo_layers,
     zoo_sequences,
     zoo_sharing,
     zoo_written,
+    zoo_inputs,
     zoo_parameters,
     zoo_computed,
 )
