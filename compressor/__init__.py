@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from compressor.stages.fine_tune import fine_tune
     from compressor.stages.inspect import inspect
     from compressor.stages.recover import recover
+    from compressor.teaching import teach
     from compressor.training.recipe import Recipe
     from compressor.training.states import States
 
@@ -45,6 +46,7 @@ __all__ = [
     "recover",
     "save",
     "shrink",
+    "teach",
 ]
 
 _HOME = {
@@ -65,6 +67,7 @@ _HOME = {
     "recover": "compressor.stages.recover",
     "save": "compressor.checkpoints",
     "shrink": "compressor.shrinking",
+    "teach": "compressor.teaching",
 }
 
 

@@ -20,6 +20,7 @@ from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 from torch.overrides import TorchFunctionMode
 
+from compressor.architectures.same_padding import SamePaddedConv2d
 from compressor.equivalence import FLOAT64_LIMIT, eval_mode, relative_difference
 from compressor.errors import CompressorWarning, UsageError
 from compressor.layer_kinds import PLAIN_CONVOLUTIONS
@@ -167,11 +168,13 @@ def _equal(module: nn.Module) -> nn.Module | None:
     if len(watch.seen) != len(pairs) or any(weight.shape != module.weight.shape for weight, _ in watch.seen):
         return None
     weight, bias = watch.seen[0]
-    plain = _plain(kind, exact, weight, bias)
-    same = all(relative_difference(out, plain(x)) <= FLOAT64_LIMIT for x, out in pairs)
-    if not same or torch.equal(weight, exact.weight):  # type: ignore[arg-type]
+    if torch.equal(weight, exact.weight):  # type: ignore[arg-type]
         return None
-    return plain.to(module.weight).train(module.training)  # type: ignore[arg-type]
+    for candidate in (kind, SamePaddedConv2d) if kind is nn.Conv2d else (kind,):
+        plain = _plain(candidate, exact, weight, bias)
+        if all(relative_difference(out, plain(x)) <= FLOAT64_LIMIT for x, out in pairs):
+            return plain.to(module.weight).train(module.training)  # type: ignore[arg-type]
+    return None
 
 
 def _inputs(layer: Any) -> Iterator[Tensor]:

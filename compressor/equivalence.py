@@ -13,6 +13,7 @@ from compressor.errors import UsageError, first_line
 from compressor.hooks import running
 from compressor.inputs import Examples, Inputs, Path, call, chosen, each, random_inputs, tensors
 from compressor.precision import FLOAT32_LIMIT, FLOAT64_LIMIT, computed_in
+from compressor.wrappers import eagerly
 
 __all__ = [
     "FLOAT32_LIMIT",
@@ -95,7 +96,7 @@ def outputs(model: nn.Module, inputs: Inputs) -> list[Tensor]:
 def named_outputs(model: nn.Module, inputs: Inputs) -> list[tuple[Path, Tensor]]:
     """The same with the keys and places by which each is reached in what the network returns."""
     examples = Examples.of(inputs)
-    with eval_mode(model), _slow_attention(), _same_draws(), computed_in(examples.precision):
+    with eval_mode(model), _slow_attention(), eagerly(), _same_draws(), computed_in(examples.precision):
         return [found for one in examples.calls for found in chosen(call(model, one), examples.outputs)]
 
 

@@ -31,6 +31,7 @@ from torch.nn.parameter import is_lazy
 from compressor.architectures import ARCHITECTURES
 from compressor.errors import CompressorError, UnknownName, UsageError
 from compressor.registry import resolve
+from compressor.wrappers import unwrapped
 
 SOURCES = {
     "builtin": "compressor.sources:build_builtin",
@@ -87,7 +88,8 @@ class Architecture:
                 f"{self.ref} has layers whose sizes are not known yet ({lazy}); "
                 "run the network once in its factory, or give them sizes"
             )
-        return network
+        # A wrapper for several devices or a compiled one is no part of the architecture.
+        return unwrapped(network)[0]
 
 
 def refuse_reaching_out(architecture: Architecture) -> None:

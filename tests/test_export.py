@@ -267,3 +267,14 @@ def test_a_file_that_cannot_run_is_refused(tmp_path):
     path.write_bytes(b"no model")
     with pytest.raises(EquivalenceError, match="ONNX Runtime cannot run the file"):
         check_parity(network(), path, EXAMPLE, None)
+
+
+class Squeezed(nn.Sequential):
+    def forward(self, x):
+        return super().forward(x).squeeze()
+
+
+def test_a_squeeze_that_drops_the_batch_is_named(tmp_path):
+    model = nn.Sequential(Squeezed(nn.Conv2d(3, 8, 3), nn.AdaptiveAvgPool2d(1)), nn.Linear(8, 4)).eval()
+    with pytest.raises(EquivalenceError, match=r"squeeze\(\) without a dimension in 0 drops a batch of one too: name"):
+        export_onnx(model, torch.randn(2, 3, 8, 8), tmp_path / "x.onnx")

@@ -18,7 +18,7 @@ FLOORS = (
     {"__version__", "errors"},
     {"foreign", "limits", "locks"},
     {"regular_files"},
-    {"files", "methods", "process_memory", "progress", "records", "registry"},
+    {"files", "methods", "process_memory", "progress", "records", "registry", "teaching", "wrappers"},
     {"codec", "hooks", "inputs", "onnx_safety"},
     {"precision"},
     {"architectures", "data", "penalties", "equivalence", "runtime"},

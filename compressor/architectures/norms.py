@@ -81,6 +81,20 @@ class SlimRMSNorm(SlimNorm):
         return normed if self.bias is None else normed + self._beside(self.bias)
 
 
+class SlimResponseNorm(SlimNorm):
+    """x + weight * x * n + bias, n the norm of a channel over all places by the mean of those of all ``full_width``.
+
+    ConvNeXt-v2's (Woo et al. 2023, algorithm 1), of images: (n, h, w, channels), or (n, channels, h, w).
+    """
+
+    def _normed(self, x: Tensor) -> Tensor:
+        along = -1 - self.trailing
+        norms = torch.linalg.vector_norm(x, dim=(2, 3) if self.trailing else (1, 2), keepdim=True)
+        mean = norms.sum(along, keepdim=True) / self.full_width
+        scaled: Tensor = x + x * (norms / (mean + (self.eps or 0.0))) * self._beside(self.weight)
+        return scaled if self.bias is None else scaled + self._beside(self.bias)
+
+
 def epsilon(norm: nn.Module) -> float | None:
     """What a norm adds to the variance; None where it says nothing or that torch shall choose."""
     found = next((getattr(norm, name) for name in EPSILONS if hasattr(norm, name)), None)

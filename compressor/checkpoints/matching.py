@@ -73,7 +73,7 @@ def fill(model: nn.Module, state: State, path: Path, architecture: str, *, ours:
 
 
 def _fitting(model: nn.Module, state: State, path: Path, architecture: str, ours: bool) -> State:
-    candidates = [state] if ours else list(unprefixed(state))
+    candidates = list(unprefixed(state))
     problems = [mismatches(model, candidate) for candidate in candidates]
     for candidate, found in zip(candidates, problems, strict=True):
         if not found:

@@ -17,60 +17,13 @@ from torch import nn
 from compressor.architectures.attention import SlimAttention
 from compressor.architectures.cifar_resnet import PaddedShortcut
 from compressor.architectures.constant import Constant
-from compressor.architectures.norms import SlimLayerNorm, SlimNorm, SlimRMSNorm
+from compressor.architectures.norms import SlimLayerNorm, SlimNorm, SlimResponseNorm, SlimRMSNorm
 from compressor.checkpoints.fields import field, named, size, sizes
+from compressor.checkpoints.sizes import SIZES, stated_sizes
 from compressor.computed_weights import computed, fold_weights, folded
 from compressor.errors import CheckpointError
 from compressor.layer_kinds import PLAIN_CONVOLUTIONS, agrees
 
-# The only attributes that an edit may set: plain sizes. A file must not reach any other attribute.
-SIZES = (
-    "after",
-    "before",
-    "channels",
-    "embedding_dim",
-    "full_width",
-    "groups",
-    "hidden_size",
-    "in_channels",
-    "in_features",
-    "input_size",
-    "input_width",
-    "normalized_shape",
-    "num_channels",
-    "num_features",
-    "num_groups",
-    "num_parameters",
-    "out_channels",
-    "out_features",
-    "output_width",
-    "query_width",
-    "step",
-    "trailing",
-    "value_width",
-    # How many channels modules of others state, how many heads attention has, and how wide each is.
-    "all_head_size",
-    "attn_dim",
-    "d_model",
-    "embed_dim",
-    "hidden_dim",
-    "inner_dim",
-    "num_heads",
-    "num_attention_heads",
-    "n_heads",
-    "n_head",
-    "heads",
-    "head_dim",
-    "dim_head",
-    "attention_head_size",
-    # What modules that multiply with parameters of their own call their widths.
-    "nf",
-    "nx",
-    "in_dim",
-    "out_dim",
-    "input_dim",
-    "output_dim",
-)
 # The edit of a module whose weights the architecture computes from others, and the network does not.
 PLAIN_WEIGHTS = "plain weights"
 # A module is replaced and what is in it resized: no network needs more for each of its modules, beyond so many.
@@ -85,6 +38,7 @@ REPLACEMENTS: Mapping[str, type[nn.Module]] = {
     "attention": SlimAttention,
     "layer norm": SlimLayerNorm,
     "rms norm": SlimRMSNorm,
+    "response norm": SlimResponseNorm,
 }
 
 
@@ -146,10 +100,10 @@ def difference(dense: nn.Module, small: nn.Module) -> tuple[Edit, ...]:
         # By name: a file of the user's that is run twice makes the same class twice.
         if original is None or type(original).__qualname__ != type(module).__qualname__:
             raise CheckpointError(f"module {name!r} is not the architecture's; only sizes may differ")
-        attributes, shapes = _sizes(module), _shapes(module)
+        attributes, shapes = stated_sizes(module), _shapes(module)
         if set(shapes) != set(_shapes(original)) | (set(shapes) & _missing(original)):
             raise CheckpointError(f"module {name!r} gained or lost a tensor; only sizes may differ")
-        if attributes != _sizes(original) or shapes != _shapes(original):
+        if attributes != stated_sizes(original) or shapes != _shapes(original):
             edits.append(Edit(name, attributes, shapes))
     if originals:
         raise CheckpointError(f"module {min(originals)!r} of the architecture is missing")
@@ -225,7 +179,7 @@ def _fits(edit: Edit, module: nn.Module) -> bool:
     """Whether the edit speaks of the tensors that the module has or may get, and of its sizes."""
     tensors = set(_shapes(module)) | (set(edit.tensors) & _missing(module))
     # A file of an older version may know fewer names of sizes.
-    return set(edit.tensors) == tensors and _kinds(edit.sizes).items() <= _kinds(_sizes(module)).items()
+    return set(edit.tensors) == tensors and _kinds(edit.sizes).items() <= _kinds(stated_sizes(module)).items()
 
 
 def _missing(module: nn.Module) -> set[str]:
@@ -243,20 +197,6 @@ def _resize(module: nn.Module, name: str, shape: tuple[int, ...]) -> None:
     except (RuntimeError, TypeError) as error:  # more than there is memory, or than a size can count
         raise _Unfit(f"asks for a tensor of {'x'.join(map(str, shape))}") from error
     setattr(module, name, nn.Parameter(new, old.requires_grad) if isinstance(old, nn.Parameter) else new)
-
-
-def _sizes(module: nn.Module) -> dict[str, int | tuple[int, ...]]:
-    # A property only tells what another module states.
-    stated = [name for name in SIZES if not isinstance(getattr(type(module), name, None), property)]
-    values = {name: getattr(module, name) for name in stated if hasattr(module, name)}
-    plain = {name: tuple(size) if isinstance(size, list | tuple) else size for name, size in values.items()}
-    return {name: size for name, size in plain.items() if _is_size(size)}
-
-
-def _is_size(value: object) -> bool:
-    """Modules of others may mean something else by the name."""
-    parts = value if isinstance(value, tuple) else (value,)
-    return all(type(part) is int and part >= 0 for part in parts)
 
 
 def _arguments(module: nn.Module) -> dict[str, int | tuple[int, ...]]:

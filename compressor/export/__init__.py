@@ -16,6 +16,7 @@ from compressor.checkpoints import Metadata
 from compressor.computed_weights import folded
 from compressor.equivalence import Inputs
 from compressor.errors import EquivalenceError, UsageError, first_line
+from compressor.export.causes import cause
 from compressor.export.files import on_cpu, publish, quiet
 from compressor.export.flat import Flat, Signature, alike, by_name, ordered, signature_of, traceable
 from compressor.export.parity import check_parity
@@ -78,7 +79,8 @@ def export_onnx(
                 cast_from=", ".join(low) or None,
                 parity=parity,
             )
-        raise EquivalenceError(f"cannot export to ONNX opset {opset}: {'; '.join(failures)}")
+        known = cause(model, examples)
+        raise EquivalenceError(f"cannot export to ONNX opset {opset}: {'; '.join(failures)}{known}")
 
 
 def check_opset(opset: int) -> None:

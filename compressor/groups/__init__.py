@@ -16,11 +16,9 @@ from compressor.computed_weights import described, folded, tell
 from compressor.equivalence import Inputs
 from compressor.errors import UsageError
 from compressor.groups.probe import probed
+from compressor.wrappers import unwrapped
 
 __all__ = ["ChannelGroup", "Member", "find_groups", "is_zero", "unprefixed", "unwrapped", "zero"]
-
-# Compiled and distributed models are wrappers: the network inside is what has channels.
-DISTRIBUTED = (nn.parallel.DistributedDataParallel, nn.DataParallel)
 
 
 def find_groups(model: nn.Module, example_input: Inputs) -> tuple[ChannelGroup, ...]:
@@ -51,18 +49,6 @@ def refuse_scripted(model: nn.Module) -> None:
                 f"{what} TorchScript ({type(module).__name__}), which hides the layers; "
                 "give the Python module that was scripted or traced, with these weights loaded into it"
             )
-
-
-def unwrapped(model: nn.Module) -> tuple[nn.Module, str]:
-    """The network inside all wrappers, and what stands before the names of its modules in ``model``."""
-    prefix = ""
-    while True:
-        if isinstance(model, DISTRIBUTED):
-            model, prefix = model.module, f"{prefix}module."
-        elif isinstance(inner := getattr(model, "_orig_mod", None), nn.Module):
-            model, prefix = inner, f"{prefix}_orig_mod."
-        else:
-            return model, prefix
 
 
 def _prefixed(groups: Sequence[ChannelGroup], prefix: str) -> tuple[ChannelGroup, ...]:

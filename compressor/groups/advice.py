@@ -36,6 +36,17 @@ CHANGES = (
     (r"^(.*) computes its weight anew", r"fold what computes the weight of \1 into it (remove_parametrizations)"),
     (r"^(.*) computes with its parameters", r"compute with the outputs of \1's layers, not with their weights"),
     (r"^(.*) writes it into a part of another tensor", r"torch.cat in \1 instead of writing into slices"),
+    (
+        r"single channel, since (\S+) (?:normalises|reads) ",
+        r"a number of groups in \1 that fits all widths that meet there, or no groups",
+    ),
+    (
+        r"^(mean|amax|amin|max|min|var|std|var_mean|std_mean) over the channels in (.*)$",
+        r"a 1x1 convolution in place of the \1 over the channels in \2",
+    ),
+    (r"passes through (\S+) in (.*)$", r"compressor.teach what \1 in \2 does to channels"),
+    (r"^(.*) uses its parameters in (\S+)$", r"compressor.teach what \2 in \1 does to channels"),
+    (r"^(.*) calls (\S+) with other axes than were taught", r"compressor.teach the axes with which \1 calls \2"),
     (r"^(.*) uses (\S+) in a form that is not known", r"another form of \2 in \1"),
     (
         r"^(.*) decides by values which way to go",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from functools import partial
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -16,10 +18,12 @@ from torch.utils.hooks import RemovableHandle
 from compressor.equivalence import Inputs, outputs
 from compressor.errors import CompressorError, UsageError, first_line
 from compressor.groups.rules import rule_for
-from compressor.groups.trace import Call, Cut, Trace
+from compressor.groups.rules.taught import apply
+from compressor.groups.trace import Call, Cut, Rule, Trace
 from compressor.groups.training_only import training_outputs
 from compressor.hooks import hooked, running
 from compressor.inputs import tensors
+from compressor.teaching import OPERATIONS, Lesson, lesson_for
 
 # Looked at in every operation, so that neither signals nor threads are needed to stop.
 TRACE_SECONDS = 120.0
@@ -38,7 +42,7 @@ def traced(
     """
     trace = Trace(model, cuts, undecided or {})
     try:
-        with running(model) as trace.stack, _seen_by_undecided(model, trace), _Dispatch(trace):
+        with running(model) as trace.stack, _taught(model, trace), _seen(model, trace), _Dispatch(trace):
             results = outputs(model, inputs) + training_outputs(model, inputs, switches)
     except CompressorError:
         raise
@@ -50,8 +54,46 @@ def traced(
     return trace
 
 
-def _seen_by_undecided(model: nn.Module, trace: Trace) -> AbstractContextManager[None]:
-    """Block what these modules are called with, what they call others with, and what comes back."""
+def _name(function: Any) -> str:
+    """Torch's own operations without their namespace; one that works in place is called like the other."""
+    name: str = function._schema.name
+    own = name.removeprefix("aten::").rstrip("_")
+    return name if name in OPERATIONS else own
+
+
+@contextlib.contextmanager
+def _taught(model: nn.Module, trace: Trace) -> Iterator[None]:
+    """Modules that were taught are followed by what was said of them, and not by what runs inside."""
+
+    def enter(module: nn.Module, args: Any) -> None:
+        trace.paused += 1
+
+    def leave(name: str, lesson: Lesson) -> Any:
+        def hook(module: nn.Module, args: Any, kwargs: Any, out: Any) -> None:
+            trace.paused -= 1
+            if not trace.paused:
+                own = {o.name: attrgetter(o.name)(module) for o in lesson.operands if o.name is not None}
+                _follow(
+                    trace,
+                    Call(None, type(module).__name__, args, kwargs, out),
+                    partial(apply, lesson=lesson, parameters=own),
+                )
+
+        return hook
+
+    def handles() -> Iterator[RemovableHandle]:
+        for name, module in model.named_modules():
+            if (lesson := lesson_for(module)) is not None:
+                yield module.register_forward_pre_hook(enter)
+                yield module.register_forward_hook(leave(name, lesson), with_kwargs=True)
+
+    with hooked(handles()):
+        yield
+
+
+@contextlib.contextmanager
+def _seen(model: nn.Module, trace: Trace) -> Iterator[None]:
+    """Undecided modules see what they are called with, what they call others with, and what comes back."""
     names = {module: name for name, module in model.named_modules()}
 
     def see(module: nn.Module, callers: Sequence[tuple[str, nn.Module]], values: Any) -> None:
@@ -70,13 +112,16 @@ def _seen_by_undecided(model: nn.Module, trace: Trace) -> AbstractContextManager
             yield module.register_forward_pre_hook(enter, with_kwargs=True)
             yield module.register_forward_hook(leave, with_kwargs=True)
 
-    return hooked(handles())
+    with hooked(handles()):
+        yield
 
 
-def _follow(trace: Trace, call: Call) -> None:
+def _follow(trace: Trace, call: Call, rule: Rule) -> None:
     """The rule of an operation; where it does not know this form of it, nothing that meets here may go."""
     try:
-        rule_for(call)(trace, call)
+        rule(trace, call)
+    except UsageError:
+        raise
     except Exception as error:  # whatever torch raises where a rule puts together what does not fit
         for tensor in call.tensors():
             trace.block(tensor, f"{trace.place} uses {call.name} in a form that is not known ({first_line(error)})")
@@ -94,6 +139,8 @@ class _Dispatch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run the operation, then its rule on the ids of its arguments."""
         trace = self._trace
+        if trace.paused:
+            return function(*args, **(kwargs or {}))
         trace.step += 1
         if time.monotonic() > self._deadline:
             raise UsageError(
@@ -101,7 +148,7 @@ class _Dispatch(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 f"operation {trace.step}); a smaller example input may do"
             )
         out = function(*args, **(kwargs or {}))
-        call = Call(function, function._schema.name.partition("::")[2].rstrip("_"), args, kwargs or {}, out)
+        call = Call(function, _name(function), args, kwargs or {}, out)
         if torch.Tag.nondeterministic_seeded in function.tags:
             trace.draws()
             for tensor in call.tensors():
@@ -109,7 +156,7 @@ class _Dispatch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         for tensor in call.tensors():
             trace.reads(tensor, call)
         if any(trace.knows(tensor) for tensor in call.tensors()):
-            _follow(trace, call)
+            _follow(trace, call, rule_for(call))
         elif call.name in {"zeros", "new_zeros"} and trace.stack and isinstance(trace.stack[-1][1], nn.RNNBase):
             # Its first state: unit j of every layer and direction is one channel, since they share one width.
             trace.set(out, trace.ids.fresh(out.shape[-1]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from compressor.equivalence import Inputs
 from compressor.groups.channel_ids import distinct
 from compressor.groups.dispatch import traced
 from compressor.groups.trace import OUTPUTS, Cut, Kind, Trace
-from compressor.layer_kinds import MAKERS, is_matrix
+from compressor.layer_kinds import CONVOLUTIONS, MAKERS, is_matrix
 from compressor.surgery.replacements import why_kept
 
 # What a tensor is used for, the use that decides its role first.
@@ -165,6 +166,8 @@ class _Builder:
         made = _names(members, "producer")
         if reason != OUTPUTS:
             reason = self._opaque(members) or reason or self._problem(members, made, multiplied)
+            together = self._together(members) if channels == 1 else None
+            reason = f"all of it hangs together as a single channel{together}" if together else reason
         if reason is None and channels == 1:
             reason = "all of it hangs together as a single channel"
         made = made or _names([m for m in members if not self._constant(m)], "addend")
@@ -219,6 +222,18 @@ class _Builder:
                 return f"{member.module} is an nn.MultiheadAttention {why_kept(module)}"
             if isinstance(module, nn.LSTM) and module.proj_size and member.role == "producer":
                 return f"{member.module} is an nn.LSTM with projections, which torch tells from others by its widths"
+        return None
+
+    def _together(self, members: Sequence[Member]) -> str | None:
+        """What keeps all channels together, where groups of them do."""
+        for member in members:
+            module: Any = self._model.get_submodule(member.module)
+            if isinstance(module, nn.GroupNorm) and module.num_groups > 1:
+                return (
+                    f", since {member.module} normalises {module.num_channels} channels in {module.num_groups} groups"
+                )
+            if isinstance(module, CONVOLUTIONS) and module.groups > 1:
+                return f", since {member.module} reads {module.in_channels} channels in {module.groups} groups"
         return None
 
     def _problem(self, members: Sequence[Member], made: Sequence[str], multiplied: bool) -> str | None:

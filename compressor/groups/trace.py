@@ -79,6 +79,8 @@ class Trace:
         self._model = model
         # The number of the running operation names a place in the network, whatever is read into it.
         self.step = 0
+        # How many modules are running that are not looked into.
+        self.paused = 0
         self._cuts_in: Counter[str] = Counter()
         self._random: set[str] = set()
         self._spoiled: dict[str, str] = {}

@@ -50,7 +50,6 @@ class SplittingBase(ABC):
         total_steps: int,
         groups: Sequence[ChannelGroup] | None,
     ) -> None:
-        # Compiled and distributed models are wrappers around the network that has the channels.
         self.model, prefix = unwrapped(model)
         trainable(self.model, wrapped="module." in prefix)
         self.config, self.total_steps, self.step = config, total_steps, 0

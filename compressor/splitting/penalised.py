@@ -25,7 +25,11 @@ def penalised_weights(model: nn.Module, example_input: Inputs, config: Splitting
     for name, module in model.named_modules():
         weights = list(matrices(module)) if isinstance(module, PRODUCERS) else []
         prefix = f"{name}.".lstrip(".")
-        own = {other.removeprefix(prefix) for other in bare if other.rpartition(".")[0] == name}
+        own = {
+            other.removeprefix(prefix)
+            for other, weight in bare.items()
+            if weight.matrix and other.rpartition(".")[0] == name
+        }
         weights += sorted(own - set(weights))
         trained = {f"{prefix}{weight}": getattr(module, weight) for weight in weights}
         trained = {key: weight for key, weight in trained.items() if weight.requires_grad}

@@ -8,12 +8,17 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from compressor.architectures.norms import SlimLayerNorm, SlimNorm, SlimRMSNorm
+from compressor.architectures.norms import SlimLayerNorm, SlimNorm, SlimResponseNorm, SlimRMSNorm
 from compressor.equivalence import FLOAT32_LIMIT, relative_difference
 from compressor.layer_kinds import MAKERS
 
 # Channels last; of images and of sequences with channels first.
 TRAILING = (0, 2, 1)
+KINDS: dict[int, tuple[type[SlimNorm], ...]] = {
+    0: (SlimLayerNorm, SlimRMSNorm, SlimResponseNorm),
+    1: (SlimLayerNorm, SlimRMSNorm),
+    2: (SlimLayerNorm, SlimRMSNorm, SlimResponseNorm),
+}
 # Inputs so small that what is added to the variance counts, and others.
 SCALES = (1.0, 1e-4)
 
@@ -27,7 +32,7 @@ def slim_norm(norm: nn.Module) -> SlimNorm | None:
     twin = _randomized(norm)
     for trailing in TRAILING:
         pairs = list(_tried(twin, width, trailing))
-        for kind in (SlimLayerNorm, SlimRMSNorm) if pairs else ():
+        for kind in KINDS[trailing] if pairs else ():
             ours = kind(twin, channels=width, full_width=width, trailing=trailing)
             # Some compute in float32 whatever comes in.
             if all(relative_difference(out, ours(x)) <= FLOAT32_LIMIT for x, out in pairs):

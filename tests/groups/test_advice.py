@@ -25,6 +25,11 @@ REASONS = {
     "it is written: conv writes it into a part of another tensor": "torch.cat in",
     "removing channels breaks the network (RuntimeError: shape '[2, 384]' is invalid)": "x.shape[1]",
     "changes the output by 1e-2 of its scale (the network's code relies on the number of channels)": "x.shape[1]",
+    "all of it hangs together as a single channel, since n1 normalises 48 channels in 8 groups": "groups in n1 that",
+    "mean over the channels in spatial": "a 1x1 convolution in place of the mean over the channels in spatial",
+    "it passes through mine::scan in block": "compressor.teach what mine::scan in block does",
+    "block uses its parameters in mine::scan": "compressor.teach what mine::scan in block does",
+    "block calls mine::scan with other axes than were taught": "compressor.teach the axes with which block calls",
     "attn uses cat in a form that is not known (sizes differ)": "another form of cat in attn",
     "it was not probed within 600 s": "a smaller --input-shape",
 }

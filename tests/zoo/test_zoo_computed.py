@@ -39,8 +39,8 @@ class Doubled(nn.Module):
         return 2 * weight
 
 
-class SamePadding(zoo_computed.Standardised):
-    """Pads by what the size of its input asks for, as no plain convolution does."""
+class OddlyPadded(zoo_computed.Standardised):
+    """Pads sizes that are odd, as no plain convolution does."""
 
     def forward(self, x):
         return super().forward(F.pad(x, (0, x.shape[-1] % 2, 0, 0)))
@@ -156,7 +156,7 @@ def test_the_network_itself_may_be_such_a_layer():
 
 
 def test_what_no_plain_layer_does_is_left():
-    model = SamePadding(3, 8, 3)
+    model = OddlyPadded(3, 8, 3)
     assert computed(model) == {}
     groups = find_groups(nn.Sequential(model, nn.ReLU(), nn.Conv2d(8, 2, 1)), X)
     assert "0 computes its weight anew" in groups[0].excluded

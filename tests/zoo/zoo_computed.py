@@ -24,6 +24,15 @@ class Standardised(nn.Conv2d):
         return F.conv2d(x, weight.reshape_as(self.weight), self.bias, self.stride, self.padding)
 
 
+class SamePadded(Standardised):
+    """Pads by what the size of its input asks for, as TensorFlow does."""
+
+    def forward(self, x):
+        missing = [max((-(-size // 2) - 1) * 2 + 3 - size, 0) for size in x.shape[-2:]]
+        rows, columns = ((lost // 2, lost - lost // 2) for lost in missing)
+        return super().forward(F.pad(x, (*columns, *rows)))
+
+
 def old(norm, layer):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -65,9 +74,14 @@ def standardised():
     )
 
 
+def standardised_and_padded():
+    return nn.Sequential(SamePadded(3, 8, 3, stride=2), nn.ReLU(), SamePadded(8, 6, 3, stride=2), nn.ReLU(), tail(6))
+
+
 PATTERNS = (
     Pattern(weight_normed, {"first": 8, "second": 6}),
     Pattern(weight_parametrized, {"0": 8, "2": 6}),
     Pattern(spectral_normed, {"0": 8, "2": 6}),
     Pattern(standardised, {"0": 8, "2": 6}),
+    Pattern(standardised_and_padded, {"0": 8, "2": 6}),
 )

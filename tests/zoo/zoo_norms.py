@@ -51,11 +51,41 @@ def convnext():
     )  # fmt: skip
 
 
+class ResponseNorm(nn.Module):
+    """Channels compete by how large they are, as in ConvNeXt-v2; channels last or first."""
+
+    def __init__(self, width, axis):
+        super().__init__()
+        self.axis, self.eps = axis, 1e-6
+        self.weight, self.bias = nn.Parameter(torch.zeros(width)), nn.Parameter(torch.zeros(width))
+
+    def forward(self, x):
+        size = x.norm(p=2, dim=(1, 2) if self.axis == 3 else (2, 3), keepdim=True)
+        share = size / (size.mean(self.axis, keepdim=True) + self.eps)
+        shape = [-1 if dim == self.axis else 1 for dim in range(4)]
+        return x + torch.addcmul(self.bias.view(shape), self.weight.view(shape), x * share)
+
+
+def response_norm():
+    """Inside an MLP with channels last, and of a convolution's channels."""
+
+    def forward(net, x):
+        x = net.stem(x).permute(0, 2, 3, 1)
+        x = net.fc2(net.inner(F.gelu(net.fc1(x)))).permute(0, 3, 1, 2)
+        return net.tail(F.relu(net.outer(net.conv(x))))
+
+    return Net(
+        forward, stem=conv(3, 8), fc1=nn.Linear(8, 12), inner=ResponseNorm(12, 3), fc2=nn.Linear(12, 8),
+        conv=conv(8, 6), outer=ResponseNorm(6, 1), tail=tail(6),
+    )  # fmt: skip
+
+
 PATTERNS = (
     Pattern(group_norm, {"0": 4}),
     Pattern(group_norm_of_all, {"3": 6}, {"0": "1 normalises across all channels"}),
     Pattern(instance_norm, {"0": 8}),
     Pattern(norm_without_scale, {"0": 8, "2": 6}),
     Pattern(layer_norm, {"embed": 8, "fc1": 12}),
+    Pattern(response_norm, {"stem": 8, "fc1": 12, "fc2": 8, "conv": 6}),
     Pattern(convnext, {"stem": 8, "fc1": 16}),
 )  # fmt: skip

@@ -10,12 +10,16 @@ from compressor.groups.rules.matmul import MATMUL
 from compressor.groups.rules.pointwise import POINTWISE, is_pointwise, pointwise
 from compressor.groups.rules.reductions import REDUCTIONS
 from compressor.groups.rules.splits import SPLITS
+from compressor.groups.rules.taught import by_signature
 from compressor.groups.rules.views import VIEWS
 from compressor.groups.trace import Call, Rule, Trace
+from compressor.teaching import OPERATIONS
 
 
 def rule_for(call: Call) -> Rule:
     """The rule for an operation; the last one is for those that nobody has thought of."""
+    if call.name in OPERATIONS:
+        return by_signature
     if call.name in RULES:
         return RULES[call.name]
     # Of two tensors max and min are pointwise, of one they are reductions.
