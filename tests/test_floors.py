@@ -22,7 +22,7 @@ FLOORS = (
     {"codec", "onnx_safety"},
     {"architectures", "data", "penalties", "equivalence", "hooks", "runtime"},
     {"channels", "layer_kinds", "sources"},
-    {"checkpoints", "surgery"},
+    {"checkpoints", "products", "surgery"},
     {"groups"},
     {"alignment", "costs"},
     {"benchmarking", "export", "shrinking", "splitting"},

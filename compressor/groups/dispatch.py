@@ -49,6 +49,7 @@ class _Dispatch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         tensors = call.tensors()
         for tensor in tensors:
             trace.reads(tensor, call)
+        trace.number(call)
         if any(trace.knows(tensor) for tensor in tensors):
             rule_for(call)(trace, call)
         elif call.name in {"zeros", "new_zeros"} and trace.stack and isinstance(trace.stack[-1][1], nn.RNNBase):

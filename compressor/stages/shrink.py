@@ -60,7 +60,7 @@ def shrink(
 
 
 def layer_changes(dense: nn.Module, small: nn.Module, example_input: Tensor) -> tuple[LayerChange, ...]:
-    """Output channels and MACs of every convolution, linear and recurrent layer, before and after."""
+    """Output channels and MACs of every layer with weights, and MACs of products, before and after."""
     before, after = (cost_model(model, example_input, (), "macs") for model in (dense, small))
     left = dict(zip(after.layers, after.by_layer(), strict=True))
     return tuple(
@@ -81,7 +81,7 @@ def _align_of(history: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _width(model: nn.Module, name: str) -> int:
-    """Output channels; 0 of a layer that went with its branch."""
+    """Output channels; 0 of a layer that went with its branch, and of a product."""
     modules = dict(model.named_modules())
     # A recurrent layer has several weights, each with a name of its own.
     module = modules.get(name, modules.get(name.rpartition(".")[0]))
