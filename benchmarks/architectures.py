@@ -17,7 +17,7 @@ import platform
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,14 +78,24 @@ def there(library: str, names: Sequence[str]) -> list[str]:
     return [f"{library}:{name}" for name in names]
 
 
-def in_a_process(command: Sequence[str], timeout: float) -> dict[str, Any]:
-    """What a script writes to the file that is its last argument; ``failure`` says why when it ends too early."""
+def in_a_process(
+    command: Sequence[str], timeout: float, environment: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """What a script writes to the file that is its last argument; ``failure`` says why when it ends too early.
+
+    ``environment`` is beside that of this process.
+    """
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"
         end: dict[str, Any] = {}
         try:
             done = subprocess.run(
-                [sys.executable, *command, str(report)], capture_output=True, text=True, timeout=timeout, check=False
+                [sys.executable, *command, str(report)],
+                env={**os.environ, **(environment or {})},
+                capture_output=True,
+                text=True,
+                timeout=timeout,
+                check=False,
             )
             if done.returncode:
                 end = {"failure": (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]}

@@ -1,8 +1,8 @@
 """What a network costs, as a function of how many channels of each group are kept.
 
 Every cost here is bilinear: a layer costs ``per_pair * inputs * outputs``. For MACs, ``per_pair`` counts output
-positions times kernel size; 1 MAC = 2 FLOPs, and convolutions, linear and recurrent layers and the projections of
-torch's attention count, and products of queries with keys and of weights with values, each a row of its own. For
+positions times kernel size; 1 MAC = 2 FLOPs, and convolutions, linear and recurrent layers and products with other
+parameters count, and products of queries with keys and of weights with values, each a row of its own. For
 parameters, every tensor that loses channels is a layer of its own.
 """
 
@@ -21,9 +21,12 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from compressor.architectures.attention import SlimAttention
+from compressor.bare_weights import bare_weights
 from compressor.channels import ChannelGroup
+from compressor.computed_weights import folded
 from compressor.equivalence import Inputs, each, outputs
 from compressor.hooks import hooked
+from compressor.inputs import Examples, samples_in
 from compressor.layer_kinds import ATTENTION, PRODUCERS, TRANSPOSED, channel_axis, matrices
 from compressor.products import multiplying, product_name
 
@@ -71,13 +74,18 @@ class CostModel:
 
 def cost_model(model: nn.Module, example_input: Inputs, groups: Sequence[ChannelGroup], kind: Kind) -> CostModel:
     """The cost of ``model`` on one sample, in MACs or in parameters, as a function of the groups' channels."""
+    model = folded(model)
     return _macs(model, example_input, groups) if kind == "macs" else _parameters(model, groups)
 
 
 def _macs(model: nn.Module, example_input: Inputs, groups: Sequence[ChannelGroup]) -> CostModel:
     """One row for every convolution and linear layer, for each of the weights of a recurrent one, and each product."""
     layers = _layers(model)
-    positions, products = output_positions(model, example_input)
+    positions, products = _work(model, example_input)
+    for name, bare in bare_weights(model, example_input, positions).items():
+        row = next((row for row, (_, weight, _) in layers.items() if weight is bare.tensor), name)
+        layers.setdefault(row, (row, bare.tensor, bare.axis))
+        positions[row] = positions.get(row, 0.0) + bare.macs / bare.tensor.numel()
     holders: dict[Tensor, list[int]] = defaultdict(list)
     for place, (_, weight, _) in enumerate(layers.values()):
         holders[weight].append(place)
@@ -90,7 +98,7 @@ def _macs(model: nn.Module, example_input: Inputs, groups: Sequence[ChannelGroup
                 tables[int(axis == axes[place]), place, column] += count
     rows = []
     for row, (module, weight, axis) in layers.items():
-        outputs_, inputs = weight.shape[axis], weight.shape[1 - axis]
+        outputs_, inputs = weight.shape[axis], weight.shape[1 - axis] if weight.ndim > 1 else 1
         kernel = weight.numel() / (outputs_ * inputs)
         rows.append((float(inputs), float(outputs_), kernel * positions.get(row, positions.get(module, 0.0))))
     made, more = _products(products, groups)
@@ -185,19 +193,27 @@ def count_parameters(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-@torch.no_grad()
-def output_positions(model: nn.Module, example_input: Inputs) -> tuple[dict[str, float], dict[str, float]]:
-    """At how many places each convolution, linear or recurrent layer is applied for one sample, and MACs of products.
+def output_positions(model: nn.Module, example_input: Inputs) -> dict[str, float]:
+    """At how many places each convolution, linear or recurrent layer is applied for one sample, by name.
 
-    Both by name.     Attention that reads other tokens than those that ask: the mean over the rows of its one weight.
+    A sample is one of the first example. Attention that reads other tokens than those that ask: the mean over the rows
+    of its one weight.
     """
+    return _work(model, example_input)[0]
+
+
+@torch.no_grad()
+def _work(model: nn.Module, example_input: Inputs) -> tuple[dict[str, float], dict[str, float]]:
+    """The `output_positions`, and by name the MACs of every product of two tensors."""
     positions: dict[str, float] = {}
     products: dict[str, float] = {}
-    samples = len(tree_leaves(example_input)[0])
-    like = next(model.parameters(), torch.zeros(()))
+    example = Examples.of(example_input).first
+    samples = samples_in(example.calls[0])
+    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    kind = next((parameter.dtype for parameter in model.parameters() if parameter.is_floating_point()), torch.float32)
 
     def cast(tensor: Tensor) -> Tensor:
-        return tensor.to(like) if tensor.is_floating_point() else tensor.to(like.device)
+        return tensor.to(device, kind if tensor.is_floating_point() else tensor.dtype)
 
     def add(name: str, entries: float) -> None:
         positions[name] = positions.get(name, 0.0) + entries / samples
@@ -221,7 +237,7 @@ def output_positions(model: nn.Module, example_input: Inputs) -> tuple[dict[str,
         if isinstance(module, PRODUCERS)
     )
     with hooked(handles), multiplying(model, multiplied):
-        outputs(model, each(example_input, cast))
+        outputs(model, each(example, cast))
     return positions, products
 
 

@@ -23,6 +23,7 @@ from compressor.checkpoints.matching import fill, option, propose
 from compressor.checkpoints.metadata import FORMAT, DataChoice, Metadata, from_plain
 from compressor.checkpoints.reading import read
 from compressor.checkpoints.structure import Edit, difference, replay
+from compressor.computed_weights import FOLDED, fold_weights, tell
 from compressor.data.normalization import Normalization
 from compressor.equivalence import eval_mode
 from compressor.errors import CheckpointError, UnknownName, UsageError, first_line
@@ -129,9 +130,9 @@ def fresh(
     with building(arch, held=0, kind=UsageError), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = architecture.build(trust=True)
-    described = _described(None, architecture, model, input_shape, normalize, classes)
-    usual = described.input_shape == input_shape_of(model)
-    check_forward(model, described.input_shape, held=0, kind=UsageError, usual=usual)
+    tell(fold_weights(model), FOLDED, 2)
+    shape = (described := _described(None, architecture, model, input_shape, normalize, classes)).input_shape
+    check_forward(model, shape, held=0, kind=UsageError, usual=shape == input_shape_of(model))
     return Network(model.eval(), described)
 
 

@@ -19,6 +19,7 @@ from compressor.architectures.cifar_resnet import PaddedShortcut
 from compressor.architectures.constant import Constant
 from compressor.architectures.norms import SlimLayerNorm, SlimNorm, SlimRMSNorm
 from compressor.checkpoints.fields import field, named, size, sizes
+from compressor.computed_weights import computed, fold_weights, folded
 from compressor.errors import CheckpointError
 from compressor.layer_kinds import PLAIN_CONVOLUTIONS, agrees
 
@@ -62,7 +63,16 @@ SIZES = (
     "head_dim",
     "dim_head",
     "attention_head_size",
+    # What modules that multiply with parameters of their own call their widths.
+    "nf",
+    "nx",
+    "in_dim",
+    "out_dim",
+    "input_dim",
+    "output_dim",
 )
+# The edit of a module whose weights the architecture computes from others, and the network does not.
+PLAIN_WEIGHTS = "plain weights"
 # A module is replaced and what is in it resized: no network needs more for each of its modules, beyond so many.
 EDITS, FEW_EDITS = 4, 1000
 # Of many edits that cannot be made, so many are named.
@@ -82,7 +92,7 @@ REPLACEMENTS: Mapping[str, type[nn.Module]] = {
 class Edit:
     """New sizes of one module: attributes, and the shapes of its own parameters and buffers.
 
-    ``kind`` is "resize", or names in `REPLACEMENTS` what takes the module's place.
+    ``kind`` is "resize" or `PLAIN_WEIGHTS`, or names in `REPLACEMENTS` what takes the module's place.
     """
 
     module: str
@@ -103,7 +113,7 @@ class Edit:
     def from_plain(cls, plain: Mapping[str, Any]) -> Edit:
         """Read it back; ValueError on an unknown kind of edit or an attribute that is no size."""
         kind = field(plain, "edit", str)
-        if kind != "resize" and kind not in REPLACEMENTS:
+        if kind not in {"resize", PLAIN_WEIGHTS, *REPLACEMENTS}:
             raise ValueError(f"unknown edit {kind!r}")
         attributes, tensors = named(plain, "sizes"), named(plain, "tensors")
         refused = sorted(set(attributes) - set(SIZES))
@@ -119,7 +129,9 @@ class Edit:
 
 def difference(dense: nn.Module, small: nn.Module) -> tuple[Edit, ...]:
     """The edits that turn ``dense`` into the shape of ``small``; `CheckpointError` when sizes cannot say it."""
-    originals, edits = dict(dense.named_modules()), []
+    left = computed(small)
+    names = [name for name in computed(dense) if name not in left]
+    originals, edits = dict(folded(dense, names).named_modules()), [Edit(name, {}, {}, PLAIN_WEIGHTS) for name in names]
     for name, module in small.named_modules():
         original = originals.pop(name, None)
         kind = next((kind for kind, made in REPLACEMENTS.items() if type(module) is made), "resize")
@@ -175,6 +187,11 @@ def _module(model: nn.Module, name: str) -> nn.Module | None:
 
 
 def _replay(model: nn.Module, module: nn.Module | None, edit: Edit) -> None:
+    if module is not None and edit.kind == PLAIN_WEIGHTS:
+        if edit.module not in computed(model):
+            raise _Unfit("is for a module that computes its weights")
+        fold_weights(model, [edit.module])
+        return
     if module is not None and edit.module and edit.kind != "resize":
         model.set_submodule(edit.module, _replacement(edit, module))
         return
@@ -207,6 +224,7 @@ def _replacement(edit: Edit, module: nn.Module) -> nn.Module:
 def _fits(edit: Edit, module: nn.Module) -> bool:
     """Whether the edit speaks of the tensors that the module has or may get, and of its sizes."""
     tensors = set(_shapes(module)) | (set(edit.tensors) & _missing(module))
+    # A file of an older version may know fewer names of sizes.
     return set(edit.tensors) == tensors and _kinds(edit.sizes).items() <= _kinds(_sizes(module)).items()
 
 

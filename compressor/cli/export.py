@@ -65,6 +65,8 @@ def export(console: Console, model: str, kind: Format, **options: Any) -> None:
         record = work(network, out, data, format=kind, opset=options["opset"])
     if record.fallback:
         console.warn(f"exported by {record.exporter}, because {record.fallback}")
+    if record.cast_from:
+        console.warn(f"the network computes in {record.cast_from}, the file in float32 with the same weights")
     console.result(
         {"out": str(out), "format": kind, **msgspec.structs.asdict(record)},
         _parity(record),

@@ -40,7 +40,7 @@ class ChannelIds:
 
     def block(self, ids: Tensor, reason: str) -> None:
         """These channels must not be removed; the first reason given is the one that is told."""
-        concerned = torch.unique(head(ids, *(dim for dim in range(ids.ndim) if ids.stride(dim) == 0))).numpy()
+        concerned = distinct(ids)
         if (concerned > FIXED).any():
             self._blocked.append((concerned[concerned > FIXED], reason))
 
@@ -66,7 +66,8 @@ def compact(ids: Tensor) -> Tensor:
     for dim in range(ids.ndim):
         if ids.shape[dim] > 1 and ids.stride(dim) != 0:
             first = ids.narrow(dim, 0, 1)
-            if bool((ids == first).all()):
+            # Mostly two neighbours tell already.
+            if torch.equal(ids.narrow(dim, 1, 1), first) and bool((ids == first).all()):
                 ids = first.expand(ids.shape)
     return ids
 
@@ -74,6 +75,12 @@ def compact(ids: Tensor) -> Tensor:
 def varying(ids: Tensor) -> list[int]:
     """The dimensions along which compact ids vary."""
     return [dim for dim in range(ids.ndim) if ids.shape[dim] > 1 and ids.stride(dim) != 0]
+
+
+def distinct(ids: Tensor) -> NDArray[np.int64]:
+    """Every id of ``ids`` once."""
+    once: NDArray[np.int64] = torch.unique(head(ids, *(d for d in range(ids.ndim) if ids.stride(d) == 0))).numpy()
+    return once
 
 
 def along(ids: Tensor, dim: int, ndim: int) -> Tensor:

@@ -6,14 +6,17 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from compressor.channels import VANISHING, ChannelGroup, Member, Product, Role
 from compressor.equivalence import Inputs
+from compressor.groups.channel_ids import distinct
 from compressor.groups.dispatch import traced
 from compressor.groups.trace import OUTPUTS, Cut, Kind, Trace
-from compressor.layer_kinds import MAKERS, matrices
+from compressor.layer_kinds import MAKERS, is_matrix
 from compressor.surgery.replacements import why_kept
 
 # What a tensor is used for, the use that decides its role first.
@@ -28,9 +31,10 @@ USES: tuple[tuple[str, Role], ...] = (
     ("follower", "follower"),
 )
 
+# Parts of one module that are members of their own.
+SIDES: dict[Role, str] = {"consumer": "read", "reader": "read", "count": "counted"}
+
 Key = tuple[str, int]
-# Tensors on the same side of a module are one member.
-_SIDES: dict[Role, str] = {"consumer": "reads", "reader": "reads", "count": "counts"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,25 +59,22 @@ def propose(
     """
     trace = traced(model, inputs, switches, cuts or {})
     channel, reasons = trace.ids.resolve()
-    places: dict[int, dict[Key, list[int]]] = defaultdict(lambda: defaultdict(list))
-    for key, ids in trace.entries.items():
-        for place, root in enumerate(channel[ids.numpy()].tolist()):
-            places[root][key].append(place)
-    alike: dict[tuple[object, ...], list[int]] = defaultdict(list)
-    for root, where in places.items():
-        signature = tuple(sorted((key, len(at)) for key, at in where.items()))
-        alike[signature, reasons.get(root)].append(root)
-    passed = {site: set(channel[torch.unique(ids).numpy()].tolist()) for site, ids in trace.sites.items()}
-    multiplied = {root for ids in trace.products for root in channel[ids.numpy()].tolist()}
+    places = _Places(trace, channel)
+    alike: dict[tuple[bytes, str | None], list[int]] = defaultdict(list)
+    for root in places.roots:
+        alike[places.signature(root), reasons.get(root)].append(root)
+    multiplied = np.zeros(len(channel), dtype=bool)
+    for ids in trace.products:
+        multiplied[channel[ids.numpy()]] = True
+    passed = {site: np.unique(channel[distinct(ids)]) for site, ids in trace.sites.items()}
     builder = _Builder(model, trace)
     groups, sites = [], {}
     owner: dict[int, ChannelGroup] = {}
     for (_, reason), roots in alike.items():
-        channels = [places[root] for root in roots]
-        group = builder.group(channels, reason, multiplied=multiplied.issuperset(roots))  # type: ignore[arg-type]
+        group = builder.group(places.of(roots), reason, multiplied=bool(multiplied[roots].all()))
         if group is not None:
             groups.append(group)
-            sites[group.name] = tuple(site for site, channels_there in passed.items() if channels_there & set(roots))
+            sites[group.name] = tuple(site for site, there in passed.items() if np.isin(roots, there).any())
             owner |= dict.fromkeys(roots, group)
     groups.sort(key=builder.order)
     lines = [channel[pieces.numpy()].tolist() for site, pieces in trace.pieces.items() if site not in trace.cuts]
@@ -114,6 +115,38 @@ def _tied(groups: Sequence[ChannelGroup], lines: Sequence[Sequence[Mapping[int, 
     return {name: tie for name, tie in first.items() if sizes[tie] > 1}
 
 
+class _Places:
+    """Where every channel lies, on which axes and at which places of each; ``roots`` are the channels as first met."""
+
+    def __init__(self, trace: Trace, channel: NDArray[np.int64]) -> None:
+        self._keys = list(trace.entries)
+        sizes = [ids.numel() for ids in trace.entries.values()]
+        nothing = np.zeros(0, np.int64)
+        channels = np.concatenate([nothing, *(channel[ids.numpy()] for ids in trace.entries.values())])
+        # One run for every channel, in it axis after axis.
+        order = np.argsort(channels, kind="stable")
+        self._axis = np.repeat(np.arange(len(sizes)), sizes)[order]
+        self._place = np.concatenate([nothing, *map(np.arange, sizes)])[order]
+        known, met, counts = np.unique(channels, return_index=True, return_counts=True)
+        stops = np.cumsum(counts)
+        self._runs = dict(zip(known.tolist(), zip((stops - counts).tolist(), stops.tolist(), strict=True), strict=True))
+        self.roots: list[int] = known[np.argsort(met)].tolist()
+
+    def signature(self, root: int) -> bytes:
+        """What is the same for channels that have as many places on the same axes."""
+        start, stop = self._runs[root]
+        return self._axis[start:stop].tobytes()
+
+    def of(self, roots: Sequence[int]) -> dict[Key, torch.Tensor]:
+        """The places (channels, k) on each axis of channels that lie on the same ones."""
+        start, stop = self._runs[roots[0]]
+        starts = np.array([self._runs[root][0] for root in roots])
+        places = torch.from_numpy(self._place[starts[:, None] + np.arange(stop - start)])
+        axes, columns = np.unique(self._axis[start:stop], return_index=True)
+        pieces = torch.tensor_split(places, columns[1:].tolist(), dim=1)
+        return {self._keys[axis]: piece for axis, piece in zip(axes, pieces, strict=True)}
+
+
 class _Builder:
     """Turns channels into groups with names."""
 
@@ -127,34 +160,33 @@ class _Builder:
 
     def order(self, group: ChannelGroup) -> int:
         """The place of the first module that makes the group's channels."""
-        return self._order[group.name.partition("#")[0]]
+        # One that the network's own parameter makes is named after that.
+        return self._order.get(group.name.partition("#")[0], 0)
 
-    def group(
-        self, channels: Sequence[Mapping[Key, Sequence[int]]], reason: str | None, *, multiplied: bool
-    ) -> ChannelGroup | None:
-        """The group of these channels, which lie on the same axes; None when no layer makes them.
+    def group(self, places: Mapping[Key, torch.Tensor], reason: str | None, *, multiplied: bool) -> ChannelGroup | None:
+        """The group of channels that have these ``places`` (channels, k) on each axis; None when no layer makes them.
 
         Those that are ``multiplied`` with each other, as queries and keys are, need no other layer to read them.
         """
-        members = self._members(channels)
-        made = [member.module for member in members if member.role == "producer"]
+        members = self._members(places)
+        channels = len(next(iter(places.values())))
+        made = _names(members, "producer")
         if reason != OUTPUTS:
             reason = self._opaque(members) or reason or self._problem(members, made, multiplied)
-        if reason is None and len(channels) == 1:
+        if reason is None and channels == 1:
             reason = "all of it hangs together as a single channel"
-        made = made or [member.module for member in members if member.role == "addend"]
+        made = made or _names([m for m in members if not self._constant(m)], "addend")
         if not made:
             return None
-        return ChannelGroup(self._name(made), len(channels), tuple(members), reason)
+        return ChannelGroup(self._name(made), channels, tuple(members), reason)
 
-    def _members(self, channels: Sequence[Mapping[Key, Sequence[int]]]) -> list[Member]:
+    def _members(self, places: Mapping[Key, torch.Tensor]) -> list[Member]:
         parts: dict[tuple[str, str], list[tuple[Key, torch.Tensor]]] = defaultdict(list)
         # By place on the first axis, so that channel c is row c wherever that is possible.
-        first = min(channels[0], key=lambda key: (self._role(key) != "producer", self._order[_module(key)]))
-        channels = sorted(channels, key=lambda where: where[first][0])
-        for key in channels[0]:
-            index = torch.tensor([where[key] for where in channels])
-            parts[_module(key), _SIDES.get(self._role(key), "makes")].append((key, index))
+        first = min(places, key=lambda key: (self._role(key) != "producer", self._order[_module(key)]))
+        order = places[first][:, 0].argsort(stable=True)
+        for key, index in places.items():
+            parts[_module(key), SIDES.get(self._role(key), "made")].append((key, index[order]))
         members = []
         for (module, _), axes in parts.items():
             while axes:
@@ -168,16 +200,22 @@ class _Builder:
         roles = {self._role(key) for key in keys}
         role = next(role for _, role in USES if role in roles) if "reader" not in roles else "reader"
         tensors = tuple((key[0].rpartition(".")[2], key[1]) for key in keys if role != "padding")
-        if role == "producer" and not dict(tensors).keys() & matrices(self._model.get_submodule(module)).keys():
+        if role == "producer" and not any(is_matrix(self._model.get_submodule(module), name) for name, _ in tensors):
             role = "addend"
         follows = self._trace.follows.get(module, []) if role in {"producer", "consumer"} else []
         return Member(module, role, index, tensors, follows[0] if len(follows) == 1 else None)
+
+    def _constant(self, member: Member) -> bool:
+        """Whether it is all buffers: tables and masks, which are no channels."""
+        names = [f"{member.module}.{name}".lstrip(".") for name, _ in member.tensors]
+        return not any(name in self._parameters for name in names)
 
     def _role(self, key: Key) -> Role:
         uses = self._trace.uses[key]
         role = next(role for use, role in USES if use in uses)
         layer = isinstance(self._model.get_submodule(_module(key)), MAKERS)
-        if not layer and role in {"producer", "consumer"}:
+        if not layer and key[0] not in self._parameters and role in {"producer", "consumer"}:
+            # A matrix that is no parameter, so nothing that could vanish.
             return "addend" if role == "producer" else "reader"
         return role
 
@@ -197,7 +235,8 @@ class _Builder:
             if member.role in VANISHING and frozen:
                 return f"{member.module} is frozen (requires_grad is off)"
         if not made:
-            return "no convolution, linear or recurrent layer and no embedding makes it"
+            parts = [".".join(filter(None, (m.module, m.tensors[0][0]))) for m in members if m.tensors]
+            return f"no convolution, linear or recurrent layer and no embedding makes it, only {parts[0]} holds it"
         if not multiplied and not any(member.role == "consumer" for member in members):
             readers = [member.module for member in members if member.role == "reader"]
             only = f", only {readers[0]}" if readers else ""
@@ -210,6 +249,11 @@ class _Builder:
         name = free[0] if free else next(name for name in numbered if name not in self._taken)
         self._taken.add(name)
         return name
+
+
+def _names(members: Sequence[Member], role: Role) -> list[str]:
+    """The modules that have that role; the network itself is called after its parameter."""
+    return [member.module or member.tensors[0][0] for member in members if member.role == role]
 
 
 def _module(key: Key) -> str:

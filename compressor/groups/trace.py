@@ -12,6 +12,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from compressor.groups.channel_ids import ChannelIds, compact, head, varying
+from compressor.layer_kinds import NORMS
 from compressor.products import products_of
 
 # Where a dimension of channels is cut into pieces: None, its channels stay independent; "inner", a channel
@@ -134,7 +135,8 @@ class Trace:
     def reads(self, tensor: Tensor, call: Call) -> None:
         """Note that ``call`` reads ``tensor``: whether a norm directly follows what a layer has made."""
         if tensor in self._made:
-            follower = self.where if call.name in {"native_batch_norm", "cudnn_batch_norm"} else None
+            norm = bool(self.stack) and isinstance(self.stack[-1][1], NORMS)
+            follower = self.where if norm and call.name in {"native_batch_norm", "cudnn_batch_norm"} else None
             self.follows.setdefault(self._made[tensor], []).append(follower)
 
     def view(self, tensor: Any) -> View | None:
@@ -156,6 +158,20 @@ class Trace:
             self.entries[key] = self.ids.fresh(self._sizes[view.name][axis])
         self.uses.setdefault(key, set()).add(use)
         return self.entries[key][start:stop]
+
+    def holder(self, view: View) -> tuple[str, nn.Module]:
+        """The module whose parameter or buffer it is, with its name."""
+        name = view.name.rpartition(".")[0]
+        return name, self._model.get_submodule(name)
+
+    def counted(self, name: str, attribute: str, ids: Tensor) -> None:
+        """Where an attribute of the module of that name says how many these ids are, it is told when some go."""
+        module = self._model.get_submodule(name)
+        if getattr(module, attribute, None) != len(ids) or isinstance(getattr(type(module), attribute, None), property):
+            return
+        key = (f"{name}.{attribute}".lstrip("."), 0)
+        self.uses.setdefault(key, set()).add("count")
+        self.union(self.entries.setdefault(key, ids), ids, "")
 
     def vector(self, tensor: Any, use: str) -> Tensor | None:
         """The ids of a parameter along its first axis, used that way; None of something else."""

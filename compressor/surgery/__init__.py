@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from typing import Any
 
 import torch
@@ -38,11 +38,17 @@ def remove(
 
 @torch.no_grad()
 def without(
-    model: nn.Module, chosen: Chosen, constants: Constants, shortcuts: Mapping[str, PaddedShortcut]
+    model: nn.Module,
+    chosen: Chosen,
+    constants: Constants,
+    shortcuts: Mapping[str, PaddedShortcut],
+    kept: Sequence[nn.Module] = (),
 ) -> nn.Module:
-    """`remove`, when it is known what the chosen channels send and which shortcuts are equal to others."""
-    shared = [*model.parameters(), *model.buffers()]
-    small = copy.deepcopy(model, {id(tensor): tensor for tensor in shared})
+    """`remove`, when it is known what the chosen channels send and which shortcuts are equal to others.
+
+    The result shares with ``model`` the modules ``kept``, which hold nothing of the groups, as well.
+    """
+    small = _copied(model, [*model.parameters(), *model.buffers(), *kept])
     slim_touched(small, {member.module for group, _ in chosen for member in group.members})
     fold(small, constants)
     gone: dict[Tensor, dict[int, set[int]]] = defaultdict(lambda: defaultdict(set))
@@ -64,6 +70,14 @@ def without(
         before = len([place for place in lost if place < shortcut.before])
         shortcut.before, shortcut.after = shortcut.before - before, shortcut.after - (len(lost) - before)
     return small
+
+
+def _copied(model: nn.Module, shared: Iterable[Any]) -> nn.Module:
+    """A deep copy that shares these parts with ``model``."""
+    held = [value for module in model.modules() for value in vars(module).values()]
+    # Most of what a module holds are empty dictionaries of hooks, of which the general way is slow.
+    empty = {id(value): type(value)() for value in held if isinstance(value, dict) and not value}
+    return copy.deepcopy(model, {**empty, **{id(part): part for part in shared}})
 
 
 def _cut(model: nn.Module, gone: Mapping[Tensor, Mapping[int, set[int]]]) -> None:

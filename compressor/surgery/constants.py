@@ -5,19 +5,22 @@ It goes into the bias of the layers that read it; a residual branch in which eve
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 
 from compressor.architectures.constant import Constant
 from compressor.channels import ChannelGroup, Member
 from compressor.equivalence import Inputs, outputs
 from compressor.hooks import hooked
-from compressor.layer_kinds import PLAIN_CONVOLUTIONS, channel_axis
+from compressor.inputs import Examples
+from compressor.layer_kinds import MAKERS, PLAIN_CONVOLUTIONS, PRODUCERS, channel_axis
 
 Chosen = Sequence[tuple[ChannelGroup, Sequence[int]]]
 # By layer: the places of its input at which zero channels arrive, and what arrives there (places,), None when that is
@@ -39,17 +42,27 @@ def observed(model: nn.Module, chosen: Chosen, inputs: Inputs) -> tuple[list[Ten
 
     What arrives is (places,), or None when it is not one constant for each channel.
     """
+    with watching(model, chosen) as arrived:
+        results = outputs(model, inputs)
+    return results, arrived()
+
+
+@contextlib.contextmanager
+def watching(model: nn.Module, chosen: Chosen) -> Iterator[Callable[[], Constants]]:
+    """What `observed` says of the chosen channels when it is asked, after a forward pass inside the block."""
     places: dict[str, set[int]] = defaultdict(set)
     for group, channels in chosen:
         for member in group.members:
-            if member.role == "consumer" and READING.keys() & dict(member.tensors).keys():
+            read = isinstance(model.get_submodule(member.module), PRODUCERS) and member.role == "consumer"
+            if read and READING.keys() & dict(member.tensors).keys():
                 places[member.module] |= set(member.index[list(channels)].flatten().tolist())
     ordered = {name: sorted(of_it) for name, of_it in places.items()}
     seen: dict[str, list[Tensor | None]] = {name: [] for name in ordered}
     readers = {name: model.get_submodule(name) for name in ordered}
-    with hooked(m.register_forward_pre_hook(_watch(ordered[name], seen[name])) for name, m in readers.items()):
-        results = outputs(model, inputs)
-    return results, {name: (ordered[name], _agreed(seen[name])) for name in ordered}
+    with hooked(
+        m.register_forward_pre_hook(_watch(ordered[name], seen[name]), with_kwargs=True) for name, m in readers.items()
+    ):
+        yield lambda: {name: (ordered[name], _agreed(seen[name])) for name in ordered}
 
 
 @torch.no_grad()
@@ -90,8 +103,10 @@ def unfoldable(module: nn.Module) -> str | None:
 
 
 def _watch(places: list[int], seen: list[Tensor | None]) -> Any:
-    def hook(module: nn.Module, args: tuple[Any, ...]) -> None:
-        arrived = args[0].movedim(channel_axis(module), 0)[places].flatten(1)
+    def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        given = (*args, *kwargs.values())[0]
+        values = given.data if isinstance(given, PackedSequence) else given
+        arrived = values.movedim(channel_axis(module), 0)[places].flatten(1)
         same = bool((arrived == arrived[:, :1]).all())
         seen.append(arrived[:, 0].clone() if same else None)
 
@@ -145,6 +160,8 @@ def _covers(module: nn.Module, member: Member) -> bool:
     tensors = dict(member.tensors)
     if member.role not in {"producer", "norm", "follower", "consumer"} or "weight" not in tensors:
         return False
+    if member.role in {"producer", "consumer"} and not isinstance(module, MAKERS):
+        return False
     weight = module.weight
     alone = isinstance(weight, Tensor) and not list(module.children())
     return alone and member.index.numel() == weight.shape[tensors["weight"]]  # type: ignore[index]
@@ -159,7 +176,8 @@ def _constants(model: nn.Module, names: Sequence[str], inputs: Inputs) -> dict[s
 
     with hooked(model.get_submodule(name).register_forward_hook(watch(name)) for name in names):
         outputs(model, inputs)
-    return {name: _constant(given[0]) if len(given) == 1 else None for name, given in seen.items()}
+    calls = len(Examples.of(inputs).calls)
+    return {name: _agreed([*map(_constant, given)]) if len(given) == calls else None for name, given in seen.items()}
 
 
 def _constant(out: Tensor) -> Tensor | None:

@@ -25,6 +25,7 @@ REASONS = {
     "it is written: conv writes it into a part of another tensor": "torch.cat in",
     "removing channels breaks the network (RuntimeError: shape '[2, 384]' is invalid)": "x.shape[1]",
     "changes the output by 1e-2 of its scale (the network's code relies on the number of channels)": "x.shape[1]",
+    "attn uses cat in a form that is not known (sizes differ)": "another form of cat in attn",
     "it was not probed within 600 s": "a smaller --input-shape",
 }
 

@@ -153,6 +153,22 @@ def class_token():
     )  # fmt: skip
 
 
+def cached():
+    """Keys and values stand behind those of a cache, which is empty at first."""
+
+    def forward(net, x):
+        x = net.embed(x.flatten(2).transpose(1, 2))
+        keys, values = torch.tensor([]), torch.zeros(len(x), 0, net.value.out_features, dtype=x.dtype)
+        keys = torch.cat([keys.to(x.dtype), net.key(x)], 1)
+        weights = (net.query(x) @ keys.transpose(1, 2)).softmax(-1)
+        return net.head((weights @ torch.cat([values, net.value(x)], dim=-2)).mean(1))
+
+    return Net(
+        forward, embed=nn.Linear(3, 8), query=nn.Linear(8, 6), key=nn.Linear(8, 6), value=nn.Linear(8, 6),
+        head=nn.Linear(6, 4),
+    )  # fmt: skip
+
+
 PATTERNS = (
     Pattern(multihead_attention, {"embed": 8, "attention": 4, "attention#2": 4, "fc1": 12}),
     Pattern(
@@ -175,5 +191,6 @@ PATTERNS = (
         {"attention.query": "attention scales products of queries and keys by how many"},
     ),
     Pattern(matching, {"left": 8}),
+    Pattern(cached, {"embed": 8, "query": 6, "value": 6}),
     Pattern(class_token, {"embed": 8, "fc1": 12}),
 )  # fmt: skip

@@ -31,8 +31,11 @@ def moved(trace: Trace, call: Call) -> None:
     ids = trace.get(call.args[0])
     if ids is None:
         return
-    # Not every operation knows integers; ids stay far below 2^53.
-    moved_ids = call.function(ids.double(), *call.args[1:], **call.kwargs)
+    try:
+        moved_ids = call.function(ids, *call.args[1:], **call.kwargs)
+    except RuntimeError:
+        # Not every operation knows integers; ids stay far below 2^53.
+        moved_ids = call.function(ids.double(), *call.args[1:], **call.kwargs)
     for out, new in zip(tree_leaves(call.out), tree_leaves(moved_ids), strict=True):
         trace.set(out, new.long())
 
@@ -132,11 +135,9 @@ def _stated(trace: Trace, attributes: Sequence[str], count: int) -> list[str]:
 
 def _count(trace: Trace, attributes: Sequence[str], ids: Tensor) -> None:
     """A module that holds the number of pieces, say of heads, as an attribute is told when there are fewer."""
-    for attribute in _stated(trace, attributes, len(ids)):
-        key = (f"{trace.where}.{attribute}", 0)
-        known = trace.entries.setdefault(key, ids)
-        trace.uses.setdefault(key, set()).add("count")
-        trace.union(known, ids, "")
+    for attribute in attributes:
+        if trace.stack:
+            trace.counted(trace.where, attribute, ids)
 
 
 def _cuts(ids: Tensor, shape: Sequence[int]) -> list[tuple[int, list[int]]]:
@@ -159,7 +160,8 @@ def _cuts(ids: Tensor, shape: Sequence[int]) -> list[tuple[int, list[int]]]:
 
 def concatenated(trace: Trace, call: Call) -> None:
     """Concatenation and stacking: along the channels they stand side by side, else they must be the same."""
-    tensors = call.args[0]
+    # Torch lets an empty vector stand beside anything, as the first state of a cache does.
+    tensors = [tensor for tensor in call.args[0] if tensor.shape != (0,)]
     dim = call.value(1, "dim", 0) % call.out.ndim
     parts = [_part(trace, tensor) for tensor in tensors]
     if all(part is None for part in parts):
