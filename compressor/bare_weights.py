@@ -42,9 +42,12 @@ def bare_weights(model: nn.Module, inputs: Inputs, called: Mapping[str, float]) 
     ``called`` are the layers that run as such. Without such matrices the network is not run.
     """
     taught = bool(OPERATIONS) or any(lesson_for(module) for module in model.modules())
-    candidates = dict(model.named_parameters())
+    layers = [module for name, module in model.named_modules() if isinstance(module, PRODUCERS) and name in called]
+    # A weight may have another name too, as one of words in and words out.
+    counted = {id(weight) for module in layers for weight in module.parameters(recurse=False)}
+    candidates = {name: weight for name, weight in model.named_parameters() if id(weight) not in counted}
     bare = {name for name in candidates if _is_bare(model, name, called)}
-    if not bare and not taught:
+    if not bare and not (taught and candidates):
         return {}
     counting = _Counting({weight: name for name, weight in candidates.items()}, bare)
     like = next((p for p in candidates.values() if p.is_floating_point()), next(iter(candidates.values())))

@@ -155,6 +155,7 @@ class _Dispatch(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 trace.block(tensor, trace.fixed)
         for tensor in call.tensors():
             trace.reads(tensor, call)
+        trace.number(call)
         if any(trace.knows(tensor) for tensor in call.tensors()):
             _follow(trace, call, rule_for(call))
         elif call.name in {"zeros", "new_zeros"} and trace.stack and isinstance(trace.stack[-1][1], nn.RNNBase):

@@ -117,7 +117,7 @@ def reshaped(trace: Trace, call: Call) -> None:
         if len(torch.unique(pieces_ids)) == len(pieces_ids):
             _count(trace, COUNTS[cut], pieces_ids)
     for dim in varying(new):
-        if _stated(trace, WIDTHS, new.shape[dim]) and trace.cut(new, dim, 1) is not None:
+        if _stated(trace, WIDTHS, new.shape[dim]) and trace.reading(ids) is not None:
             _count(trace, WIDTHS, _vector(new, dim))
     trace.set(call.out, new)
 
