@@ -77,9 +77,12 @@ def _report(network: str, folder: Path, timeout: float) -> dict[str, Any]:
 
 
 def without_figures(group: dict[str, Any]) -> dict[str, Any]:
-    """The group with # for every number of its reason that depends on random draws."""
-    reason = group["excluded"]
-    return {**group, "excluded": reason and re.sub(r"-?\d+(\.\d+)?e[-+]\d+|sends -?[\d.]+", "#", reason)}
+    """The group with # for every number of its reason that depends on random draws: of differences, of shapes."""
+    what, error, shapes = (group["excluded"] or "").partition("Error: ")
+    return {
+        **group,
+        "excluded": re.sub(r"-?\d+(\.\d+)?e[-+]\d+|sends -?[\d.]+", "#", what) + error + re.sub(r"\d+", "#", shapes),
+    }
 
 
 def _line(network: dict[str, Any]) -> str:
