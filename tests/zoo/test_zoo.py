@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch.utils._pytree import tree_leaves
 from zoo_networks import PATTERNS
-from zoo_tools import quick_parity, seeded, with_zeros
+from zoo_tools import groups_of, quick_parity, seeded, with_zeros
 
 from compressor import checkpoints
 from compressor.equivalence import call, each, output_difference, relative_difference
@@ -30,13 +30,12 @@ def parameters(model):
 
 @every
 def test_the_groups_that_can_be_removed_are_found(pattern):
-    found = find_groups(seeded(pattern), pattern.inputs())
-    assert {group.name: group.channels for group in found if group.prunable} == pattern.groups
+    assert {group.name: group.channels for group in groups_of(pattern) if group.prunable} == pattern.groups
 
 
 @every
 def test_what_cannot_be_removed_says_why(pattern):
-    found = {group.name: group.excluded for group in find_groups(seeded(pattern), pattern.inputs()) if group.excluded}
+    found = {group.name: group.excluded for group in groups_of(pattern) if group.excluded}
     assert all(re.search(reason, found[name]) for name, reason in pattern.refused.items())
     rest = {name: reason for name, reason in found.items() if name not in pattern.refused}
     assert all(reason == "its channels are outputs of the network" for reason in rest.values())
@@ -66,7 +65,7 @@ def test_what_is_left_has_the_same_groups_with_fewer_channels(pattern):
 @removable
 def test_a_few_penalised_steps_make_zeros_that_can_be_removed(pattern):
     model, inputs = seeded(pattern).train(), pattern.inputs()
-    splitting = Splitting(model, inputs, total_steps=4, target_params=0.93, align=1)
+    splitting = Splitting(model, inputs, total_steps=4, target_params=0.93, align=1, groups=groups_of(pattern))
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
     splitting.attach(optimizer)
     for _ in range(4):

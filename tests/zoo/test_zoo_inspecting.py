@@ -7,12 +7,12 @@ import re
 import pytest
 import torch
 from zoo_networks import PATTERNS
-from zoo_tools import seeded
+from zoo_tools import groups_of, seeded
 
 from compressor.alignment import Alignment
 from compressor.costs import count_macs, count_parameters
 from compressor.forecast import Forecast
-from compressor.groups import find_groups, zero
+from compressor.groups import zero
 from compressor.groups.advice import advice, is_output
 from compressor.shrinking import remove_zero_channels
 
@@ -26,7 +26,7 @@ BY_INTENT = (
 def predicted(pattern):
     """The costs that are predicted for the dearest target that can be reached, and those after removal."""
     model, inputs = seeded(pattern), pattern.inputs()
-    groups = find_groups(model, inputs)
+    groups = groups_of(pattern)
     found = Forecast(model, inputs, groups, Alignment(1)).predictions()
     reached = [prediction for prediction in found if prediction.channels]
     for prediction in reached[-1:]:
@@ -49,6 +49,6 @@ def test_what_is_predicted_is_what_removal_gives(pattern):
 
 @pytest.mark.parametrize("pattern", [p for p in PATTERNS if p.refused], ids=lambda pattern: pattern.name)
 def test_a_refused_group_says_what_would_help(pattern):
-    for group in find_groups(seeded(pattern), pattern.inputs()):
+    for group in groups_of(pattern):
         if group.excluded and not is_output(group.excluded):
             assert advice(group.excluded) or re.search(BY_INTENT, group.excluded), group.excluded

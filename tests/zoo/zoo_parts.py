@@ -60,7 +60,7 @@ def words():
     return torch.tensor([[1, 2, 3, 4, 5], [10, 9, 8, 7, 6]])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Pattern:
     """A network, the channels of each group that can be removed, and a part of the reason for each that cannot."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import warnings
+from functools import cache
 
 import torch
 from torch import nn
@@ -31,10 +32,16 @@ def seeded(pattern, seed=0):
     return model.eval()
 
 
+@cache
+def groups_of(pattern, seed=0):
+    """The groups of `seeded`, of every network once, because finding them is most of what its tests do."""
+    return find_groups(seeded(pattern, seed), pattern.inputs())
+
+
 def with_zeros(pattern, seed=0):
     """The network, its groups that can be removed, and zeros in random channels, of each group another share."""
     model = seeded(pattern, seed)
-    groups = [group for group in find_groups(model, pattern.inputs()) if group.prunable]
+    groups = [group for group in groups_of(pattern, seed) if group.prunable]
     generator = torch.Generator().manual_seed(seed)
     places = drawn(groups, generator, beside=seed % 2 == 1)
     for group in groups:
