@@ -24,6 +24,7 @@ from compressor.architectures.attention import SlimAttention
 from compressor.channels import ChannelGroup
 from compressor.equivalence import Inputs, each, outputs
 from compressor.hooks import hooked
+from compressor.inputs import Examples, samples_in
 from compressor.layer_kinds import ATTENTION, PRODUCERS, TRANSPOSED, channel_axis, matrices
 
 Kind = Literal["macs", "params"]
@@ -172,14 +173,17 @@ def count_parameters(model: nn.Module) -> int:
 def output_positions(model: nn.Module, example_input: Inputs) -> dict[str, float]:
     """At how many places each convolution, linear or recurrent layer is applied for one sample, by name.
 
-    Attention that reads other tokens than those that ask: the mean over the rows of its one weight.
+    A sample is one of the first example. Attention that reads other tokens than those that ask: the mean over the rows
+    of its one weight.
     """
     positions: dict[str, float] = {}
-    samples = len(tree_leaves(example_input)[0])
-    like = next(model.parameters(), torch.zeros(()))
+    example = Examples.of(example_input).first
+    samples = samples_in(example.calls[0])
+    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    kind = next((parameter.dtype for parameter in model.parameters() if parameter.is_floating_point()), torch.float32)
 
     def cast(tensor: Tensor) -> Tensor:
-        return tensor.to(like) if tensor.is_floating_point() else tensor.to(like.device)
+        return tensor.to(device, kind if tensor.is_floating_point() else tensor.dtype)
 
     def add(name: str, entries: float) -> None:
         positions[name] = positions.get(name, 0.0) + entries / samples
@@ -199,7 +203,7 @@ def output_positions(model: nn.Module, example_input: Inputs) -> dict[str, float
         for name, module in model.named_modules()
         if isinstance(module, PRODUCERS)
     ):
-        outputs(model, each(example_input, cast))
+        outputs(model, each(example, cast))
     return positions
 
 

@@ -4,20 +4,31 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator, Mapping
-from functools import cache
-from typing import Any
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 
-# In float64 rounding cannot hide a fault; in float32 it reaches about 1e-6 of the output scale.
-FLOAT64_LIMIT = 1e-9
-FLOAT32_LIMIT = 1e-5
+from compressor.errors import UsageError, first_line
+from compressor.hooks import running
+from compressor.inputs import Examples, Inputs, Path, call, chosen, each, random_inputs, tensors
+from compressor.precision import FLOAT32_LIMIT, FLOAT64_LIMIT, computed_in
 
-# What a network is called with: one tensor, several in order, or several by name.
-Inputs = Tensor | tuple[Tensor, ...] | Mapping[str, Tensor]
+__all__ = [
+    "FLOAT32_LIMIT",
+    "FLOAT64_LIMIT",
+    "Inputs",
+    "accepted",
+    "all_outputs",
+    "call",
+    "each",
+    "eval_mode",
+    "named_outputs",
+    "output_difference",
+    "outputs",
+    "random_inputs",
+    "relative_difference",
+]
 
 
 def relative_difference(expected: Tensor, actual: Tensor) -> float:
@@ -26,6 +37,8 @@ def relative_difference(expected: Tensor, actual: Tensor) -> float:
         return math.inf
     if not expected.numel():
         return 0.0
+    if not (expected.is_floating_point() or expected.is_complex()):
+        expected, actual = expected.double(), actual.double()
     difference = (expected - actual).abs().max().item()
     scale = expected.abs().max().item()
     if not math.isfinite(difference) or not math.isfinite(scale):
@@ -47,44 +60,6 @@ def eval_mode(model: nn.Module) -> Iterator[None]:
             module.training = training
 
 
-def call(model: nn.Module, inputs: Inputs) -> Any:
-    """``model`` on one tensor, on a tuple of them, or on tensors by name."""
-    if isinstance(inputs, Tensor):
-        return model(inputs)
-    return model(**inputs) if isinstance(inputs, Mapping) else model(*inputs)
-
-
-def each(inputs: Inputs, change: Callable[[Tensor], Tensor]) -> Inputs:
-    """The same inputs with every tensor changed."""
-    if isinstance(inputs, Tensor):
-        return change(inputs)
-    if isinstance(inputs, Mapping):
-        return {name: change(tensor) for name, tensor in inputs.items()}
-    return tuple(change(tensor) for tensor in inputs)
-
-
-def random_inputs(
-    example: Inputs, generator: torch.Generator, *, batch: int | None = None, dtype: torch.dtype = torch.float32
-) -> Inputs:
-    """Normal random numbers, (batch, ...) for each tensor (n, ...) of the ``example``, on the CPU.
-
-    What is not a number, say a word, comes from the example's samples in random order, the same for all tensors, each
-    once before any comes twice. Without ``batch`` there are as many as in the example, and at least two.
-    """
-
-    @cache
-    def order(count: int) -> Tensor:
-        return torch.randperm(count, generator=generator)
-
-    def draw(tensor: Tensor) -> Tensor:
-        rows = batch or max(2, len(tensor))
-        if tensor.is_floating_point():
-            return torch.randn(rows, *tensor.shape[1:], generator=generator, dtype=dtype)
-        return tensor.cpu()[order(len(tensor))[torch.arange(rows) % len(tensor)]]
-
-    return each(example, draw)
-
-
 @contextlib.contextmanager
 def _slow_attention() -> Iterator[None]:
     fast = torch.backends.mha.get_fastpath_enabled()
@@ -97,12 +72,46 @@ def _slow_attention() -> Iterator[None]:
 
 @torch.no_grad()
 def outputs(model: nn.Module, inputs: Inputs) -> list[Tensor]:
-    """All output tensors of ``model`` in eval mode, whatever structure it returns; its mode is restored.
+    """The output tensors of ``model`` in eval mode that count, of all examples; its mode is restored.
 
     Without torch's fast path of attention, which is one opaque operation and may turn batches into nested tensors.
+    `UsageError` when the network returns no tensor, or not what the examples say counts.
     """
-    with eval_mode(model), _slow_attention():
-        return [leaf for leaf in tree_leaves(call(model, inputs)) if isinstance(leaf, Tensor)]
+    return [tensor for _, tensor in named_outputs(model, inputs)]
+
+
+@torch.no_grad()
+def named_outputs(model: nn.Module, inputs: Inputs) -> list[tuple[Path, Tensor]]:
+    """The same with the keys and places by which each is reached in what the network returns."""
+    examples = Examples.of(inputs)
+    with eval_mode(model), _slow_attention(), computed_in(examples.precision):
+        return [found for one in examples.calls for found in chosen(call(model, one), examples.outputs)]
+
+
+@torch.no_grad()
+def all_outputs(model: nn.Module, inputs: Inputs) -> list[Tensor]:
+    """Every tensor that ``model`` returns in the mode that it is in, whatever counts."""
+    examples = Examples.of(inputs)
+    with computed_in(examples.precision):
+        return [tensor for one in examples.calls for _, tensor in tensors(call(model, one))]
+
+
+def accepted(model: nn.Module, draws: Iterable[Examples]) -> Examples:
+    """The first of ``draws`` on which ``model`` runs; `UsageError` says why it does not run on the last one."""
+    failure, place = Exception(), ""
+    for inputs in draws:
+        try:
+            with running(model) as modules:
+                outputs(model, inputs)
+        except UsageError:
+            raise
+        except Exception as error:  # whatever the network's code raises on inputs that it did not expect
+            failure, place = error, f" in {modules[-1][0]}" if modules and modules[-1][0] else ""
+        else:
+            return inputs
+    raise UsageError(
+        f"the network does not run on its example{place} ({type(failure).__name__}: {first_line(failure)})"
+    ) from failure
 
 
 def output_difference(expected: nn.Module, actual: nn.Module, inputs: Inputs) -> float:

@@ -12,25 +12,17 @@ from torch import Tensor, nn
 
 from compressor.alignment import Alignment
 from compressor.channels import ties
-from compressor.equivalence import (
-    FLOAT32_LIMIT,
-    FLOAT64_LIMIT,
-    Inputs,
-    each,
-    output_difference,
-    outputs,
-    random_inputs,
-    relative_difference,
-)
+from compressor.comparison import RANDOM_SEEDS, differences, exact_copy, furthest
+from compressor.equivalence import FLOAT64_LIMIT, Inputs, outputs, relative_difference
 from compressor.errors import CompressorWarning, EquivalenceError, first_line
 from compressor.groups import ChannelGroup, find_groups, is_zero, unprefixed, unwrapped
 from compressor.groups.training_only import training_outputs, training_switches
 from compressor.hooks import running
+from compressor.inputs import Examples
+from compressor.precision import limit_of
 from compressor.records.run import Removal
 from compressor.surgery import remove
 from compressor.surgery.constants import bypassed, is_branch, norms_behind
-
-RANDOM_SEEDS = (0, 1, 2)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,12 +35,13 @@ class Shrunk:
 
 
 def shrink(
-    model: nn.Module, example_input: Inputs, *, real_inputs: Tensor | None = None, align: str | int = "auto"
+    model: nn.Module, example_input: Inputs, *, real_inputs: Inputs | None = None, align: str | int = "auto"
 ) -> nn.Module:
     """A physically smaller copy of ``model`` without its zero channels; `EquivalenceError` when outputs differ.
 
-    ``example_input`` is (batch >= 2, *input_shape); ``real_inputs`` are compared too when given. Widths stay
-    aligned as in `Splitting`: a few zero channels are kept where they fill up a step; ``align=1`` removes all.
+    ``example_input`` is (batch >= 2, *input_shape), or what the network takes instead, as in `Splitting`;
+    ``real_inputs`` are compared too when given. Widths stay aligned as in `Splitting`: a few zero channels are kept
+    where they fill up a step; ``align=1`` removes all.
     Warns with `CompressorWarning` when no zero channel can go: the copy is then as large as ``model``.
     """
     shrunk = remove_zero_channels(model, example_input, real_inputs=real_inputs, align=align)
@@ -68,7 +61,7 @@ def remove_zero_channels(
     model: nn.Module,
     example_input: Inputs,
     *,
-    real_inputs: Tensor | None = None,
+    real_inputs: Inputs | None = None,
     align: str | int = "auto",
     groups: Sequence[ChannelGroup] | None = None,
 ) -> Shrunk:
@@ -82,31 +75,27 @@ def remove_zero_channels(
     model, prefix = unwrapped(model)
     prunable = list(unprefixed(prunable, prefix))
     zeros = _zeros(model, prunable, alignment)
-    drawn = [random_inputs(example_input, torch.Generator().manual_seed(seed)) for seed in RANDOM_SEEDS]
-    samples = [*drawn, *([real_inputs] if real_inputs is not None else [])]
     # In float64, so that rounding hides nothing; what is written has the precision of ``model``.
-    exact = copy.deepcopy(model).cpu().double()
-    inputs64 = [_as(inputs, torch.float64) for inputs in samples]
-    small64 = _removed(exact, prunable, zeros, inputs64)
+    exact, samples = exact_copy(model, example_input, real_inputs)
+    smaller = _removed(exact, prunable, zeros, samples)
     dead = [group for group in prunable if bool(is_zero(model, group).all()) and is_branch(model, group)]
-    small64, gone = _without_branches(exact, small64, dead, norms_behind(prunable), inputs64)
-    small = _like(small64, model)
-    float64 = max(_furthest(exact, small64, inputs64), _training_difference(exact, small64, inputs64[0]))
-    float32 = _difference(model, small, samples)
-    if not (float64 <= FLOAT64_LIMIT and float32 <= FLOAT32_LIMIT):
+    smaller, gone = _without_branches(exact, smaller, dead, norms_behind(prunable), samples)
+    small = _like(smaller, model)
+    difference = max(furthest(exact, smaller, samples), _training_difference(exact, smaller, samples[0]))
+    found = differences(difference, model, small, samples)
+    if not found.allowed:
         raise EquivalenceError(
-            f"removing channels{_of_whom(exact, prunable, zeros, inputs64)} would change the outputs by {float64:.1e} "
-            f"of their scale in float64 (allowed {FLOAT64_LIMIT:g}) and {float32:.1e} in float32 "
-            f"(allowed {FLOAT32_LIMIT:g}); nothing was written"
+            f"removing channels{_of_whom(exact, prunable, zeros, samples)} would change the outputs by {found}; "
+            "nothing was written"
         )
     channels = {g.name: (g.channels, 0 if g.name in gone else g.channels - len(zeros[g.name])) for g in prunable}
     removal = Removal(
-        float64=float64,
-        float32=float32,
+        float64=found.float64,
+        float32=found.float32,
         float64_limit=FLOAT64_LIMIT,
-        float32_limit=FLOAT32_LIMIT,
+        float32_limit=found.float32_limit,
         inputs=f"{len(RANDOM_SEEDS)} random batches"
-        + (f" and {len(real_inputs)} real samples" if real_inputs is not None else ""),
+        + (f" and {len(real_inputs)} real samples" if isinstance(real_inputs, Tensor) else ""),
         channels_removed=sum(before - after for before, after in channels.values()),
         channels_total=sum(before for before, _ in channels.values()),
     )
@@ -114,7 +103,7 @@ def remove_zero_channels(
 
 
 def _removed(
-    exact: nn.Module, groups: Sequence[ChannelGroup], zeros: Mapping[str, Sequence[int]], inputs: Sequence[Inputs]
+    exact: nn.Module, groups: Sequence[ChannelGroup], zeros: Mapping[str, Sequence[int]], inputs: Sequence[Examples]
 ) -> nn.Module:
     """``exact`` without the ``zeros``, tried on the ``inputs``; `EquivalenceError` with the group where it breaks."""
     modules: list[tuple[str, nn.Module]] = []
@@ -133,13 +122,13 @@ def _removed(
 
 
 def _of_whom(
-    exact: nn.Module, groups: Sequence[ChannelGroup], zeros: Mapping[str, Sequence[int]], inputs: Sequence[Inputs]
+    exact: nn.Module, groups: Sequence[ChannelGroup], zeros: Mapping[str, Sequence[int]], inputs: Sequence[Examples]
 ) -> str:
     """The first group, or tied ones, that alone make the removal fail; empty when only several together do."""
     for tie in ties(groups):
         alone = [groups[place] for place in tie]
         try:
-            fails = _furthest(exact, remove(exact, alone, zeros, inputs[0]), inputs) > FLOAT64_LIMIT
+            fails = furthest(exact, remove(exact, alone, zeros, inputs[0]), inputs) > limit_of(inputs[0].precision)
         except Exception:  # as above
             fails = True
         if fails:
@@ -152,14 +141,14 @@ def _without_branches(
     small: nn.Module,
     dead: Sequence[ChannelGroup],
     norms: Mapping[str, str],
-    inputs: Sequence[Inputs],
+    inputs: Sequence[Examples],
 ) -> tuple[nn.Module, list[str]]:
     """``small`` with a constant in the place of each dead group around which that changes nothing; their names."""
     gone: list[str] = []
     for group in dead:
         candidate = bypassed(small, group, norms, inputs[0])
         try:
-            equal = candidate is not None and _furthest(exact, candidate, inputs) <= FLOAT64_LIMIT
+            equal = candidate is not None and furthest(exact, candidate, inputs) <= limit_of(inputs[0].precision)
         except Exception:  # whatever the network's code raises where it needs more than a constant
             equal = False
         if candidate is not None and equal:
@@ -179,10 +168,6 @@ def _zeros(model: nn.Module, groups: Sequence[ChannelGroup], alignment: Alignmen
     return zeros
 
 
-def _as(inputs: Inputs, dtype: torch.dtype) -> Inputs:
-    return each(inputs, lambda tensor: tensor.cpu().to(dtype) if tensor.is_floating_point() else tensor.cpu())
-
-
 def _like(small: nn.Module, model: nn.Module) -> nn.Module:
     """A copy of ``small`` in which every tensor has the type and the device that it has in ``model``."""
     made = copy.deepcopy(small)
@@ -193,15 +178,6 @@ def _like(small: nn.Module, model: nn.Module) -> nn.Module:
         like = known.get(name, known.get(f"{name.rpartition('.')[0]}.weight", anyone))
         tensor.data = tensor.data.to(like)
     return made
-
-
-def _difference(dense: nn.Module, small: nn.Module, samples: Sequence[Inputs]) -> float:
-    one, other = (copy.deepcopy(model).cpu().float() for model in (dense, small))
-    return _furthest(one, other, [_as(inputs, torch.float32) for inputs in samples])
-
-
-def _furthest(dense: nn.Module, small: nn.Module, samples: Sequence[Inputs]) -> float:
-    return max(output_difference(dense, small, inputs) for inputs in samples)
 
 
 def _training_difference(dense: nn.Module, small: nn.Module, inputs: Inputs) -> float:

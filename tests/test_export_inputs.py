@@ -29,7 +29,7 @@ TOKENS = torch.tensor([[1, 2, 3], [10, 9, 8]])
 WEIGHT = torch.tensor([[0.5], [2.0]])
 INPUTS = {
     "words": (TOKENS, ["input"]),
-    "several": ((TOKENS, WEIGHT), ["input_0", "input_1"]),
+    "several": ((TOKENS, WEIGHT), ["tokens", "weight"]),
     "by name": ({"weight": WEIGHT, "tokens": TOKENS}, ["tokens", "weight"]),
 }
 

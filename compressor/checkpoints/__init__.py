@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,47 +19,20 @@ from torch import Tensor, nn
 
 import compressor
 from compressor.checkpoints.allocation import building, check_forward
+from compressor.checkpoints.examples import PREFIX
 from compressor.checkpoints.matching import fill, option, propose
 from compressor.checkpoints.metadata import FORMAT, DataChoice, Metadata, from_plain
+from compressor.checkpoints.network import Fed, Network, described
 from compressor.checkpoints.reading import read
 from compressor.checkpoints.structure import Edit, difference, replay
-from compressor.data.normalization import Normalization
-from compressor.equivalence import eval_mode
-from compressor.errors import CheckpointError, UnknownName, UsageError, first_line
+from compressor.errors import CheckpointError, UnknownName, UsageError
 from compressor.files import refuse_existing, write_bytes
+from compressor.inputs import Inputs
 from compressor.sources import Architecture, input_shape_of, refuse_reaching_out
 
 __all__ = ["DataChoice", "Metadata", "Network", "embedded", "fresh", "load", "save"]
 
 SUFFIXES = (".pt", ".safetensors")
-
-
-@dataclass(frozen=True)
-class Network:
-    """A model together with what its checkpoint knows about it, and where that lies; None for a new one."""
-
-    model: nn.Module
-    metadata: Metadata
-    source: Path | None = None
-
-    def with_model(self, model: nn.Module) -> Network:
-        """The same description around another model, for example a shrunk one."""
-        return replace(self, model=model)
-
-    def example_input(self, batch: int = 2) -> Tensor:
-        """Normal random input (batch, *input_shape), the same at every call."""
-        generator = torch.Generator().manual_seed(0)
-        return torch.randn(batch, *self.metadata.input_shape, generator=generator)
-
-    def try_input(self) -> Any:
-        """The model's outputs for its example input; `UsageError` when it does not accept the input shape."""
-        try:
-            with torch.no_grad(), eval_mode(self.model):
-                return self.model(self.example_input())
-        except Exception as error:  # whatever the network's code raises on a shape it did not expect
-            shape = "x".join(map(str, self.metadata.input_shape))
-            reason = _precision(self.model) or first_line(error)
-            raise UsageError(f"the network does not accept an input of {shape} (--input-shape): {reason}") from error
 
 
 def load(
@@ -68,6 +41,8 @@ def load(
     arch: str | None = None,
     arch_args: Mapping[str, Any] | None = None,
     input_shape: Sequence[int] | None = None,
+    example: Inputs | None = None,
+    outputs: Sequence[str] | None = None,
     normalize: str | None = None,
     classes: Sequence[str] | None = None,
     trust_arch: bool = False,
@@ -77,7 +52,9 @@ def load(
     """Load a checkpoint file, ours or of another origin, or an embedded model by name.
 
     A file that is not ours needs ``arch``; the other arguments say what it does not know, and
-    overrule it where it does. Nothing in the file is executed: `CheckpointError` refuses such files.
+    overrule it where it does: ``example`` (or several `Examples`) what the network is called with instead of a tensor
+    of ``input_shape``, ``outputs`` the places or keys of what it returns that count.
+    Nothing in the file is executed: `CheckpointError` refuses such files.
     An architecture that runs a user's code is built only when ``arch`` or ``trust_arch`` says so. ``trusted`` is the
     one that the file must name: `CheckpointError` for a file with any other. ``state_key``: where the tensors lie.
     """
@@ -88,8 +65,9 @@ def load(
     edits: tuple[Edit, ...] = ()
     metadata = None
     if header is not None:
+        held = {name: state.pop(name) for name in [*state] if name.startswith(PREFIX)}
         try:
-            metadata, edits = from_plain(header)
+            metadata, edits = from_plain(header, held)
         except CheckpointError as error:
             raise CheckpointError(f"{path} cannot be read: {error}") from error
     architecture = _architecture(path, state, metadata, arch, arch_args)
@@ -99,20 +77,20 @@ def load(
         # The user's word covers what it names: not the arguments that only the file gives.
         from_file = {key: value for key, value in architecture.args.items() if key not in (arch_args or {})}
         refuse_reaching_out(replace(architecture, args=from_file))
-    held = path.stat().st_size
-    with building(f"{architecture.ref} of {path}", held=held, kind=CheckpointError):
+    size = path.stat().st_size
+    with building(f"{architecture.ref} of {path}", held=size, kind=CheckpointError):
         network = _built(architecture, trust=trust_arch or arch is not None or trusted is not None)
     try:
-        with building("the network", held=held, kind=CheckpointError):
+        with building("the network", held=size, kind=CheckpointError):
             replay(network, edits)
     except CheckpointError as error:
         raise CheckpointError(f"{path} does not fit {architecture.ref}: {error}") from error
     fill(network, state, path, architecture.ref, ours=header is not None)
-    described = _described(metadata, architecture, network, input_shape, normalize, classes)
-    kind = UsageError if input_shape else CheckpointError
-    usual = not edits and described.input_shape == input_shape_of(network)
-    check_forward(network, described.input_shape, held=held, kind=kind, usual=usual)
-    return Network(network.eval(), described, path)
+    known = described(metadata, architecture, network, Fed(input_shape, example, outputs), normalize, classes)
+    kind = UsageError if input_shape or example is not None else CheckpointError
+    usual = not edits and known.input_shape == input_shape_of(network)
+    check_forward(network, known.input_shape, held=size, kind=kind, usual=usual, examples=known.examples)
+    return Network(network.eval(), known, path)
 
 
 def fresh(
@@ -120,6 +98,8 @@ def fresh(
     *,
     arch_args: Mapping[str, Any] | None = None,
     input_shape: Sequence[int] | None = None,
+    example: Inputs | None = None,
+    outputs: Sequence[str] | None = None,
     normalize: str | None = None,
     classes: Sequence[str] | None = None,
     seed: int = 0,
@@ -129,10 +109,10 @@ def fresh(
     with building(arch, held=0, kind=UsageError), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = architecture.build(trust=True)
-    described = _described(None, architecture, model, input_shape, normalize, classes)
-    usual = described.input_shape == input_shape_of(model)
-    check_forward(model, described.input_shape, held=0, kind=UsageError, usual=usual)
-    return Network(model.eval(), described)
+    known = described(None, architecture, model, Fed(input_shape, example, outputs), normalize, classes)
+    usual = known.input_shape == input_shape_of(model)
+    check_forward(model, known.input_shape, held=0, kind=UsageError, usual=usual, examples=known.examples)
+    return Network(model.eval(), known)
 
 
 def save(
@@ -142,6 +122,8 @@ def save(
     arch: str | None = None,
     arch_args: Mapping[str, Any] | None = None,
     input_shape: Sequence[int] | None = None,
+    example: Inputs | None = None,
+    outputs: Sequence[str] | None = None,
     normalize: str | None = None,
     classes: Sequence[str] | None = None,
     overwrite: bool = False,
@@ -156,14 +138,16 @@ def save(
         if arch is None:
             raise UsageError("saving a bare module needs arch=, for example arch='package.module:factory'")
         architecture = Architecture(arch, dict(arch_args or {}))
-        network = Network(network, _described(None, architecture, network, input_shape, normalize, classes))
+        fed = Fed(input_shape, example, outputs)
+        network = Network(network, described(None, architecture, network, fed, normalize, classes))
     path = Path(path)
     if path.suffix not in SUFFIXES:
         raise UsageError(f"{path} must end in {' or '.join(SUFFIXES)}")
     refuse_existing(path, overwrite=overwrite)
     dense = _built(network.metadata.architecture, trust=True)
     header = network.metadata.to_plain(difference(dense, network.model))
-    state = {key: value.detach().cpu().contiguous() for key, value in network.model.state_dict().items()}
+    kept = {**network.model.state_dict(), **network.metadata.example_tensors()}
+    state = {key: value.detach().cpu().contiguous() for key, value in kept.items()}
     if path.suffix == ".safetensors":
         # Tied weights are written once per name: the format has no sharing.
         content = safetensors.torch.save(
@@ -204,34 +188,6 @@ def _built(architecture: Architecture, *, trust: bool) -> nn.Module:
     """Build without disturbing the caller's random numbers."""
     with torch.random.fork_rng(devices=[]):
         return architecture.build(trust=trust)
-
-
-def _precision(model: nn.Module) -> str | None:
-    """In what the network computes, where that is not float32."""
-    kinds = {parameter.dtype for parameter in model.parameters() if parameter.is_floating_point()}
-    if not kinds or torch.float32 in kinds:
-        return None
-    names = ", ".join(sorted(str(kind).removeprefix("torch.") for kind in kinds))
-    return f"the network computes in {names}; convert it to float32 with .float() in its factory"
-
-
-def _described(
-    metadata: Metadata | None,
-    architecture: Architecture,
-    network: nn.Module,
-    input_shape: Sequence[int] | None,
-    normalize: str | None,
-    classes: Sequence[str] | None,
-) -> Metadata:
-    """What the file knows, overruled by what the user says."""
-    shape = input_shape or (metadata.input_shape if metadata else input_shape_of(network))
-    if shape is None:
-        raise UsageError(f"{architecture.ref} does not say its input shape; pass --input-shape, e.g. 3x224x224")
-    known = metadata or Metadata(architecture=architecture, input_shape=tuple(shape))
-    known = replace(known, architecture=architecture, input_shape=tuple(shape))
-    if normalize is not None:
-        known = replace(known, normalization=Normalization.parse(normalize))
-    return known if classes is None else replace(known, classes=tuple(classes))
 
 
 def _require_same(path: Path, found: Architecture, wanted: Architecture) -> None:

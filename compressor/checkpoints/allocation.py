@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 import math
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from compressor.errors import CompressorError, UsageError
+from compressor.inputs import Inputs, call, each, tensors
 from compressor.limits import check_memory
 
 # Building a network of a thousand layers takes less than a third, and so many take some seconds.
@@ -99,27 +101,46 @@ def building(what: str, *, held: int, kind: type[CompressorError]) -> Iterator[N
 
 
 def check_forward(
-    model: nn.Module, shape: Sequence[int], *, held: int, kind: type[CompressorError], usual: bool = False
+    model: nn.Module,
+    shape: Sequence[int],
+    *,
+    held: int,
+    kind: type[CompressorError],
+    usual: bool = False,
+    examples: Sequence[Any] = (),
 ) -> None:
     """Raise ``kind`` when looking at ``model`` with inputs of ``shape`` (without the batch) takes too much memory.
+
+    With ``examples`` these are the inputs.
 
     The forward pass runs on tensors without data (torch's device "meta"). Code that cannot run so is judged by its
     input alone, and so is code at the ``usual`` shape, its own.
     """
     what = f"working with inputs of {'x'.join(map(str, shape))}"
-    check_memory(COPIES * 4 * BATCH * math.prod(shape), what, held=held, kind=kind)
-    if not usual:
-        check_memory(COPIES * _peak(model, shape), what, held=held, kind=kind)
+    sizes = [4 * BATCH * math.prod(shape)]
+    if examples:
+        what = "working with the examples"
+        sizes = [tensor.numel() * tensor.element_size() for _, tensor in tensors(list(examples))]
+    check_memory(COPIES * sum(sizes), what, held=held, kind=kind)
+    calls = [partial(each, example, _empty) for example in examples]
+    if not usual and not examples:
+        calls = [partial(torch.empty, BATCH, *shape)]
+    for make in calls:
+        check_memory(COPIES * _peak(model, make), what, held=held, kind=kind)
 
 
-def _peak(model: nn.Module, shape: Sequence[int]) -> int:
+def _empty(tensor: Tensor) -> Tensor:
+    return torch.empty(tensor.shape, dtype=tensor.dtype)
+
+
+def _peak(model: nn.Module, make: Callable[[], Inputs]) -> int:
     """Bytes that are alive at most in a forward pass, parameters left out; as far as it runs without data."""
     mode = _Allocations(lambda needed: None, FORWARD_OPERATIONS)
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             hollow = _hollow(model)
             with torch.device("meta"), mode:
-                hollow(torch.empty(BATCH, *shape))
+                call(hollow, make())
     except (Exception, _TooLong):  # what is wrong with the network is told where it really runs
         pass
     return mode.peak

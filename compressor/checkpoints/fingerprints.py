@@ -43,14 +43,18 @@ def module_fingerprint(model: nn.Module) -> str:
 def architecture_fingerprint(network: Network) -> str:
     """SHA-256 of what a network is beside its weights.
 
-    That is its architecture's name and arguments, its modules and the files that define them, the shape of its input,
-    which parameters are trained, and the versions of torch and of this package.
+    That is its architecture's name and arguments, its modules and the files that define them, the shape of its input or
+    what it is called with instead, which of its outputs count, which parameters are trained, and the versions of torch
+    and of this package.
     """
     known, model = network.metadata, network.model
     trained = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
     digest = hashlib.sha256()
     for part in (__version__, torch.__version__, known.architecture, known.input_shape, model, trained):
         digest.update(f"{_without_addresses(part)}\n".encode())
+    if known.examples or known.outputs:
+        held = known.example_tensors()
+        digest.update(f"{known.to_plain(()).get('examples')}\n{known.outputs}\n{fingerprint(held)}\n".encode())
     for source in _sources(model):
         digest.update(source)
     return digest.hexdigest()

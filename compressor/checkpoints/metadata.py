@@ -10,8 +10,10 @@ from types import NoneType
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from compressor import __version__
+from compressor.checkpoints.examples import pack, unpack
 from compressor.checkpoints.fields import field, named, sizes, texts
 from compressor.checkpoints.structure import Edit
 from compressor.codec import encode
@@ -55,20 +57,33 @@ class Metadata:
     normalization: Normalization | None = None
     classes: tuple[str, ...] | None = None
     data: DataChoice | None = None
+    # What the network is called with where that is not one tensor of `input_shape`, and which of its outputs count.
+    examples: tuple[Any, ...] = ()
+    outputs: tuple[str, ...] = ()
     history: tuple[Mapping[str, Any], ...] = ()
 
     def with_stage(self, stage: str, **figures: Any) -> Metadata:
         """The same with one more stage in its history."""
         return replace(self, history=(*self.history, {"stage": stage, **figures}))
 
+    def example_tensors(self) -> dict[str, Tensor]:
+        """The tensors of the examples, as a file keeps them beside the network's."""
+        held: dict[str, Tensor] = {}
+        pack(list(self.examples), held)
+        return held
+
     def to_plain(self, edits: tuple[Edit, ...]) -> dict[str, Any]:
-        """The header as JSON-ready data."""
+        """The header as JSON-ready data; its examples name `example_tensors`."""
+        fed = {"examples": pack(list(self.examples), {})} if self.examples else {}
+        counted = {"outputs": list(self.outputs)} if self.outputs else {}
         header = {
             "format": FORMAT,
             "version": VERSION,
             "architecture": {"ref": self.architecture.ref, "args": dict(self.architecture.args)},
             "edits": [edit.to_plain() for edit in edits],
             "input_shape": list(self.input_shape),
+            **fed,
+            **counted,
             "normalization": self.normalization.to_plain() if self.normalization else None,
             "classes": list(self.classes) if self.classes is not None else None,
             "data": vars(self.data) if self.data else None,
@@ -86,8 +101,13 @@ class Metadata:
             raise CheckpointError(f"the checkpoint's header must be plain data: {error}") from error
 
 
-def from_plain(header: Mapping[str, Any]) -> tuple[Metadata, tuple[Edit, ...]]:
-    """Read a header back; `CheckpointError` on a newer version or damaged fields."""
+def from_plain(
+    header: Mapping[str, Any], held: Mapping[str, Tensor] | None = None
+) -> tuple[Metadata, tuple[Edit, ...]]:
+    """Read a header back, whose examples are made of the tensors ``held``.
+
+    `CheckpointError` on a newer version or damaged fields.
+    """
     version = header.get("version")
     if type(version) is not int or version != VERSION:
         raise CheckpointError(
@@ -102,12 +122,14 @@ def from_plain(header: Mapping[str, Any]) -> tuple[Metadata, tuple[Edit, ...]]:
             normalization=None if normalization is None else Normalization.from_plain(normalization),
             classes=None if field(header, "classes", list, NoneType) is None else texts(header, "classes"),
             data=DataChoice.from_plain(field(header, "data", Mapping, NoneType)),
+            examples=tuple(unpack(header["examples"], held or {})) if "examples" in header else (),
+            outputs=texts(header, "outputs") if "outputs" in header else (),
             history=tuple(named({"history": stage}, "history") for stage in field(header, "history", list)),
         )
         edits = tuple(Edit.from_plain(edit) for edit in field(header, "edits", list))
         _check_plain(header)
         return metadata, edits
-    except (OverflowError, ValueError) as error:
+    except (OverflowError, TypeError, ValueError) as error:
         raise CheckpointError(f"its header is damaged: {first_line(error)}") from error
 
 
@@ -129,7 +151,7 @@ def _ref(architecture: Mapping[str, Any]) -> str:
 
 def _input_shape(header: Mapping[str, Any]) -> tuple[int, ...]:
     shape = sizes(header, "input_shape")
-    if not shape:
+    if not shape and "examples" not in header:
         raise ValueError("input_shape may not be empty")
     if len(shape) > DIMENSIONS:
         raise ValueError(f"input_shape may not have {len(shape):,} dimensions")

@@ -23,6 +23,9 @@ CHECKPOINT_OPTIONS = {
     "trust_arch": "--trust-arch",
     "classes": "--classes",
     "state_key": "--state-key",
+    "inputs": "--input",
+    "examples": "--example",
+    "outputs": "--outputs",
 }
 
 

@@ -59,12 +59,14 @@ def export(console: Console, model: str, kind: Format, **options: Any) -> None:
     network = load_network(model, options)
     network.try_input()
     network, data = load_known_samples(console, network, options)
-    if network.metadata.normalization is None:
+    if network.metadata.normalization is None and not network.metadata.examples:
         console.warn("the normalisation is not known, so the file does not hold it; pass --normalize")
     with console.progress("export"):
         record = work(network, out, data, format=kind, opset=options["opset"])
     if record.fallback:
         console.warn(f"exported by {record.exporter}, because {record.fallback}")
+    if record.cast_from:
+        console.warn(f"the network computes in {record.cast_from}, the file in float32 with the same weights")
     console.result(
         {"out": str(out), "format": kind, **msgspec.structs.asdict(record)},
         _parity(record),

@@ -59,8 +59,9 @@ def _groups(record: Inspection) -> list[Any]:
         )
         for group in record.groups
     ]
+    counted = f", outputs {', '.join(record.outputs)}" if record.outputs else ""
     return [
-        f"{record.architecture}, input {'x'.join(map(str, record.input_shape))}: "
+        f"{record.architecture}, input {'; '.join(record.inputs) or 'x'.join(map(str, record.input_shape))}{counted}: "
         f"{record.macs:,} MACs, {record.parameters:,} parameters, {record.zero_channels} zero channels.",
         table(("group", "channels", "members", "MACs", "parameters", "prunable"), rows, words=("prunable",)),
         *_tied(record.groups),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from compressor.cli.console import Console
+from compressor.cli.examples import example_of
 from compressor.cli.parsing import parse_arch_args
 from compressor.errors import CompressorWarning, DataError, UsageError
 from compressor.regular_files import read_bytes
@@ -30,6 +31,8 @@ def load_network(model: str | None, options: dict[str, Any], *, seed: int = 0) -
     known: dict[str, Any] = {
         "arch_args": parse_arch_args(options["arch_args"]),
         "input_shape": options["input_shape"],
+        "example": example_of(options["inputs"], options["examples"]),
+        "outputs": options["outputs"] or None,
         "normalize": options["normalize"],
         "classes": _class_names(options["classes"]),
     }

@@ -13,6 +13,7 @@ from compressor.cli.parsing import (
     one_of,
     parse_beta,
     parse_growth,
+    parse_input,
     parse_number_pairs,
     parse_shape,
     parse_share,
@@ -39,6 +40,7 @@ PENALTY = Parsed("name", one_of("penalty", ["none", *PENALTIES]))
 GROUP_PENALTY = Parsed("name", one_of("group penalty", ["none", *GROUP_PENALTIES]))
 GROWTH = Parsed("factor:epochs", parse_growth)
 SHARE = Parsed("share", parse_share)
+INPUT = Parsed("input", parse_input)
 
 input_options = _stack(
     click.option(
@@ -47,7 +49,15 @@ input_options = _stack(
         help="How inputs are normalised: none, imagenet, cifar10, or for example 0.5,0.5,0.5/0.2,0.2,0.2.",
     ),
     click.option("--input-shape", type=SHAPE, metavar="CxHxW", help="Shape of one input, for example 3x224x224."),
-)
+    click.option("--input", "inputs", type=INPUT, metavar="[NAME=]SHAPE[:TYPE[:LOW-HIGH]]", multiple=True,
+                 help="An input with its batch, drawn at random, for example ids=2x128:int64:0-999 (integers are 0 and "
+                 "1 where no range is given); once for each input."),
+    click.option("--example", "examples", type=click.Path(path_type=Path), metavar="FILE", multiple=True,
+                 help="What the network is called with: .npz with arrays by name, or .pt as torch.save writes tensors. "
+                 "Several files are several paths to follow, or lengths."),
+    click.option("--outputs", metavar="KEY", multiple=True,
+                 help="An output that counts, by place or key: 0, logits, aux.0; once for each.  [default: all]"),
+)  # fmt: skip
 
 model_options = _stack(
     click.option(

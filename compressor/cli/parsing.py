@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import click
@@ -15,6 +16,9 @@ from compressor.errors import UnknownName, UsageError
 DIGITS, SHOWN = 18, 40
 # Of one sample; none that a network reads has more.
 DIMENSIONS = 8
+# Types of inputs by torch's names.
+NUMBERS = ("float32", "float64", "float16", "bfloat16")
+WHOLE_NUMBERS = ("int64", "int32", "uint8", "bool")
 # Powers of 1000 or, with an i, of 1024.
 UNITS = ("", "k", "m", "g", "t")
 
@@ -64,6 +68,33 @@ def parse_shape(text: str) -> tuple[int, ...]:
     if len(parts) > DIMENSIONS or not all(re.fullmatch(r"0*[1-9][0-9]{0,17}", part, re.ASCII) for part in parts):
         raise UsageError(f"{shortened(text)} is not a shape; write channels x height x width, for example 3x224x224")
     return tuple(map(int, parts))
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """An input as ``--input`` describes it: batch included; ``name`` is None for the next positional argument."""
+
+    name: str | None
+    shape: tuple[int, ...]
+    dtype: str
+    low: int = 0
+    high: int = 1
+
+
+def parse_input(text: str) -> InputSpec:
+    """``ids=2x128:int64:0-999``: a name, a shape with its batch, a type and for integers a range; all but the shape may
+    be left out.
+    """
+    parts = re.fullmatch(r"(?:([^\W\d]\w*)=)?([^=:]+)(?::(\w+))?(?::(\d{1,18})-(\d{1,18}))?", text, re.ASCII)
+    dtype = (parts[3] or "float32") if parts is not None else ""
+    whole = dtype in WHOLE_NUMBERS
+    low, high = (int(parts[4]), int(parts[5])) if parts is not None and parts[4] else (0, 1)
+    if parts is None or not (whole or dtype in NUMBERS) or (parts[4] and not whole) or low > high:
+        raise UsageError(
+            f"{shortened(text)} is not an input; write [NAME=]SHAPE[:TYPE[:LOW-HIGH]], for example "
+            f"ids=2x128:int64:0-999, where TYPE is {', '.join((*NUMBERS, *WHOLE_NUMBERS))}"
+        )
+    return InputSpec(parts[1], parse_shape(parts[2]), dtype, low, high)
 
 
 def parse_beta(text: str) -> tuple[float, float]:

@@ -62,12 +62,14 @@ def _tables(record: Shrinking) -> list[Any]:
     removal = record.removal
     channels = removal.channels_total, removal.channels_total - removal.channels_removed
     rows = [("channels", *channels), ("MACs", *record.macs), ("parameters", *record.parameters)]
+    exact = "not in float64, which the network's code does not take, "
+    if removal.float64 is not None:
+        exact = f"{removal.float64:.1e} in float64 (at most {removal.float64_limit:g}), "
     return [
         table(
             ("", "before", "after", "kept"),
             [(name, f"{before:,}", f"{after:,}", percent(after / before)) for name, before, after in rows],
         ),
-        f"Largest output difference, relative to the output scale: {removal.float64:.1e} in float64 "
-        f"(at most {removal.float64_limit:g}), {removal.float32:.1e} in float32 "
+        f"Largest output difference, relative to the output scale: {exact}{removal.float32:.1e} in float32 "
         f"(at most {removal.float32_limit:g}); {removal.inputs}.",
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile, ZipInfo
@@ -44,7 +45,7 @@ class Npz:
 
     def read(self, place: str, shape: Shape | None) -> Parts:
         """Read the arrays; images must have exactly the shape that the network wants."""
-        arrays = _load(Path(place).expanduser())
+        arrays = read_arrays(Path(place).expanduser(), _check_names, _memory)
         classes = arrays.pop("classes", None)
         endings = _endings(place, set(arrays))
         images = {part: _images(place, arrays[f"x{end}"], shape) for part, end in endings.items()}
@@ -66,27 +67,40 @@ class Npz:
         )
 
 
-def _load(file: Path) -> dict[str, Array]:
-    """Every array, once their headers together ask for no more memory than is allowed."""
+def read_arrays(
+    file: Path,
+    check: Callable[[str, set[str]], None] = lambda place, names: None,
+    memory: Callable[[str, tuple[int, ...], np.dtype[Any]], int] = lambda name, shape, dtype: (
+        math.prod(shape) * dtype.itemsize
+    ),
+) -> dict[str, Array]:
+    """Every array of an npz file, once their headers together ask for no more memory than is allowed.
+
+    ``check`` raises for names that do not belong there; ``memory`` is what an array takes once it is used. `DataError`
+    for what is no npz file of plain arrays.
+    """
     if not file.exists():
         raise DataError(f"there is no file {file}")
     with open_zip(file, NO_NPZ) as archive:
         entries = _entries(file, archive)
+        check(str(file), set(entries))
         headers = {name: _header(file, archive, info) for name, info in entries.items()}
-        needed = sum(_memory(name, *header) for name, header in headers.items())
+        needed = sum(memory(name, *header) for name, header in headers.items())
         check_memory(needed, f"{file} unpacked", held=file.stat().st_size, kind=DataError)
         return {name: _array(file, archive, info) for name, info in entries.items()}
 
 
 def _entries(file: Path, archive: ZipFile) -> dict[str, ZipInfo]:
-    """The arrays by their names, which are those wanted, each once."""
+    """The arrays by their names, each once."""
     names = Counter(info.filename for info in archive.infolist())
     strange = next((name for name, count in names.items() if not name.endswith(".npy") or count > 1), None)
     if strange is not None:
         raise DataError(f"{file} is {NO_NPZ}: it holds {strange[:SHOWN]!r}, which is none, or there twice")
-    entries = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
-    _endings(str(file), entries.keys() - {"classes"})
-    return entries
+    return {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+
+
+def _check_names(place: str, names: set[str]) -> None:
+    _endings(place, names - {"classes"})
 
 
 def _header(file: Path, archive: ZipFile, info: ZipInfo) -> tuple[tuple[int, ...], np.dtype[Any]]:

@@ -13,11 +13,14 @@ from torch import Tensor, nn
 
 from compressor import __version__
 from compressor.checkpoints import Metadata
-from compressor.equivalence import Inputs, each
+from compressor.equivalence import Inputs
 from compressor.errors import EquivalenceError, UsageError, first_line
 from compressor.export.files import on_cpu, publish, quiet
-from compressor.export.parity import by_name, check_parity
+from compressor.export.flat import Flat, Signature, alike, by_name, ordered, signature_of, traceable
+from compressor.export.parity import check_parity
 from compressor.files import scratch_folder
+from compressor.inputs import Examples, converted, each
+from compressor.precision import LOW, in_precision, precisions
 from compressor.records.run import Export
 
 DEFAULT_OPSET = 18
@@ -33,31 +36,46 @@ def export_onnx(
     *,
     opset: int = DEFAULT_OPSET,
     metadata: Mapping[str, str] | None = None,
-    real_inputs: Tensor | None = None,
+    real_inputs: Inputs | None = None,
 ) -> Export:
     """Write ``model`` as ONNX with a dynamic batch; `EquivalenceError` when a check fails, then nothing is written.
 
-    ``example_input`` is one tensor, a tuple of them, or tensors by name; the file calls them `by_name`.
+    ``example_input`` is what the network takes, as in `Splitting`; the file calls its tensors `by_name`. What is no
+    tensor becomes part of the file. Where several `Examples` differ in length, that is dynamic too; those that have
+    other kinds of tensors than the first one are left out. The file gives the outputs that count. A network in half
+    precision is exported in float32, and the result says so.
     The dynamo exporter is tried first; if its file fails a check the TorchScript exporter is, and the result
     says so. ``metadata`` goes into the file as strings. ``real_inputs`` take part in the comparison.
     """
     check_opset(opset)
     path = Path(path)
+    low = sorted(str(kind).removeprefix("torch.") for kind in precisions(model) if kind in LOW)
+    model = in_precision(model, torch.float32) if low else model
     with on_cpu(model):
+        examples = alike(model, example_input)
+        examples = converted(examples, torch.float32) if low else each(examples, Tensor.cpu)
+        signature = signature_of(model, examples)
         failures: list[str] = []
         for exporter in ("dynamo", "torchscript"):
             with scratch_folder() as folder:
                 draft = folder / path.name
                 try:
-                    _export(model, each(example_input, Tensor.cpu), draft, exporter, opset)
-                    _finish(draft, opset, {**(metadata or {}), "compressor.exporter": exporter})
-                    parity = check_parity(model, draft, example_input, real_inputs)
+                    _export(model, examples, signature, draft, exporter, opset)
+                    _finish(draft, opset, {**(metadata or {}), "compressor.exporter": exporter}, signature)
+                    parity = check_parity(model, draft, examples, real_inputs)
                 except EquivalenceError as failure:
                     failures.append(f"{exporter}: {failure}")
                     continue
                 publish(draft, path)
             fallback = failures[0] if failures else None
-            return Export(variant=path.stem, exporter=exporter, opset=opset, fallback=fallback, parity=parity)
+            return Export(
+                variant=path.stem,
+                exporter=exporter,
+                opset=opset,
+                fallback=fallback,
+                cast_from=", ".join(low) or None,
+                parity=parity,
+            )
         raise EquivalenceError(f"cannot export to ONNX opset {opset}: {'; '.join(failures)}")
 
 
@@ -70,7 +88,7 @@ def check_opset(opset: int) -> None:
 def describe(known: Metadata) -> dict[str, str]:
     """The ONNX metadata that lets ``compress evaluate`` feed the file without options."""
     entries = {
-        "input_shape": list(known.input_shape),
+        "input_shape": list(known.input_shape) if not known.examples else None,
         "normalization": known.normalization.to_plain() if known.normalization else None,
         "classes": list(known.classes) if known.classes else None,
         "data": vars(known.data) if known.data else None,
@@ -78,22 +96,26 @@ def describe(known: Metadata) -> dict[str, str]:
     return {f"compressor.{key}": json.dumps(value) for key, value in entries.items() if value is not None}
 
 
-def _export(model: nn.Module, example: Inputs, draft: Path, exporter: str, opset: int) -> None:
-    named = by_name(model, example)
-    args, kwargs = ((), named) if isinstance(example, Mapping) else (tuple(named.values()), {})
-    batches = {name: {0: "batch"} for name in named}
+def _export(model: nn.Module, examples: Examples, signature: Signature, draft: Path, exporter: str, opset: int) -> None:
+    examples = traceable(model, examples)
+    args, kwargs = ordered(model, examples.calls[0])
+    given: tuple[Any, ...] = tuple(signature.axes.values())
+    if not signature.plain:
+        args, kwargs, given = tuple(by_name(model, examples).values()), {}, (given,)
+        model = Flat(model, examples).eval()
     size = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
     options: dict[str, Any] = {
-        "input_names": list(named),
-        "output_names": ["output"],
+        "input_names": list(signature.inputs),
+        "output_names": list(signature.outputs),
         "opset_version": opset,
         "external_data": size > EXTERNAL_ABOVE,
     }
     if exporter == "dynamo":
         # verbose=False silences the exporter's own progress lines.
-        options |= {"dynamo": True, "dynamic_shapes": batches if kwargs else tuple(batches.values()), "verbose": False}
+        options |= {"dynamo": True, "dynamic_shapes": signature.axes if kwargs else given, "verbose": False}
     else:
-        options |= {"dynamo": False, "dynamic_axes": {**batches, "output": {0: "batch"}}}
+        outputs = {name: {0: "batch"} for name in signature.outputs} if signature.resizable else {}
+        options |= {"dynamo": False, "dynamic_axes": {**signature.axes, **outputs}}
     try:
         with quiet():
             torch.onnx.export(model, args, str(draft), kwargs=kwargs, **options)
@@ -103,14 +125,17 @@ def _export(model: nn.Module, example: Inputs, draft: Path, exporter: str, opset
         raise EquivalenceError(f"the exporter failed ({type(cause).__name__}: {first_line(cause)})") from error
 
 
-def _finish(draft: Path, opset: int, metadata: Mapping[str, str]) -> None:
-    """Check opset, graph and dynamic batch; strip stack traces, which are paths of this machine."""
+def _finish(draft: Path, opset: int, metadata: Mapping[str, str], signature: Signature) -> None:
+    """Check opset, graph and what is to be dynamic; strip stack traces, which are paths of this machine."""
     graph = onnx.load(draft, load_external_data=False)
     written = {entry.domain: entry.version for entry in graph.opset_import}.get("")
     if written != opset:
         raise EquivalenceError(f"opset {opset} was asked for, but the file has {written}")
-    if not all(entry.type.tensor_type.shape.dim[0].dim_param for entry in graph.graph.input):
-        raise EquivalenceError("the batch dimension is not dynamic")
+    for entry in graph.graph.input:
+        for axis, size in signature.axes.get(entry.name, {}).items():
+            if not entry.type.tensor_type.shape.dim[axis].dim_param:
+                what = "the batch dimension" if size == "batch" else f"axis {axis} of {entry.name}"
+                raise EquivalenceError(f"{what} is not dynamic")
     for node in graph.graph.node:
         del node.metadata_props[:]
         node.doc_string = ""

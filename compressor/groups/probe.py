@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -12,10 +11,10 @@ import torch
 from torch import nn
 
 from compressor.channels import ChannelGroup, ties
-from compressor.equivalence import Inputs, random_inputs
+from compressor.equivalence import Inputs
 from compressor.groups.draws import drawn
 from compressor.groups.proposal import Proposal, propose
-from compressor.groups.randomize import randomize
+from compressor.groups.randomize import randomized
 from compressor.groups.readings import READINGS, Unit, concerned, families, read
 from compressor.groups.trace import Cut
 from compressor.groups.training_only import training_switches
@@ -50,10 +49,7 @@ class Probe:
     def __init__(self, model: nn.Module, example: Inputs) -> None:
         self._deadline = time.monotonic() + PROBE_SECONDS
         self._generator = torch.Generator().manual_seed(0)
-        self._model = copy.deepcopy(model).cpu().double().eval()
-        randomize(self._model, self._generator)
-        # In batches of two.
-        self._inputs = random_inputs(example, self._generator, batch=2, dtype=torch.float64)
+        self._model, self._inputs = randomized(model, example, self._generator)
         for name, shortcut in equal_shortcuts(self._model, self._inputs).items():
             self._model.set_submodule(name, shortcut)
         slim_equals(self._model, self._inputs)

@@ -1,14 +1,49 @@
-"""Random statistics, biases and scales in the place of freshly initialised ones, which hide faults."""
+"""A copy with random statistics, biases and scales in the place of freshly initialised ones, which hide faults."""
 
 from __future__ import annotations
+
+import warnings
 
 import torch
 from torch import Tensor, nn
 
+from compressor.equivalence import Inputs, accepted
+from compressor.errors import CompressorWarning, UsageError
+from compressor.inputs import Examples, random_inputs
 from compressor.layer_kinds import NORMS, PRODUCERS
+from compressor.precision import FLOAT32_LIMIT, in_precision
 
 # What is smaller than this all over sends next to nothing: of a branch behind it the outputs would tell nothing.
 NEGLIGIBLE = 1e-3
+
+
+def randomized(model: nn.Module, example: Inputs, generator: torch.Generator) -> tuple[nn.Module, Examples]:
+    """A copy of ``model`` in float64 with random numbers, and inputs like ``example`` on which it runs.
+
+    These are random, in batches of two where the network takes that. Where its code cannot compute in float64 the copy
+    does so in float32, and a `CompressorWarning` says it. `UsageError` when the network does not run at all.
+    """
+    try:
+        return _in_precision(model, example, generator, torch.float64)
+    except UsageError as failure:
+        found = _in_precision(model, example, generator, torch.float32)
+        warnings.warn(
+            f"groups were probed in float32, where differences below {FLOAT32_LIMIT:g} of the scale are not seen: "
+            f"in float64 {failure}",
+            CompressorWarning,
+            stacklevel=2,
+        )
+        return found
+
+
+def _in_precision(
+    model: nn.Module, example: Inputs, generator: torch.Generator, dtype: torch.dtype
+) -> tuple[nn.Module, Examples]:
+    made = in_precision(model, dtype).eval()
+    randomize(made, generator)
+    examples = Examples.of(example)
+    freely = (random_inputs(examples, generator, batch=2, dtype=dtype, same_shape=kept) for kept in (False, True))
+    return made, accepted(made, freely)
 
 
 @torch.no_grad()

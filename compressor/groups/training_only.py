@@ -8,9 +8,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 
-from compressor.equivalence import Inputs, call, eval_mode, outputs
+from compressor.equivalence import Inputs, all_outputs, eval_mode, outputs
 from compressor.hooks import hooked
 
 
@@ -47,7 +46,7 @@ def training_outputs(model: nn.Module, inputs: Inputs, switches: Sequence[str]) 
     with eval_mode(model):
         for name in switches:
             model.get_submodule(name).training = True
-        return [leaf for leaf in tree_leaves(call(model, inputs)) if isinstance(leaf, Tensor)]
+        return all_outputs(model, inputs)
 
 
 def _ancestors(name: str) -> list[str]:

@@ -10,10 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from compressor.channels import ChannelGroup, vanishing_tensors, zero
-from compressor.equivalence import FLOAT64_LIMIT, Inputs, outputs, relative_difference
+from compressor.equivalence import Inputs, outputs, relative_difference
 from compressor.errors import first_line
 from compressor.groups.replay import Replay
 from compressor.groups.training_only import training_outputs
+from compressor.inputs import Examples
+from compressor.precision import limit_of
 from compressor.surgery import without
 from compressor.surgery.constants import Chosen, Constants, unfoldable, watching
 
@@ -55,7 +57,7 @@ class Trial:
             place = f" in {name}" if name else ""
             return f"{BREAKS}{place} ({type(error).__name__}: {first_line(error)})"
         difference = max(relative_difference(one, other) for one, other in zip(self._expected, actual, strict=True))
-        if difference <= FLOAT64_LIMIT:
+        if difference <= limit_of(Examples.of(self._inputs).precision):
             return None
         changed = f"removing its zeroed channels changes the output by {difference:.1e} of its scale"
         return f"{changed} ({self._why(constants)})"

@@ -104,3 +104,5 @@ def _divergence(phase: str, tuning: FineTuning) -> Iterator[str]:
 def _fallback(export: Export) -> Iterator[str]:
     if export.fallback:
         yield f"{export.variant}.onnx: exported by {export.exporter}, because {export.fallback}"
+    if export.cast_from:
+        yield f"{export.variant}.onnx: the network computes in {export.cast_from}, the file in float32"

@@ -33,9 +33,12 @@ class Epoch(Record, frozen=True, kw_only=True):
 
 
 class Removal(Record, frozen=True, kw_only=True):
-    """What was removed; differences are the largest absolute ones relative to the output scale."""
+    """What was removed; differences are the largest absolute ones relative to the output scale.
 
-    float64: float
+    ``float64`` is None where the network's code computes in float32 only.
+    """
+
+    float64: float | None
     float32: float
     float64_limit: float
     float32_limit: float
@@ -68,6 +71,7 @@ class Export(Record, frozen=True, kw_only=True):
     """An exported file that passed its checks; ``fallback`` says why the first exporter was not used.
 
     ``variant`` is the file's name without its ending; ``opset`` is of ONNX, ``torch`` the version behind a pt2 file.
+    ``cast_from`` is the half precision of the network, where the file computes in float32 instead.
     """
 
     variant: str
@@ -75,6 +79,7 @@ class Export(Record, frozen=True, kw_only=True):
     opset: int | None
     torch: str | None = None
     fallback: str | None = None
+    cast_from: str | None = None
     parity: Parity
 
 

@@ -158,11 +158,14 @@ class Inspection(Record, frozen=True, kw_only=True):
     """What a network is, what can be removed from it, and what stands in the way.
 
     ``least_...`` are the costs of the smallest aligned network, None when nothing can be removed; ``..._with_changes``
-    when all ``changes`` are made, None when there are none.
+    when all ``changes`` are made, None when there are none. ``inputs`` describes each example that was followed, where
+    it is not one random tensor of ``input_shape``; ``outputs`` are those that count, where not all do.
     """
 
     architecture: str
     input_shape: tuple[int, ...]
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
     normalization: str | None
     classes: tuple[str, ...] | None
     data: str | None

@@ -171,10 +171,11 @@ def _comparison_line(comparison: Comparison) -> str:
 
 def _check_lines(run: RunReport) -> Iterator[str]:
     if removal := run.removal:
+        float64 = f"{scientific(removal.float64)} in float64 (limit {scientific(removal.float64_limit)}) and "
+        float32 = f"{scientific(removal.float32)} in float32 (limit {scientific(removal.float32_limit)})."
         yield (
             f"Removing {removal.channels_removed} of {removal.channels_total} channels changed the outputs by "
-            f"{scientific(removal.float64)} in float64 (limit {scientific(removal.float64_limit)}) and "
-            f"{scientific(removal.float32)} in float32 (limit {scientific(removal.float32_limit)})."
+            f"{'' if removal.float64 is None else float64}{float32}"
         )
     if run.gap is not None:
         yield f"Gap before projection: {scientific(run.gap)} of the weights' norm."

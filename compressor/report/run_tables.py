@@ -87,6 +87,8 @@ def check_table(run: RunReport) -> Table:
             ("float64", removal.float64, removal.float64_limit),
             ("float32", removal.float32, removal.float32_limit),
         ):
+            if difference is None:
+                continue
             holds = _holds(difference <= limit)
             rows.append(
                 row(f"{removed}, {precision}", scientific(difference), scientific(limit), holds, removal.inputs)

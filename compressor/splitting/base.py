@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
 from compressor.channels import vanishing_tensors
+from compressor.equivalence import Inputs
 from compressor.errors import CompressorWarning, UsageError
 from compressor.groups import ChannelGroup, is_zero, unprefixed, unwrapped
 from compressor.records import Sparsity
@@ -43,7 +44,7 @@ class SplittingBase(ABC):
     def __init__(
         self,
         model: nn.Module,
-        example_input: Tensor,
+        example_input: Inputs,
         config: SplittingConfig,
         total_steps: int,
         groups: Sequence[ChannelGroup] | None,

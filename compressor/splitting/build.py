@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
+from compressor.equivalence import Inputs
 from compressor.groups import ChannelGroup
 from compressor.splitting.config import SplittingConfig
 from compressor.splitting.paper import PaperSplitting
@@ -20,7 +21,7 @@ OF_BUDGET = {"target_macs", "target_params", "target_zeros"}
 
 def build_splitting(
     model: nn.Module,
-    example_input: Tensor,
+    example_input: Inputs,
     config: SplittingConfig,
     *,
     total_steps: int,

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from compressor import penalties
+from compressor.equivalence import Inputs
 from compressor.errors import UsageError
 from compressor.groups import ChannelGroup
 from compressor.penalties import GROUP_PENALTIES, Penalty, Subgradient
@@ -49,7 +50,7 @@ class PaperSplitting(SplittingBase):
     def __init__(
         self,
         model: nn.Module,
-        example_input: Tensor,
+        example_input: Inputs,
         *,
         method: Literal["paper", "rvsm", "rgsm"],
         total_steps: int,

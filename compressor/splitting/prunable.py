@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from compressor.alignment import Alignment
 from compressor.channels import ties, vanishing_tensors
 from compressor.costs import CostModel, Kind, cost_model
+from compressor.equivalence import Inputs
 from compressor.groups import ChannelGroup, find_groups, is_zero, zero
 from compressor.layer_kinds import matrices
 from compressor.records.stages import Pair
@@ -31,7 +32,7 @@ class Prunable:
     """
 
     def __init__(
-        self, model: nn.Module, example_input: Tensor, groups: Sequence[ChannelGroup] | None, penalties: SplittingConfig
+        self, model: nn.Module, example_input: Inputs, groups: Sequence[ChannelGroup] | None, penalties: SplittingConfig
     ) -> None:
         self.model, self._example, self._alignment = model, example_input, Alignment.parse(penalties.align)
         self.groups: tuple[ChannelGroup, ...] = ()

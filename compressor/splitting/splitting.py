@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from compressor import penalties
 from compressor.alignment import Alignment
+from compressor.equivalence import Inputs
 from compressor.errors import UsageError
 from compressor.groups import ChannelGroup, is_zero, zero
 from compressor.penalties import step_of
@@ -48,7 +49,7 @@ class Splitting(SplittingBase):
     def __init__(
         self,
         model: nn.Module,
-        example_input: Tensor,
+        example_input: Inputs,
         *,
         total_steps: int,
         penalty: str | None = None,

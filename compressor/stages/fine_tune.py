@@ -11,13 +11,14 @@ from functools import partial
 from typing import Any
 
 import msgspec
-from torch import Tensor, nn
+from torch import nn
 
 from compressor.checkpoints import DataChoice, Metadata, Network
 from compressor.codec import metrics_file
 from compressor.costs import count_macs, count_parameters
 from compressor.data.normalization import Normalization
 from compressor.data.samples import DataSet
+from compressor.equivalence import Inputs
 from compressor.errors import CompressorWarning
 from compressor.groups import ChannelGroup
 from compressor.groups.known import KnownGroups
@@ -129,7 +130,7 @@ def check_target(network: Network, penalties: SplittingConfig, groups: Sequence[
 
 def _splitting(
     model: nn.Module,
-    example: Tensor,
+    example: Inputs,
     data: DataSet,
     recipe: Recipe,
     penalties: SplittingConfig,

@@ -10,6 +10,7 @@ from compressor.costs import CostModel
 from compressor.forecast import Forecast
 from compressor.groups import ChannelGroup, find_groups, is_zero
 from compressor.groups.advice import advice, is_output
+from compressor.inputs import described
 from compressor.records.stages import Change, FrozenModule, GroupReport, Inspection, UnevenWidth
 
 
@@ -26,6 +27,8 @@ def inspect(network: Network, *, align: str | int = "auto", groups: Sequence[Cha
     return Inspection(
         architecture=known.architecture.ref,
         input_shape=tuple(known.input_shape),
+        inputs=tuple(described(model, one) for one in known.examples),
+        outputs=known.outputs,
         normalization=str(known.normalization) if known.normalization else None,
         classes=known.classes or None,
         data=known.data.ref if known.data else None,

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from compressor.checkpoints import Network
+from compressor.checkpoints.network import other_precision
 from compressor.data.batches import normalized
 from compressor.data.samples import DataSet
-from compressor.errors import DataError
+from compressor.errors import DataError, UsageError
 
 REAL_SAMPLES = 16
 
@@ -21,6 +22,11 @@ def check_fit(network: Network, data: DataSet) -> None:
     if wanted != given:
         raise DataError(f"the network wants images of {_x(wanted)}, {data.ref} holds {_x(given)}")
     outputs = network.try_input()
+    if (kind := other_precision(network.model)) is not None:
+        name = str(kind).removeprefix("torch.")
+        raise UsageError(f"the network computes in {name}; convert it to float32 with .float() in its factory")
+    if any(not isinstance(example, Tensor) for example in network.metadata.examples):
+        raise DataError("the network takes more than one tensor, and data sets hold images")
     if not isinstance(outputs, Tensor) or outputs.ndim != 2:
         raise DataError("the network does not return class scores (images x classes), which training needs")
     if outputs.shape[1] < len(data.classes):

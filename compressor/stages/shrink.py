@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from torch import Tensor, nn
+from torch import nn
 
 from compressor.checkpoints import Network
 from compressor.costs import cost_model, count_macs, count_parameters
 from compressor.data.samples import DataSet
+from compressor.equivalence import Inputs
 from compressor.groups import ChannelGroup
 from compressor.records.run import LayerChange
 from compressor.records.stages import Shrinking
@@ -59,7 +60,7 @@ def shrink(
     return ShrunkNetwork(Network(shrunk.model, metadata), record)
 
 
-def layer_changes(dense: nn.Module, small: nn.Module, example_input: Tensor) -> tuple[LayerChange, ...]:
+def layer_changes(dense: nn.Module, small: nn.Module, example_input: Inputs) -> tuple[LayerChange, ...]:
     """Output channels and MACs of every convolution, linear and recurrent layer, before and after."""
     before, after = (cost_model(model, example_input, (), "macs") for model in (dense, small))
     left = dict(zip(after.layers, after.by_layer(), strict=True))

@@ -13,11 +13,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 
 from compressor.architectures.constant import Constant
 from compressor.channels import ChannelGroup, Member
 from compressor.equivalence import Inputs, outputs
 from compressor.hooks import hooked
+from compressor.inputs import Examples
 from compressor.layer_kinds import PLAIN_CONVOLUTIONS, channel_axis
 
 Chosen = Sequence[tuple[ChannelGroup, Sequence[int]]]
@@ -56,7 +58,9 @@ def watching(model: nn.Module, chosen: Chosen) -> Iterator[Callable[[], Constant
     ordered = {name: sorted(of_it) for name, of_it in places.items()}
     seen: dict[str, list[Tensor | None]] = {name: [] for name in ordered}
     readers = {name: model.get_submodule(name) for name in ordered}
-    with hooked(m.register_forward_pre_hook(_watch(ordered[name], seen[name])) for name, m in readers.items()):
+    with hooked(
+        m.register_forward_pre_hook(_watch(ordered[name], seen[name]), with_kwargs=True) for name, m in readers.items()
+    ):
         yield lambda: {name: (ordered[name], _agreed(seen[name])) for name in ordered}
 
 
@@ -98,8 +102,10 @@ def unfoldable(module: nn.Module) -> str | None:
 
 
 def _watch(places: list[int], seen: list[Tensor | None]) -> Any:
-    def hook(module: nn.Module, args: tuple[Any, ...]) -> None:
-        arrived = args[0].movedim(channel_axis(module), 0)[places].flatten(1)
+    def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        given = (*args, *kwargs.values())[0]
+        values = given.data if isinstance(given, PackedSequence) else given
+        arrived = values.movedim(channel_axis(module), 0)[places].flatten(1)
         same = bool((arrived == arrived[:, :1]).all())
         seen.append(arrived[:, 0].clone() if same else None)
 
@@ -167,7 +173,8 @@ def _constants(model: nn.Module, names: Sequence[str], inputs: Inputs) -> dict[s
 
     with hooked(model.get_submodule(name).register_forward_hook(watch(name)) for name in names):
         outputs(model, inputs)
-    return {name: _constant(given[0]) if len(given) == 1 else None for name, given in seen.items()}
+    calls = len(Examples.of(inputs).calls)
+    return {name: _agreed([*map(_constant, given)]) if len(given) == calls else None for name, given in seen.items()}
 
 
 def _constant(out: Tensor) -> Tensor | None:

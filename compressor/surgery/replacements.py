@@ -15,8 +15,10 @@ from torch import Tensor, nn
 
 from compressor.architectures.attention import SlimAttention
 from compressor.architectures.cifar_resnet import PaddedShortcut
-from compressor.equivalence import FLOAT64_LIMIT, Inputs, eval_mode, outputs, relative_difference
+from compressor.equivalence import Inputs, eval_mode, outputs, relative_difference
 from compressor.hooks import hooked
+from compressor.inputs import Examples
+from compressor.precision import limit_of
 
 
 @torch.no_grad()
@@ -116,7 +118,7 @@ def _replaced(model: nn.Module, names: list[str], inputs: Inputs) -> bool:
     slim_touched(model, names)
     try:
         pairs = zip(expected, outputs(model, inputs), strict=True)
-        same = max(relative_difference(one, other) for one, other in pairs) <= FLOAT64_LIMIT
+        same = max(relative_difference(one, other) for one, other in pairs) <= limit_of(Examples.of(inputs).precision)
     except Exception:  # whatever the network's code raises that looks into what it calls
         same = False
     if not same:

@@ -81,10 +81,14 @@ def test_what_a_network_prints_is_no_result(compress):
 )
 def test_networks_that_cannot_be_used_are_named_as_what_they_are(compress, command, factory, words):
     done = compress(*command.split(), "--arch", f"nets.py:{factory}", "--input-shape", "3x8x8")
+    if command == "inspect" and factory in {"half", "brain", "double"}:
+        assert done.exit_code == 0
+        assert "7,808 MACs" in done.stdout
+        return
     assert done.exit_code == 2
     told = [line for line in done.error if not line.startswith("printed")]
     assert len(told) == 1
-    if factory in {"leaves", "lazy"} or command == "inspect":
+    if factory in {"leaves", "lazy"}:
         assert words in told[0]
 
 

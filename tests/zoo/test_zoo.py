@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch.utils._pytree import tree_leaves
 from zoo_networks import PATTERNS
 from zoo_tools import groups_of, quick_parity, seeded, with_zeros
 
 from compressor import checkpoints
-from compressor.equivalence import call, each, output_difference, relative_difference
+from compressor.equivalence import call, output_difference, outputs, relative_difference
 from compressor.groups import find_groups, is_zero
+from compressor.inputs import Examples, cast, tensors
+from compressor.precision import in_precision
 from compressor.shrinking import remove_zero_channels
 from compressor.splitting import Splitting
 from compressor.surgery import remove
@@ -70,7 +71,8 @@ def test_a_few_penalised_steps_make_zeros_that_can_be_removed(pattern):
     splitting.attach(optimizer)
     for _ in range(4):
         optimizer.zero_grad()
-        sum(leaf.square().mean() for leaf in tree_leaves(call(model, inputs))).backward()
+        found = [tensor for one in Examples.of(inputs).calls for _, tensor in tensors(call(model, one))]
+        sum(tensor.square().mean() for tensor in found).backward()
         optimizer.step()
     splitting.project()
     shrunk = remove_zero_channels(model, inputs, groups=splitting.groups, align=1)
@@ -124,8 +126,7 @@ def reloaded(tmp_path_factory):
 @removable
 def test_a_fresh_process_reloads_it(pattern, reloaded):
     small, found = reloaded
-    with torch.no_grad():
-        expected = tree_leaves(call(small[pattern.name], pattern.inputs()))
+    expected = outputs(small[pattern.name], pattern.inputs())
     assert [relative_difference(*pair) for pair in zip(expected, found[pattern.name], strict=True)] == [0.0] * len(
         expected
     )
@@ -139,7 +140,7 @@ def test_the_zoo_is_large_enough():
 def other_half(pattern, seed):
     """How much the outputs change when the channels are removed that are not zero."""
     model, groups = with_zeros(pattern, seed)
-    model, inputs = model.double(), each(pattern.inputs(), lambda x: x.double() if x.is_floating_point() else x)
+    model, inputs = in_precision(model, torch.float64), cast(pattern.inputs(), torch.float64)
     wrong = {group.name: (~is_zero(model, group)).nonzero().flatten().tolist() for group in groups}
     return output_difference(model, remove(model, groups, wrong, inputs), inputs)
 

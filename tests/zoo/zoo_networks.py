@@ -9,6 +9,7 @@ from __future__ import annotations
 import zoo_attention
 import zoo_concatenation
 import zoo_grouped
+import zoo_inputs
 import zoo_layers
 import zoo_norms
 import zoo_plain
@@ -28,5 +29,6 @@ THEMES = (
     zoo_sequences,
     zoo_sharing,
     zoo_written,
+    zoo_inputs,
 )
 PATTERNS = tuple(pattern for theme in THEMES for pattern in theme.PATTERNS)

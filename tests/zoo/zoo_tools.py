@@ -10,9 +10,12 @@ from functools import cache
 import torch
 from torch import nn
 
-from compressor.export.parity import by_name, check_parity
+from compressor.export.flat import Flat, alike, by_name, signature_of
+from compressor.export.parity import check_parity
 from compressor.groups import find_groups, zero
 from compressor.groups.draws import drawn
+from compressor.inputs import converted
+from compressor.precision import in_precision
 
 
 def seeded(pattern, seed=0):
@@ -51,11 +54,12 @@ def with_zeros(pattern, seed=0):
 
 def quick_parity(model, inputs, path):
     """ONNX by the quick exporter, compared with PyTorch: the norm of the difference over that of the output."""
-    named = by_name(model, inputs)
+    model, inputs = in_precision(model, torch.float32), alike(model, converted(inputs, torch.float32))
+    named, signature = by_name(model, inputs), signature_of(model, inputs)
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            model, tuple(named.values()), str(path), input_names=list(named), dynamo=False, opset_version=18,
-            dynamic_axes={name: {0: "batch"} for name in named},
+            model if signature.plain else Flat(model, inputs).eval(), tuple(named.values()), str(path),
+            input_names=list(named), dynamo=False, opset_version=18, dynamic_axes=signature.axes,
         )  # fmt: skip
     return check_parity(model, path, inputs, None).norm_rel
