@@ -100,8 +100,11 @@ def why_kept(module: nn.MultiheadAttention) -> str:
 
 def _replaceable(model: nn.Module) -> dict[str, nn.MultiheadAttention]:
     """Those that ours can stand for and that have one place in the network, by name."""
+    plain = {name: module for name, module in model.named_modules() if name and _plain(module)}
+    if not plain:
+        return {}
     used = Counter(id(module) for _, module in model.named_modules(remove_duplicate=False))
-    return {name: m for name, m in model.named_modules() if name and used[id(m)] == 1 and _plain(m)}
+    return {name: module for name, module in plain.items() if used[id(module)] == 1}
 
 
 def _plain(module: nn.Module) -> TypeGuard[nn.MultiheadAttention]:
