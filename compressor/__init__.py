@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from compressor.benchmarking import benchmark
     from compressor.checkpoints import load, save
+    from compressor.computed_weights import fold_weights
     from compressor.data import load_data
     from compressor.export import export_onnx
     from compressor.shrinking import shrink
@@ -35,6 +36,7 @@ __all__ = [
     "evaluate",
     "export_onnx",
     "fine_tune",
+    "fold_weights",
     "inspect",
     "load",
     "load_data",
@@ -53,6 +55,7 @@ _HOME = {
     "evaluate": "compressor.stages.evaluate",
     "export_onnx": "compressor.export",
     "fine_tune": "compressor.stages.fine_tune",
+    "fold_weights": "compressor.computed_weights",
     "inspect": "compressor.stages.inspect",
     "load": "compressor.checkpoints",
     "load_data": "compressor.data",

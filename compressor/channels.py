@@ -9,6 +9,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from compressor.errors import UsageError
+
 # A producer is a convolution, linear or recurrent layer or an embedding that makes the channels, a consumer a layer
 # that reads them, as a recurrent one does its own. What is added to them (norm, addend) must vanish with them; what
 # scales them (follower) or merely reads them need not. Padding is the zero channels at the sides of a
@@ -74,6 +76,11 @@ def vanishing_tensors(model: nn.Module, group: ChannelGroup) -> Iterator[tuple[n
             parameter = getattr(module, name)
             if isinstance(parameter, nn.Parameter):
                 yield parameter, member, axis
+            elif name not in module._buffers:
+                raise UsageError(
+                    f"{member.module} computes its {name} from other parameters, so no channel of it can be zeroed; "
+                    "call fold_weights(model) before the groups are found"
+                )
 
 
 @torch.no_grad()

@@ -1,8 +1,8 @@
 """What a network costs, as a function of how many channels of each group are kept.
 
 Every cost here is bilinear: a layer costs ``per_pair * inputs * outputs``. For MACs, ``per_pair`` counts output
-positions times kernel size; 1 MAC = 2 FLOPs, and only convolutions, linear and recurrent layers count, among them the
-projections of torch's attention but not its products of queries, keys and values. For
+positions times kernel size; 1 MAC = 2 FLOPs, and only convolutions, linear and recurrent layers and products with other
+parameters count, among them the projections of torch's attention but not its products of queries, keys and values. For
 parameters, every tensor that loses channels is a layer of its own.
 """
 
@@ -21,7 +21,9 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from compressor.architectures.attention import SlimAttention
+from compressor.bare_weights import bare_weights
 from compressor.channels import ChannelGroup
+from compressor.computed_weights import folded
 from compressor.equivalence import Inputs, each, outputs
 from compressor.hooks import hooked
 from compressor.inputs import Examples, samples_in
@@ -71,6 +73,7 @@ class CostModel:
 
 def cost_model(model: nn.Module, example_input: Inputs, groups: Sequence[ChannelGroup], kind: Kind) -> CostModel:
     """The cost of ``model`` on one sample, in MACs or in parameters, as a function of the groups' channels."""
+    model = folded(model)
     return _macs(model, example_input, groups) if kind == "macs" else _parameters(model, groups)
 
 
@@ -78,6 +81,10 @@ def _macs(model: nn.Module, example_input: Inputs, groups: Sequence[ChannelGroup
     """One row for every convolution and linear layer, and for each of the weights of a recurrent one."""
     layers = _layers(model)
     positions = output_positions(model, example_input)
+    for name, bare in bare_weights(model, example_input, positions).items():
+        row = next((row for row, (_, weight, _) in layers.items() if weight is bare.tensor), name)
+        layers.setdefault(row, (row, bare.tensor, bare.axis))
+        positions[row] = positions.get(row, 0.0) + bare.macs / bare.tensor.numel()
     holders: dict[Tensor, list[int]] = defaultdict(list)
     for place, (_, weight, _) in enumerate(layers.values()):
         holders[weight].append(place)
@@ -90,7 +97,7 @@ def _macs(model: nn.Module, example_input: Inputs, groups: Sequence[ChannelGroup
                 tables[int(axis == axes[place]), place, column] += count
     rows = []
     for row, (module, weight, axis) in layers.items():
-        outputs_, inputs = weight.shape[axis], weight.shape[1 - axis]
+        outputs_, inputs = weight.shape[axis], weight.shape[1 - axis] if weight.ndim > 1 else 1
         kernel = weight.numel() / (outputs_ * inputs)
         rows.append((float(inputs), float(outputs_), kernel * positions.get(row, positions.get(module, 0.0))))
     return _cost_model(list(layers), groups, rows, tables, 0.0)

@@ -16,6 +16,9 @@ PRODUCERS = (*CONVOLUTIONS, nn.Linear, nn.RNNBase, *ATTENTION)
 # All layers that make channels.
 MAKERS = (*PRODUCERS, nn.Embedding)
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+# What modules of other people that multiply with parameters of their own call how many channels these make and read.
+STATED_OUTPUTS = ("out_features", "out_channels", "out_dim", "output_dim", "embedding_dim", "nf")
+STATED_INPUTS = ("in_features", "in_channels", "in_dim", "input_dim", "nx")
 # By what attention makes queries, keys and values.
 PROJECTIONS = ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight")
 
@@ -29,6 +32,14 @@ def matrices(module: nn.Module) -> dict[str, int]:
     if isinstance(module, nn.Embedding):
         return {"weight": 1}
     return {"weight": output_axis(module)}
+
+
+def is_matrix(module: nn.Module, name: str) -> bool:
+    """Whether a module makes channels by that tensor; of other people's modules every parameter with two axes may."""
+    if isinstance(module, MAKERS):
+        return name in matrices(module)
+    tensor = getattr(module, name)
+    return isinstance(tensor, nn.Parameter) and tensor.ndim > 1
 
 
 def output_axis(module: nn.Module) -> int:

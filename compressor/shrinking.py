@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from compressor.alignment import Alignment
 from compressor.channels import ties
 from compressor.comparison import RANDOM_SEEDS, differences, exact_copy, furthest
+from compressor.computed_weights import folded
 from compressor.equivalence import FLOAT64_LIMIT, Inputs, outputs, relative_difference
 from compressor.errors import CompressorWarning, EquivalenceError, first_line
 from compressor.groups import ChannelGroup, find_groups, is_zero, unprefixed, unwrapped
@@ -73,6 +74,7 @@ def remove_zero_channels(
     groups = find_groups(model, example_input) if groups is None else groups
     prunable = [group for group in groups if group.prunable]
     model, prefix = unwrapped(model)
+    model = folded(model)
     prunable = list(unprefixed(prunable, prefix))
     zeros = _zeros(model, prunable, alignment)
     # In float64, so that rounding hides nothing; what is written has the precision of ``model``.

@@ -25,6 +25,7 @@ from compressor.checkpoints.metadata import FORMAT, DataChoice, Metadata, from_p
 from compressor.checkpoints.network import Fed, Network, described
 from compressor.checkpoints.reading import read
 from compressor.checkpoints.structure import Edit, difference, replay
+from compressor.computed_weights import FOLDED, fold_weights, tell
 from compressor.errors import CheckpointError, UnknownName, UsageError
 from compressor.files import refuse_existing, write_bytes
 from compressor.inputs import Inputs
@@ -109,6 +110,7 @@ def fresh(
     with building(arch, held=0, kind=UsageError), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = architecture.build(trust=True)
+    tell(fold_weights(model), FOLDED, 2)
     known = described(None, architecture, model, Fed(input_shape, example, outputs), normalize, classes)
     usual = known.input_shape == input_shape_of(model)
     check_forward(model, known.input_shape, held=0, kind=UsageError, usual=usual, examples=known.examples)

@@ -42,9 +42,13 @@ def sizes(plain: Any, name: str) -> tuple[int, ...]:
 
 
 def size(plain: Any, name: str) -> int | tuple[int, ...]:
-    """``plain[name]`` as a positive integer or a list of them; ValueError when it is neither."""
+    """``plain[name]`` as an integer from 0 on or a list of positive ones; ValueError when it is neither."""
     value = field(plain, name, int, list, tuple)
-    return sizes({name: [value]}, name)[0] if isinstance(value, int) else sizes(plain, name)
+    if not isinstance(value, int):
+        return sizes(plain, name)
+    if type(value) is not int or value < 0:
+        raise ValueError(f"{name} may not be {_short(value)}")
+    return value
 
 
 def _short(value: Any) -> str:

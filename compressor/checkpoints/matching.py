@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from compressor.architectures import ARCHITECTURES
+from compressor.computed_weights import FOLDED, fold_weights, tell
 from compressor.errors import CheckpointError, CompressorWarning
 from compressor.sources import Architecture
 
@@ -53,7 +54,8 @@ def fill(model: nn.Module, state: State, path: Path, architecture: str, *, ours:
     """Copy ``state`` into ``model``, without a wrapper's prefix when it fits so.
 
     `CheckpointError` tells what does not fit, and which weights are not finite; a `CompressorWarning` which tensors
-    stand beside those with the prefix, and are left out. For a file that is not ``ours`` it says what would fit.
+    stand beside those with the prefix, and are left out, and of weights that are computed, which become plain. For a
+    file that is not ``ours`` it says what would fit.
     """
     state = _fitting(model, state, path, architecture, ours)
     versioned = OrderedDict(state)
@@ -63,6 +65,7 @@ def fill(model: nn.Module, state: State, path: Path, architecture: str, *, ours:
         model.load_state_dict(versioned, strict=False)
     except RuntimeError as error:  # a kind of number that cannot be copied
         raise CheckpointError(f"{path} does not fit {architecture}: {few(str(error).splitlines()[1:])}") from error
+    tell(fold_weights(model), FOLDED, 4)
     # Parameters only: a buffer may hold infinities, for example an attention mask.
     broken = [name for name, parameter in model.named_parameters() if not bool(parameter.isfinite().all())]
     if broken:

@@ -17,7 +17,9 @@ from torch import nn
 from compressor.architectures.attention import SlimAttention
 from compressor.architectures.cifar_resnet import PaddedShortcut
 from compressor.architectures.constant import Constant
+from compressor.architectures.norms import SlimLayerNorm, SlimNorm, SlimRMSNorm
 from compressor.checkpoints.fields import field, named, size, sizes
+from compressor.computed_weights import computed, fold_weights, folded
 from compressor.errors import CheckpointError
 from compressor.layer_kinds import PLAIN_CONVOLUTIONS, agrees
 
@@ -27,6 +29,7 @@ SIZES = (
     "before",
     "channels",
     "embedding_dim",
+    "full_width",
     "groups",
     "hidden_size",
     "in_channels",
@@ -45,7 +48,13 @@ SIZES = (
     "step",
     "trailing",
     "value_width",
-    # How many heads attention has, and how wide each is.
+    # How many channels modules of others state, how many heads attention has, and how wide each is.
+    "all_head_size",
+    "attn_dim",
+    "d_model",
+    "embed_dim",
+    "hidden_dim",
+    "inner_dim",
     "num_heads",
     "num_attention_heads",
     "n_heads",
@@ -54,7 +63,16 @@ SIZES = (
     "head_dim",
     "dim_head",
     "attention_head_size",
+    # What modules that multiply with parameters of their own call their widths.
+    "nf",
+    "nx",
+    "in_dim",
+    "out_dim",
+    "input_dim",
+    "output_dim",
 )
+# The edit of a module whose weights the architecture computes from others, and the network does not.
+PLAIN_WEIGHTS = "plain weights"
 # A module is replaced and what is in it resized: no network needs more for each of its modules, beyond so many.
 EDITS, FEW_EDITS = 4, 1000
 # Of many edits that cannot be made, so many are named.
@@ -65,6 +83,8 @@ REPLACEMENTS: Mapping[str, type[nn.Module]] = {
     "constant": Constant,
     "identity": nn.Identity,
     "attention": SlimAttention,
+    "layer norm": SlimLayerNorm,
+    "rms norm": SlimRMSNorm,
 }
 
 
@@ -72,7 +92,7 @@ REPLACEMENTS: Mapping[str, type[nn.Module]] = {
 class Edit:
     """New sizes of one module: attributes, and the shapes of its own parameters and buffers.
 
-    ``kind`` is "resize", or names in `REPLACEMENTS` what takes the module's place.
+    ``kind`` is "resize" or `PLAIN_WEIGHTS`, or names in `REPLACEMENTS` what takes the module's place.
     """
 
     module: str
@@ -93,7 +113,7 @@ class Edit:
     def from_plain(cls, plain: Mapping[str, Any]) -> Edit:
         """Read it back; ValueError on an unknown kind of edit or an attribute that is no size."""
         kind = field(plain, "edit", str)
-        if kind != "resize" and kind not in REPLACEMENTS:
+        if kind not in {"resize", PLAIN_WEIGHTS, *REPLACEMENTS}:
             raise ValueError(f"unknown edit {kind!r}")
         attributes, tensors = named(plain, "sizes"), named(plain, "tensors")
         refused = sorted(set(attributes) - set(SIZES))
@@ -109,7 +129,9 @@ class Edit:
 
 def difference(dense: nn.Module, small: nn.Module) -> tuple[Edit, ...]:
     """The edits that turn ``dense`` into the shape of ``small``; `CheckpointError` when sizes cannot say it."""
-    originals, edits = dict(dense.named_modules()), []
+    left = computed(small)
+    names = [name for name in computed(dense) if name not in left]
+    originals, edits = dict(folded(dense, names).named_modules()), [Edit(name, {}, {}, PLAIN_WEIGHTS) for name in names]
     for name, module in small.named_modules():
         original = originals.pop(name, None)
         kind = next((kind for kind, made in REPLACEMENTS.items() if type(module) is made), "resize")
@@ -165,6 +187,11 @@ def _module(model: nn.Module, name: str) -> nn.Module | None:
 
 
 def _replay(model: nn.Module, module: nn.Module | None, edit: Edit) -> None:
+    if module is not None and edit.kind == PLAIN_WEIGHTS:
+        if edit.module not in computed(model):
+            raise _Unfit("is for a module that computes its weights")
+        fold_weights(model, [edit.module])
+        return
     if module is not None and edit.module and edit.kind != "resize":
         model.set_submodule(edit.module, _replacement(edit, module))
         return
@@ -182,8 +209,11 @@ def _replacement(edit: Edit, module: nn.Module) -> nn.Module:
     """What the edit puts in the place of ``module``."""
     sizes = {name: value for name, value in edit.sizes.items() if isinstance(value, int) and value < 1 << 20}
     try:
-        if edit.kind != "attention":
-            return REPLACEMENTS[edit.kind](**sizes)
+        made = REPLACEMENTS[edit.kind]
+        if issubclass(made, SlimNorm):
+            return made(module, **sizes)
+        if made is not SlimAttention:
+            return made(**sizes)
         if not isinstance(module, nn.MultiheadAttention) or module.in_proj_weight is None:
             raise _Unfit("does not fit the architecture")
         return SlimAttention(module, **sizes)
@@ -194,7 +224,8 @@ def _replacement(edit: Edit, module: nn.Module) -> nn.Module:
 def _fits(edit: Edit, module: nn.Module) -> bool:
     """Whether the edit speaks of the tensors that the module has or may get, and of its sizes."""
     tensors = set(_shapes(module)) | (set(edit.tensors) & _missing(module))
-    return set(edit.tensors) == tensors and _kinds(edit.sizes) == _kinds(_sizes(module))
+    # A file of an older version may know fewer names of sizes.
+    return set(edit.tensors) == tensors and _kinds(edit.sizes).items() <= _kinds(_sizes(module)).items()
 
 
 def _missing(module: nn.Module) -> set[str]:
@@ -219,7 +250,13 @@ def _sizes(module: nn.Module) -> dict[str, int | tuple[int, ...]]:
     stated = [name for name in SIZES if not isinstance(getattr(type(module), name, None), property)]
     values = {name: getattr(module, name) for name in stated if hasattr(module, name)}
     plain = {name: tuple(size) if isinstance(size, list | tuple) else size for name, size in values.items()}
-    return {name: size for name, size in plain.items() if isinstance(size, int | tuple)}
+    return {name: size for name, size in plain.items() if _is_size(size)}
+
+
+def _is_size(value: object) -> bool:
+    """Modules of others may mean something else by the name."""
+    parts = value if isinstance(value, tuple) else (value,)
+    return all(type(part) is int and part >= 0 for part in parts)
 
 
 def _arguments(module: nn.Module) -> dict[str, int | tuple[int, ...]]:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from compressor import __version__
 from compressor.checkpoints import Metadata
+from compressor.computed_weights import folded
 from compressor.equivalence import Inputs
 from compressor.errors import EquivalenceError, UsageError, first_line
 from compressor.export.files import on_cpu, publish, quiet
@@ -49,6 +50,7 @@ def export_onnx(
     """
     check_opset(opset)
     path = Path(path)
+    model = folded(model)
     low = sorted(str(kind).removeprefix("torch.") for kind in precisions(model) if kind in LOW)
     model = in_precision(model, torch.float32) if low else model
     with on_cpu(model):

@@ -12,6 +12,10 @@ CHANGES = (
     (r"(\S+) is an nn\.MultiheadAttention with", r"write \1 with linear layers of its own for query, key and value"),
     (r"(\S+) is an nn\.MultiheadAttention that", r"only call \1, by one name: read none of its attributes"),
     (
+        r"^(.*) normalises across the channels without",
+        r"weights for the norm in \1 (elementwise_affine=True), then training",
+    ),
+    (
         r"^(.*) normalises across",
         r"norms of single channels (BatchNorm) for \1 and all others on these channels, then training",
     ),
@@ -32,6 +36,7 @@ CHANGES = (
     (r"^(.*) computes its weight anew", r"fold what computes the weight of \1 into it (remove_parametrizations)"),
     (r"^(.*) computes with its parameters", r"compute with the outputs of \1's layers, not with their weights"),
     (r"^(.*) writes it into a part of another tensor", r"torch.cat in \1 instead of writing into slices"),
+    (r"^(.*) uses (\S+) in a form that is not known", r"another form of \2 in \1"),
     (
         r"breaks the network|code relies on the number",
         "take sizes in forward from shapes (x.shape[1], -1), not from constants",

@@ -177,7 +177,7 @@ class Probe:
             return {group.name: f"together with other groups, {reason}" for group in groups}
         return failures
 
-    def _failure(self, trial: Trial, groups: Sequence[ChannelGroup], *, complete: bool) -> str | None:
+    def _failure(self, trial: Trial, groups: Sequence[ChannelGroup], *, complete: bool = True) -> str | None:
         """`Trial.failure`, as long as there is time."""
         if time.monotonic() > self._deadline:
             return f"it was not probed within {PROBE_SECONDS:g} s"

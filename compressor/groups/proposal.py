@@ -16,7 +16,7 @@ from compressor.equivalence import Inputs
 from compressor.groups.channel_ids import distinct
 from compressor.groups.dispatch import traced
 from compressor.groups.trace import OUTPUTS, Cut, Kind, Trace
-from compressor.layer_kinds import MAKERS, matrices
+from compressor.layer_kinds import MAKERS, is_matrix
 from compressor.surgery.replacements import why_kept
 
 # What a tensor is used for, the use that decides its role first.
@@ -30,6 +30,9 @@ USES: tuple[tuple[str, Role], ...] = (
     ("statistic", "norm"),
     ("follower", "follower"),
 )
+
+# Parts of one module that are members of their own.
+SIDES: dict[Role, str] = {"consumer": "read", "reader": "read", "count": "counted"}
 
 Key = tuple[str, int]
 
@@ -144,7 +147,8 @@ class _Builder:
 
     def order(self, group: ChannelGroup) -> int:
         """The place of the first module that makes the group's channels."""
-        return self._order[group.name.partition("#")[0]]
+        # One that the network's own parameter makes is named after that.
+        return self._order.get(group.name.partition("#")[0], 0)
 
     def group(self, places: Mapping[Key, torch.Tensor], reason: str | None, *, multiplied: bool) -> ChannelGroup | None:
         """The group of channels that have these ``places`` (channels, k) on each axis; None when no layer makes them.
@@ -153,23 +157,23 @@ class _Builder:
         """
         members = self._members(places)
         channels = len(next(iter(places.values())))
-        made = [member.module for member in members if member.role == "producer"]
+        made = _names(members, "producer")
         if reason != OUTPUTS:
             reason = self._opaque(members) or reason or self._problem(members, made, multiplied)
         if reason is None and channels == 1:
             reason = "all of it hangs together as a single channel"
-        made = made or [member.module for member in members if member.role == "addend"]
+        made = made or _names([m for m in members if not self._constant(m)], "addend")
         if not made:
             return None
         return ChannelGroup(self._name(made), channels, tuple(members), reason)
 
     def _members(self, places: Mapping[Key, torch.Tensor]) -> list[Member]:
-        parts: dict[tuple[str, bool], list[tuple[Key, torch.Tensor]]] = defaultdict(list)
+        parts: dict[tuple[str, str], list[tuple[Key, torch.Tensor]]] = defaultdict(list)
         # By place on the first axis, so that channel c is row c wherever that is possible.
         first = min(places, key=lambda key: (self._role(key) != "producer", self._order[_module(key)]))
         order = places[first][:, 0].argsort(stable=True)
         for key, index in places.items():
-            parts[_module(key), self._role(key) in {"consumer", "reader"}].append((key, index[order]))
+            parts[_module(key), SIDES.get(self._role(key), "made")].append((key, index[order]))
         members = []
         for (module, _), axes in parts.items():
             while axes:
@@ -183,16 +187,22 @@ class _Builder:
         roles = {self._role(key) for key in keys}
         role = next(role for _, role in USES if role in roles) if "reader" not in roles else "reader"
         tensors = tuple((key[0].rpartition(".")[2], key[1]) for key in keys if role != "padding")
-        if role == "producer" and not dict(tensors).keys() & matrices(self._model.get_submodule(module)).keys():
+        if role == "producer" and not any(is_matrix(self._model.get_submodule(module), name) for name, _ in tensors):
             role = "addend"
         follows = self._trace.follows.get(module, []) if role in {"producer", "consumer"} else []
         return Member(module, role, index, tensors, follows[0] if len(follows) == 1 else None)
+
+    def _constant(self, member: Member) -> bool:
+        """Whether it is all buffers: tables and masks, which are no channels."""
+        names = [f"{member.module}.{name}".lstrip(".") for name, _ in member.tensors]
+        return not any(name in self._parameters for name in names)
 
     def _role(self, key: Key) -> Role:
         uses = self._trace.uses[key]
         role = next(role for use, role in USES if use in uses)
         layer = isinstance(self._model.get_submodule(_module(key)), MAKERS)
-        if not layer and role in {"producer", "consumer"}:
+        if not layer and key[0] not in self._parameters and role in {"producer", "consumer"}:
+            # A matrix that is no parameter, so nothing that could vanish.
             return "addend" if role == "producer" else "reader"
         return role
 
@@ -212,7 +222,8 @@ class _Builder:
             if member.role in VANISHING and frozen:
                 return f"{member.module} is frozen (requires_grad is off)"
         if not made:
-            return "no convolution, linear or recurrent layer and no embedding makes it"
+            parts = [".".join(filter(None, (m.module, m.tensors[0][0]))) for m in members if m.tensors]
+            return f"no convolution, linear or recurrent layer and no embedding makes it, only {parts[0]} holds it"
         if not multiplied and not any(member.role == "consumer" for member in members):
             readers = [member.module for member in members if member.role == "reader"]
             only = f", only {readers[0]}" if readers else ""
@@ -225,6 +236,11 @@ class _Builder:
         name = free[0] if free else next(name for name in numbered if name not in self._taken)
         self._taken.add(name)
         return name
+
+
+def _names(members: Sequence[Member], role: Role) -> list[str]:
+    """The modules that have that role; the network itself is called after its parameter."""
+    return [member.module or member.tensors[0][0] for member in members if member.role == role]
 
 
 def _module(key: Key) -> str:

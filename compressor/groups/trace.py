@@ -12,6 +12,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from compressor.groups.channel_ids import ChannelIds, compact, head, varying
+from compressor.layer_kinds import NORMS
 
 # Where a dimension of channels is cut into pieces: None, its channels stay independent; "inner", a channel
 # is one place within every piece; "outer", a whole piece.
@@ -96,6 +97,10 @@ class Trace:
         """The module that is running, in words."""
         return self.where or "the network's own forward"
 
+    def runs(self, *kinds: type[nn.Module]) -> bool:
+        """Whether a module of one of these kinds is running."""
+        return bool(self.stack) and isinstance(self.stack[-1][1], kinds)
+
     @property
     def fixed(self) -> str:
         """Why channels that meet a width written into the running module cannot go."""
@@ -125,7 +130,8 @@ class Trace:
     def reads(self, tensor: Tensor, call: Call) -> None:
         """Note that ``call`` reads ``tensor``: whether a norm directly follows what a layer has made."""
         if tensor in self._made:
-            follower = self.where if call.name in {"native_batch_norm", "cudnn_batch_norm"} else None
+            norm = bool(self.stack) and isinstance(self.stack[-1][1], NORMS)
+            follower = self.where if norm and call.name in {"native_batch_norm", "cudnn_batch_norm"} else None
             self.follows.setdefault(self._made[tensor], []).append(follower)
 
     def view(self, tensor: Any) -> View | None:
@@ -147,6 +153,20 @@ class Trace:
             self.entries[key] = self.ids.fresh(self._sizes[view.name][axis])
         self.uses.setdefault(key, set()).add(use)
         return self.entries[key][start:stop]
+
+    def holder(self, view: View) -> tuple[str, nn.Module]:
+        """The module whose parameter or buffer it is, with its name."""
+        name = view.name.rpartition(".")[0]
+        return name, self._model.get_submodule(name)
+
+    def counted(self, name: str, attribute: str, ids: Tensor) -> None:
+        """Where an attribute of the module of that name says how many these ids are, it is told when some go."""
+        module = self._model.get_submodule(name)
+        if getattr(module, attribute, None) != len(ids) or isinstance(getattr(type(module), attribute, None), property):
+            return
+        key = (f"{name}.{attribute}".lstrip("."), 0)
+        self.uses.setdefault(key, set()).add("count")
+        self.union(self.entries.setdefault(key, ids), ids, "")
 
     def vector(self, tensor: Any, use: str) -> Tensor | None:
         """The ids of a parameter along its first axis, used that way; None of something else."""
@@ -176,7 +196,7 @@ class Trace:
     def cut(self, ids: Tensor, dim: int, pieces: int) -> Cut | None:
         """How to read a place where the dimension ``dim`` of channels is cut into so many equal pieces."""
         self.sites[self.step] = ids
-        if varying(ids) == [dim]:
+        if pieces > 1 and varying(ids) == [dim]:
             self.pieces[self.step] = head(ids, *(d for d in range(ids.ndim) if d != dim)).reshape(pieces, -1)
         self.kinds[self.step] = type(self._model.get_submodule(self.where)), self._cuts_in[self.where]
         self._cuts_in[self.where] += 1

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from compressor.channels import ChannelGroup, vanishing_tensors, zero
-from compressor.equivalence import Inputs, outputs, relative_difference
+from compressor.equivalence import outputs, relative_difference
 from compressor.errors import first_line
 from compressor.groups.replay import Replay
 from compressor.groups.training_only import training_outputs
@@ -25,7 +25,7 @@ BREAKS = "removing channels breaks the network"
 class Trial:
     """A network in which the chosen channels of some groups are zero."""
 
-    def __init__(self, model: nn.Module, chosen: Chosen, inputs: Inputs, switches: Sequence[str]) -> None:
+    def __init__(self, model: nn.Module, chosen: Chosen, inputs: Examples, switches: Sequence[str]) -> None:
         self._model, self._inputs, self._switches = model, inputs, switches
         self._channels = {group.name: list(channels) for group, channels in chosen}
         self._in_eval, self._in_training = Replay(model), Replay(model)
@@ -96,7 +96,7 @@ def zeroed(
     model: nn.Module,
     groups: Sequence[ChannelGroup],
     drawn: Mapping[str, Tensor],
-    inputs: Inputs,
+    inputs: Examples,
     switches: Sequence[str],
 ) -> Iterator[Trial]:
     """Zero the channels ``drawn`` (indices by the group's name) of ``groups`` as long as the block lasts."""

@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
 from compressor.channels import vanishing_tensors
+from compressor.computed_weights import trainable
 from compressor.equivalence import Inputs
 from compressor.errors import CompressorWarning, UsageError
 from compressor.groups import ChannelGroup, is_zero, unprefixed, unwrapped
@@ -51,8 +52,9 @@ class SplittingBase(ABC):
     ) -> None:
         # Compiled and distributed models are wrappers around the network that has the channels.
         self.model, prefix = unwrapped(model)
+        trainable(self.model, wrapped="module." in prefix)
         self.config, self.total_steps, self.step = config, total_steps, 0
-        self._weights = penalised_weights(self.model, config)
+        self._weights = penalised_weights(self.model, example_input, config)
         known = None if groups is None else unprefixed(groups, prefix)
         self.prunable = Prunable(self.model, example_input, known, config)
         self._handles: list[RemovableHandle] = []

@@ -4,21 +4,30 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from compressor.bare_weights import bare_weights
+from compressor.costs import output_positions
+from compressor.equivalence import Inputs
 from compressor.errors import UnknownName, UsageError
 from compressor.groups import unwrapped
 from compressor.layer_kinds import PRODUCERS, matrices
 from compressor.splitting.config import SplittingConfig, matches
 
 
-def penalised_weights(model: nn.Module, config: SplittingConfig) -> dict[str, Tensor]:
+def penalised_weights(model: nn.Module, example_input: Inputs, config: SplittingConfig) -> dict[str, Tensor]:
     """The trained weights of the penalised layers by name, each once; of convolutions alone where the method says so.
 
-    `UnknownName` for a pattern that no such layer matches.
+    Parameters that other people's modules multiply with are weights of layers too. `UnknownName` for a pattern that
+    no such layer matches.
     """
+    called = output_positions(model, example_input)
+    bare = bare_weights(model, example_input, called)
     every: dict[str, dict[str, Tensor]] = {}
     for name, module in model.named_modules():
-        weights = matrices(module) if isinstance(module, PRODUCERS) else {}
-        trained = {f"{name}.{weight}".lstrip("."): getattr(module, weight) for weight in weights}
+        weights = list(matrices(module)) if isinstance(module, PRODUCERS) else []
+        prefix = f"{name}.".lstrip(".")
+        own = {other.removeprefix(prefix) for other in bare if other.rpartition(".")[0] == name}
+        weights += sorted(own - set(weights))
+        trained = {f"{prefix}{weight}": getattr(module, weight) for weight in weights}
         trained = {key: weight for key, weight in trained.items() if weight.requires_grad}
         if trained:
             every[name] = trained

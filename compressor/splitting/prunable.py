@@ -15,7 +15,7 @@ from compressor.channels import ties, vanishing_tensors
 from compressor.costs import CostModel, Kind, cost_model
 from compressor.equivalence import Inputs
 from compressor.groups import ChannelGroup, find_groups, is_zero, zero
-from compressor.layer_kinds import matrices
+from compressor.layer_kinds import is_matrix
 from compressor.records.stages import Pair
 from compressor.splitting.config import SplittingConfig, matches
 from compressor.splitting.paper_groups import as_rows, rows_axis
@@ -132,8 +132,10 @@ def _used(model: nn.Module, group: ChannelGroup, role: str) -> Tensor:
     used = []
     for member in group.members:
         if member.role == role:
-            module, axes = model.get_submodule(member.module), dict(member.tensors)
-            weights = [(getattr(module, name).detach(), axes[name]) for name in matrices(module) if name in axes]
+            module = model.get_submodule(member.module)
+            weights = [
+                (getattr(module, name).detach(), axis) for name, axis in member.tensors if is_matrix(module, name)
+            ]
             rows = [(weight != 0).transpose(0, axis).flatten(1).any(1).cpu() for weight, axis in weights]
             used.append(torch.stack([row[member.index].any(1) for row in rows]).any(0))
     return torch.stack(used) if used else torch.zeros(0, group.channels, dtype=torch.bool)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from compressor.groups import ChannelGroup, Member
-from compressor.layer_kinds import NORMS, output_axis
+from compressor.layer_kinds import NORMS
 
 
 @torch.no_grad()
@@ -37,12 +37,13 @@ def _sent(model: nn.Module, member: Member) -> Tensor:
 
 def _read(model: nn.Module, member: Member) -> Tensor:
     """Squared norm of a consumer's slices that read each channel, the BatchNorm after it folded in: (channels,)."""
-    gain, made = _squared_gain(model, member), output_axis(model.get_submodule(member.module))
+    gain = _squared_gain(model, member)
     found = []
     for tensor, axis in _tensors(model, member):
         squared = tensor.square()
         if gain is not None:
-            squared = squared * gain.view([-1 if dim == made else 1 for dim in range(squared.ndim)])
+            # What is made lies on the other of the first two axes.
+            squared = squared * gain.view([-1 if dim == 1 - axis else 1 for dim in range(squared.ndim)])
         found.append(_per_place(squared, axis))
     return _per_channel(torch.stack(found).sum(0), member)
 

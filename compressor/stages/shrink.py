@@ -64,11 +64,12 @@ def layer_changes(dense: nn.Module, small: nn.Module, example_input: Inputs) -> 
     """Output channels and MACs of every convolution, linear and recurrent layer, before and after."""
     before, after = (cost_model(model, example_input, (), "macs") for model in (dense, small))
     left = dict(zip(after.layers, after.by_layer(), strict=True))
+    widths = [dict(zip(costs.layers, costs.outputs.tolist(), strict=True)) for costs in (before, after)]
     return tuple(
         LayerChange(
             name=name,
-            before=_width(dense, name),
-            after=_width(small, name),
+            before=_width(dense, name, widths[0]),
+            after=_width(small, name, widths[1]),
             macs_before=round(float(macs_before)),
             macs_after=round(float(left.get(name, 0.0))),
         )
@@ -81,8 +82,8 @@ def _align_of(history: Sequence[Mapping[str, Any]]) -> str:
     return next((str(stage["align"]) for stage in reversed(history) if "align" in stage), "auto")
 
 
-def _width(model: nn.Module, name: str) -> int:
-    """Output channels; 0 of a layer that went with its branch."""
+def _width(model: nn.Module, name: str, widths: Mapping[str, float]) -> int:
+    """Output channels; 0 of a layer that went with its branch. ``widths`` are those of parameters without a layer."""
     modules = dict(model.named_modules())
     # A recurrent layer has several weights, each with a name of its own.
     module = modules.get(name, modules.get(name.rpartition(".")[0]))
@@ -93,4 +94,4 @@ def _width(model: nn.Module, name: str) -> int:
             return module.hidden_size
         case nn.modules.conv._ConvNd():
             return module.out_channels
-    return 0
+    return 0 if name in modules else int(widths.get(name, 0))

@@ -60,8 +60,8 @@ def without(
             if member.role == "padding":
                 padding[_shortcut(small, member.module, shortcuts)] |= lost
             elif member.role == "count":
-                name = member.tensors[0][0]
-                setattr(module, name, getattr(module, name) - len(lost))
+                for name, _ in member.tensors:
+                    setattr(module, name, getattr(module, name) - len(lost))
             else:
                 for name, axis in member.tensors:
                     gone[getattr(module, name)][axis] |= lost

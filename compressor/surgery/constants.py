@@ -20,7 +20,7 @@ from compressor.channels import ChannelGroup, Member
 from compressor.equivalence import Inputs, outputs
 from compressor.hooks import hooked
 from compressor.inputs import Examples
-from compressor.layer_kinds import PLAIN_CONVOLUTIONS, channel_axis
+from compressor.layer_kinds import MAKERS, PLAIN_CONVOLUTIONS, PRODUCERS, channel_axis
 
 Chosen = Sequence[tuple[ChannelGroup, Sequence[int]]]
 # By layer: the places of its input at which zero channels arrive, and what arrives there (places,), None when that is
@@ -53,7 +53,8 @@ def watching(model: nn.Module, chosen: Chosen) -> Iterator[Callable[[], Constant
     places: dict[str, set[int]] = defaultdict(set)
     for group, channels in chosen:
         for member in group.members:
-            if member.role == "consumer" and READING.keys() & dict(member.tensors).keys():
+            read = isinstance(model.get_submodule(member.module), PRODUCERS) and member.role == "consumer"
+            if read and READING.keys() & dict(member.tensors).keys():
                 places[member.module] |= set(member.index[list(channels)].flatten().tolist())
     ordered = {name: sorted(of_it) for name, of_it in places.items()}
     seen: dict[str, list[Tensor | None]] = {name: [] for name in ordered}
@@ -158,6 +159,8 @@ def norms_behind(groups: Sequence[ChannelGroup]) -> dict[str, str]:
 def _covers(module: nn.Module, member: Member) -> bool:
     tensors = dict(member.tensors)
     if member.role not in {"producer", "norm", "follower", "consumer"} or "weight" not in tensors:
+        return False
+    if member.role in {"producer", "consumer"} and not isinstance(module, MAKERS):
         return False
     weight = module.weight
     alone = isinstance(weight, Tensor) and not list(module.children())

@@ -1,7 +1,7 @@
 """Modules of ours that take the place of others whose widths are bound to numbers in their code.
 
-A shortcut that pads channels becomes a `PaddedShortcut`, ``nn.MultiheadAttention`` a `SlimAttention`, each only where
-it gives the same outputs on sampled inputs.
+A shortcut that pads channels becomes a `PaddedShortcut`, ``nn.MultiheadAttention`` a `SlimAttention`, a norm over
+channels a `SlimNorm`, each only where it gives the same outputs on sampled inputs.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from compressor.equivalence import Inputs, eval_mode, outputs, relative_differen
 from compressor.hooks import hooked
 from compressor.inputs import Examples
 from compressor.precision import limit_of
+from compressor.surgery.norms import slim_norm
 
 
 @torch.no_grad()
@@ -73,8 +74,8 @@ def _equal(module: nn.Module, seen: list[tuple[Tensor, Tensor]]) -> PaddedShortc
 
 
 def slim_equals(model: nn.Module, inputs: Inputs) -> None:
-    """Put ours in the place of torch's wherever the float64 network then gives the same outputs."""
-    names = list(_replaceable(model))
+    """Put ours in the place of others' wherever the float64 network then gives the same outputs."""
+    names = list(_stand_ins(model))
     if not names or _replaced(model, names, inputs):
         return
     for name in names:
@@ -82,11 +83,10 @@ def slim_equals(model: nn.Module, inputs: Inputs) -> None:
 
 
 def slim_touched(model: nn.Module, names: Iterable[str]) -> None:
-    """Put ours in the place of torch's where that or its last layer is among ``names``."""
+    """Put ours in the place of others' where those or their last layer are among ``names``."""
     touched = {own for name in names for own in (name, name.rpartition(".")[0])}
-    for name, module in _replaceable(model).items():
-        if name in touched:
-            model.set_submodule(name, SlimAttention.equal(module))
+    for name, module in _stand_ins(model, touched).items():
+        model.set_submodule(name, module)
 
 
 def why_kept(module: nn.MultiheadAttention) -> str:
@@ -98,13 +98,12 @@ def why_kept(module: nn.MultiheadAttention) -> str:
     return "that has several names or is asked for more than its output"
 
 
-def _replaceable(model: nn.Module) -> dict[str, nn.MultiheadAttention]:
-    """Those that ours can stand for and that have one place in the network, by name."""
-    plain = {name: module for name, module in model.named_modules() if name and _plain(module)}
-    if not plain:
-        return {}
+def _stand_ins(model: nn.Module, names: Collection[str] | None = None) -> dict[str, nn.Module]:
+    """Ours for every module that has one place in the network; ``names`` limits the search."""
     used = Counter(id(module) for _, module in model.named_modules(remove_duplicate=False))
-    return {name: module for name, module in plain.items() if used[id(module)] == 1}
+    asked = {n: m for n, m in model.named_modules() if n and used[id(m)] == 1 and (names is None or n in names)}
+    found = {name: SlimAttention.equal(m) if _plain(m) else slim_norm(m) for name, m in asked.items()}
+    return {name: module for name, module in found.items() if module is not None}
 
 
 def _plain(module: nn.Module) -> TypeGuard[nn.MultiheadAttention]:

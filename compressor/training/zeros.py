@@ -37,7 +37,10 @@ def _masks(model: nn.Module) -> list[tuple[Tensor, Tensor]]:
                 if bool((weight != 0).any()):
                     found.append((weight, weight != 0))
                     found += _bias(bias, (weight != 0).movedim(axis, 0).flatten(1).any(1))
-        elif isinstance(module, NORMS) and module.weight is not None and module.bias is not None:
+        elif not isinstance(module, NORMS):
+            bare = [weight for weight in module.parameters(recurse=False) if weight.ndim > 1]
+            found += [(weight, weight != 0) for weight in bare if bool((weight != 0).any())]
+        elif module.weight is not None and module.bias is not None:
             # A norm's scale of zero alone is no dead channel.
             alive = (module.weight != 0) | (module.bias != 0)
             if bool((module.weight != 0).any()):

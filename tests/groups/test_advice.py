@@ -10,6 +10,7 @@ REASONS = {
     "layer.attn is an nn.MultiheadAttention with keys or values of another width": "write layer.attn with linear",
     "layer.attn is an nn.MultiheadAttention that has several names or is asked for more": "only call layer.attn",
     "blocks.0.norm normalises across the channels": "(BatchNorm) for blocks.0.norm",
+    "norm normalises across the channels without a weight for each": "weights for the norm in norm (element",
     "1 normalises across all channels": "(BatchNorm) for 1 and",
     "the number of zero channels that it pads is written into 2.shortcut": "make the padding of 2.shortcut a module",
     "it changes (an activation with f(0) != 0 sends 0.5 to 2, where zero padding makes it uneven)": "before 2: ReLU",
@@ -24,6 +25,7 @@ REASONS = {
     "it is written: conv writes it into a part of another tensor": "torch.cat in",
     "removing channels breaks the network (RuntimeError: shape '[2, 384]' is invalid)": "x.shape[1]",
     "changes the output by 1e-2 of its scale (the network's code relies on the number of channels)": "x.shape[1]",
+    "attn uses cat in a form that is not known (sizes differ)": "another form of cat in attn",
     "it was not probed within 600 s": "a smaller --input-shape",
 }
 

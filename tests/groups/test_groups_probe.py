@@ -64,8 +64,10 @@ UNSOUND = {
     "cosine before zero padding": (lambda: joined(lambda net, x: net.head(net.inner(x).cos())), r"sends 1 to head"),
     "softmax": (lambda: chain(nn.Softmax(1)), "^softmax over the channels in 1$"),
     "layer norm": (
-        lambda: nn.Sequential(nn.Flatten(), nn.Linear(192, 8), nn.LayerNorm(8), nn.Linear(8, 4)),
-        "^2 normalises across the channels$",
+        lambda: nn.Sequential(
+            nn.Flatten(), nn.Linear(192, 8), nn.LayerNorm(8, elementwise_affine=False), nn.Linear(8, 4)
+        ),
+        "^2 normalises across the channels without a weight for each$",
     ),
     "functional layer norm": (
         lambda: joined(lambda net, x: net.head(F.layer_norm(net.inner(x), (8, 8, 8)))),

@@ -8,6 +8,7 @@ from torch import nn
 
 from compressor.groups.proposal import propose
 from compressor.groups.trial import zeroed
+from compressor.inputs import cast
 
 
 class Block(nn.Module):
@@ -59,7 +60,7 @@ def tried():
     with torch.no_grad():
         groups = [group for group in propose(model, x).groups if group.prunable]
         drawn = {group.name: torch.arange(group.channels // 2) for group in groups}
-        with zeroed(model, groups, drawn, x, ()) as trial:
+        with zeroed(model, groups, drawn, cast(x, torch.float64), ()) as trial:
             together = trial.failure(groups)
             reasons = {g.name: (trial.failure([g]), trial.failure([g], complete=False)) for g in groups}
             sound = [group for group in groups if reasons[group.name][0] is None]

@@ -128,3 +128,21 @@ def test_dead_units_of_a_recurrent_layer_and_dead_channels_of_an_embedding_stay_
         zero(model, group, torch.tensor([2, 5]))
     train(model)
     assert [is_zero(model, group).nonzero().flatten().tolist() for group in groups] == [[2, 5], [2, 5]]
+
+
+class Matrix(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.matrix, self.free = nn.Parameter(torch.randn(8, 4)), nn.Parameter(torch.zeros(1, 4))
+
+    def forward(self, x):
+        return x.mean((2, 3)) @ self.matrix + self.free
+
+
+def test_zeros_of_parameters_without_a_layer_stay_zero():
+    model = nn.Sequential(*list(network())[:3], Matrix())
+    with torch.no_grad():
+        model[3].matrix[2] = 0
+    train(model)
+    assert (model[3].matrix == 0).all(1).nonzero().flatten().tolist() == [2]
+    assert (model[3].free != 0).all()

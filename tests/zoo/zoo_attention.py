@@ -153,11 +153,26 @@ def class_token():
     )  # fmt: skip
 
 
+def cached():
+    """Keys and values stand behind those of a cache, which is empty at first."""
+
+    def forward(net, x):
+        x = net.embed(x.flatten(2).transpose(1, 2))
+        keys, values = torch.tensor([]), torch.zeros(len(x), 0, net.value.out_features, dtype=x.dtype)
+        keys = torch.cat([keys.to(x.dtype), net.key(x)], 1)
+        weights = (net.query(x) @ keys.transpose(1, 2)).softmax(-1)
+        return net.head((weights @ torch.cat([values, net.value(x)], dim=-2)).mean(1))
+
+    return Net(
+        forward, embed=nn.Linear(3, 8), query=nn.Linear(8, 6), key=nn.Linear(8, 6), value=nn.Linear(8, 6),
+        head=nn.Linear(6, 4),
+    )  # fmt: skip
+
+
 PATTERNS = (
     Pattern(multihead_attention, {"embed": 8, "attention": 4, "attention#2": 4, "fc1": 12}),
     Pattern(
-        encoder_layer, {"layer.self_attn": 4, "layer.self_attn#2": 4, "layer.linear1": 12},
-        {"embed": "layer.norm1 normalises"},
+        encoder_layer, {"embed": 8, "layer.self_attn": 4, "layer.self_attn#2": 4, "layer.linear1": 12},
     ),
     Pattern(cross_attention, {"ask": 6, "attention": 2, "attention#2": 2, "attention.out_proj": 6}),
     Pattern(
@@ -169,12 +184,13 @@ PATTERNS = (
         keys_of_another_width, {"attention.out_proj": 8},
         dict.fromkeys(("ask", "read", "attention", "attention#2"), "keys or values of another width"),
     ),
-    Pattern(fused_attention, {"attention.qkv": 3}, {"embed": "norm normalises across the channels"}),
-    Pattern(split_attention, {"attention.query": 4, "attention.value": 4}, {"embed": "norm normalises"}),
+    Pattern(fused_attention, {"embed": 12, "attention.qkv": 3}),
+    Pattern(split_attention, {"embed": 8, "attention.query": 4, "attention.value": 4}),
     Pattern(
-        scaled_by_width, {"attention.value": 4},
-        {"embed": "norm normalises", "attention.query": "attention scales products of queries and keys by how many"},
+        scaled_by_width, {"embed": 8, "attention.value": 4},
+        {"attention.query": "attention scales products of queries and keys by how many"},
     ),
     Pattern(matching, {"left": 8}),
+    Pattern(cached, {"embed": 8, "query": 6, "value": 6}),
     Pattern(class_token, {"embed": 8, "fc1": 12}),
 )  # fmt: skip

@@ -7,15 +7,18 @@ it must be refused.
 from __future__ import annotations
 
 import zoo_attention
+import zoo_computed
 import zoo_concatenation
 import zoo_grouped
 import zoo_inputs
 import zoo_layers
 import zoo_norms
+import zoo_parameters
 import zoo_plain
 import zoo_sequences
 import zoo_sharing
 import zoo_shortcuts
+import zoo_transformers
 import zoo_written
 
 THEMES = (
@@ -25,10 +28,13 @@ THEMES = (
     zoo_concatenation,
     zoo_norms,
     zoo_attention,
+    zoo_transformers,
     zoo_layers,
     zoo_sequences,
     zoo_sharing,
     zoo_written,
     zoo_inputs,
+    zoo_parameters,
+    zoo_computed,
 )
 PATTERNS = tuple(pattern for theme in THEMES for pattern in theme.PATTERNS)

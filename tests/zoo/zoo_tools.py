@@ -10,6 +10,7 @@ from functools import cache
 import torch
 from torch import nn
 
+from compressor.computed_weights import fold_weights
 from compressor.export.flat import Flat, alike, by_name, signature_of
 from compressor.export.parity import check_parity
 from compressor.groups import find_groups, zero
@@ -23,6 +24,7 @@ def seeded(pattern, seed=0):
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = pattern.build()
+    fold_weights(model)
     generator = torch.Generator().manual_seed(seed + 1)
     with torch.no_grad():
         for name, parameter in model.named_parameters():

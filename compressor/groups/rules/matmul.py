@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
 from compressor.groups.channel_ids import along, head, varying
 from compressor.groups.trace import Call, Rule, Trace, View
+from compressor.layer_kinds import MAKERS, STATED_INPUTS, STATED_OUTPUTS
 
 
 def convolution(trace: Trace, call: Call) -> None:
@@ -21,15 +25,35 @@ def convolution(trace: Trace, call: Call) -> None:
     if groups > 1:
         made = _grouped(trace, call, view, ids, groups)
     else:
-        read = trace.axis(view, 1 - axis, "consumer") if ids is not None else None
+        read = _read(trace, view, 1 - axis) if ids is not None else None
         if ids is not None and read is not None:
             trace.union(ids, along(read, 1, ids.ndim))
-        made = trace.axis(view, axis, "producer")
+        made = _made(trace, view, axis)
     if made is None:
         return
     _bias(trace, bias, made)
     trace.set(call.out, along(made, 1, call.out.ndim))
     trace.made(call.out)
+
+
+def _made(trace: Trace, view: View, dim: int) -> Tensor | None:
+    """The ids of the channels that a weight makes."""
+    ids = trace.axis(view, dim, "producer")
+    return _stated(trace, view, ids, STATED_OUTPUTS)
+
+
+def _read(trace: Trace, view: View, dim: int) -> Tensor | None:
+    """The ids of the channels that a weight reads."""
+    return _stated(trace, view, trace.axis(view, dim, "consumer"), STATED_INPUTS)
+
+
+def _stated(trace: Trace, view: View, ids: Tensor | None, attributes: Sequence[str]) -> Tensor | None:
+    """The same ids; a module of other people's whose attributes say how many they are is told when there are fewer."""
+    name, module = trace.holder(view)
+    if ids is not None and not isinstance(module, MAKERS):
+        for attribute in attributes:
+            trace.counted(name, attribute, ids)
+    return ids
 
 
 def _grouped(trace: Trace, call: Call, view: View, ids: Tensor | None, groups: int) -> Tensor | None:
@@ -56,15 +80,23 @@ def _computed(trace: Trace, tensor: Tensor, weight: Tensor) -> None:
 
 def _bias(trace: Trace, bias: Tensor | None, made: Tensor) -> None:
     own = trace.vector(bias, "producer")
+    if own is None:
+        # One that is put together of parameters.
+        own = trace.get(bias)
     if own is not None:
         trace.union(own, made)
 
 
 def addmm(trace: Trace, call: Call) -> None:
-    """A linear layer with bias."""
+    """A linear layer with bias, or a product to which a tensor of the forward pass is added."""
     made = product(trace, call.args[1], call.args[2], call.out)
-    if made is not None:
+    added = trace.get(call.args[0])
+    if made is not None and (added is None or added.ndim == 1):
         _bias(trace, call.args[0], made)
+    elif made is not None and added is not None:
+        trace.union(added, along(made, 1, 2))
+    elif call.args[0].numel() > 1:
+        trace.block(call.args[0], f"{trace.place} adds it to a product of two tensors")
 
 
 def mm(trace: Trace, call: Call) -> None:
@@ -82,8 +114,9 @@ def product(trace: Trace, one: Tensor, other: Tensor, out: Tensor) -> Tensor | N
     """A matrix product; returns the ids that a weight made, one per column."""
     for flipped, tensor, weight in ((False, one, other), (True, other, one)):
         view = trace.view(weight)
-        if view is not None and weight.ndim == 2 and tensor.ndim == 2:
-            return _linear(trace, tensor, view, out, flipped)
+        if view is not None and (weight.ndim == 2 or weight.shape[0] == 1):
+            # A batch of a single matrix, as einsum makes it, is that matrix.
+            return _linear(trace, tensor, replace(view, dims=view.dims[-2:]), out, flipped)
     for tensor in (one, other):
         if trace.view(tensor) is not None:
             trace.block(tensor, f"{trace.place} multiplies with it as a whole")
@@ -94,8 +127,9 @@ def product(trace: Trace, one: Tensor, other: Tensor, out: Tensor) -> Tensor | N
 def _linear(trace: Trace, tensor: Tensor, view: View, out: Tensor, flipped: bool) -> Tensor | None:
     """``tensor @ weight``, or ``weight @ tensor`` when flipped; channels of the tensor lie along the summed axis."""
     ids = trace.get(tensor)
-    summed = int(not flipped)
-    if ids is not None and varying(ids) == [1 - summed]:
+    batched = tensor.ndim - 2
+    summed = batched + int(not flipped)
+    if ids is not None and varying(ids) == [2 * batched + 1 - summed]:
         # It mixes another axis than the channels', for example the tokens.
         reason = f"{trace.place} mixes along another axis than the channels"
         trace.ids.block(ids, reason)
@@ -105,12 +139,12 @@ def _linear(trace: Trace, tensor: Tensor, view: View, out: Tensor, flipped: bool
                 trace.ids.block(own, reason)
         trace.set(out, ids.narrow(summed, 0, 1))
         return None
-    read = trace.axis(view, int(flipped), "consumer") if ids is not None else None
+    read = _read(trace, view, int(flipped)) if ids is not None else None
     if ids is not None and read is not None:
-        trace.union(ids, along(read, summed, 2))
-    made = trace.axis(view, int(not flipped), "producer")
+        trace.union(ids, along(read, summed, tensor.ndim))
+    made = _made(trace, view, int(not flipped))
     if made is not None:
-        trace.set(out, along(made, summed, 2))
+        trace.set(out, along(made, summed, tensor.ndim))
         trace.made(out)
     return made
 
@@ -165,7 +199,7 @@ def attention(trace: Trace, call: Call) -> None:
 def embedding(trace: Trace, call: Call) -> None:
     """Every row has all channels."""
     view = trace.view(call.args[0])
-    ids = trace.axis(view, 1, "producer") if view is not None else None
+    ids = _made(trace, view, 1) if view is not None else None
     trace.set(call.out, ids)
 
 

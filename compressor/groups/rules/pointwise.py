@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
+from compressor.architectures.norms import SlimLayerNorm
 from compressor.groups.channel_ids import along, compact, head, varying
 from compressor.groups.trace import Call, Rule, Trace, View
 
@@ -62,7 +63,8 @@ def _unite_parameter(trace: Trace, call: Call, tensor: Tensor, main: Tensor) -> 
     """A bare parameter or buffer beside tracked entries: its own axis is united with the channels'."""
     view = trace.view(tensor)
     assert view is not None
-    use = "follower" if call.name in PRODUCTS else "addend"
+    # Where a mean has been taken off, a channel of zeros stays one only if its weight is zero.
+    use = "norm" if trace.runs(SlimLayerNorm) else "follower" if call.name in PRODUCTS else "addend"
     for dim in varying(main):
         own = dim - (main.ndim - tensor.ndim)
         if own >= 0 and tensor.shape[own] > 1:

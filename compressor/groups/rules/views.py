@@ -18,6 +18,8 @@ COUNTS: Mapping[Cut, tuple[str, ...]] = {
     "outer": ("num_heads", "num_attention_heads", "n_heads", "n_head", "heads"),
     "inner": ("head_dim", "dim_head", "attention_head_size"),
 }
+# What modules call the number of all channels that they reshape to.
+WIDTHS = ("attn_dim", "all_head_size", "inner_dim", "hidden_dim", "hidden_size", "embed_dim", "d_model")
 
 
 def moved(trace: Trace, call: Call) -> None:
@@ -111,19 +113,31 @@ def reshaped(trace: Trace, call: Call) -> None:
         first = head(new, *(dim for dim in pieces if dim != kept))
         trace.union(new, first, "")
         new = first.expand(new.shape)
-        _count(trace, COUNTS[cut], head(first, *(dim for dim in range(first.ndim) if dim != kept)).flatten())
+        pieces_ids = _vector(first, kept)
+        if len(torch.unique(pieces_ids)) == len(pieces_ids):
+            _count(trace, COUNTS[cut], pieces_ids)
+    for dim in varying(new):
+        if _stated(trace, WIDTHS, new.shape[dim]) and trace.cut(new, dim, 1) is not None:
+            _count(trace, WIDTHS, _vector(new, dim))
     trace.set(call.out, new)
+
+
+def _vector(ids: Tensor, dim: int) -> Tensor:
+    """The ids along ``dim``, at the first place along all others."""
+    return head(ids, *(other for other in range(ids.ndim) if other != dim)).flatten()
+
+
+def _stated(trace: Trace, attributes: Sequence[str], count: int) -> list[str]:
+    """Which attributes of the running module hold that number."""
+    module = trace.stack[-1][1] if trace.stack else None
+    return [attribute for attribute in attributes if getattr(module, attribute, None) == count]
 
 
 def _count(trace: Trace, attributes: Sequence[str], ids: Tensor) -> None:
     """A module that holds the number of pieces, say of heads, as an attribute is told when there are fewer."""
-    name, module = trace.stack[-1] if trace.stack else ("", None)
     for attribute in attributes:
-        if getattr(module, attribute, None) == len(ids) and len(torch.unique(ids)) == len(ids):
-            key = (f"{name}.{attribute}", 0)
-            known = trace.entries.setdefault(key, ids)
-            trace.uses.setdefault(key, set()).add("count")
-            trace.union(known, ids, "")
+        if trace.stack:
+            trace.counted(trace.where, attribute, ids)
 
 
 def _cuts(ids: Tensor, shape: Sequence[int]) -> list[tuple[int, list[int]]]:
@@ -146,7 +160,8 @@ def _cuts(ids: Tensor, shape: Sequence[int]) -> list[tuple[int, list[int]]]:
 
 def concatenated(trace: Trace, call: Call) -> None:
     """Concatenation and stacking: along the channels they stand side by side, else they must be the same."""
-    tensors = call.args[0]
+    # Torch lets an empty vector stand beside anything, as the first state of a cache does.
+    tensors = [tensor for tensor in call.args[0] if tensor.shape != (0,)]
     dim = call.value(1, "dim", 0) % call.out.ndim
     parts = [_part(trace, tensor) for tensor in tensors]
     if all(part is None for part in parts):

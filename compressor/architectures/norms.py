@@ -1,0 +1,92 @@
+"""Norms over channels of which some are gone: they go on dividing by the old width, as if those were there and zero."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+# What norms call the number that they add to the variance.
+EPSILONS = ("eps", "variance_epsilon", "epsilon")
+
+
+class SlimNorm(nn.Module):
+    """A norm over ``channels`` of once ``full_width`` channels, the others zero, in the place of ``like``.
+
+    Channels lie on the last axis but for ``trailing`` others. Tensors of the same shape as those of ``like`` are
+    shared. `TypeError` when ``like`` has no weights or the numbers have no meaning.
+    """
+
+    def __init__(self, like: nn.Module, *, channels: int, full_width: int, trailing: int) -> None:
+        super().__init__()
+        weight, bias = getattr(like, "weight", None), getattr(like, "bias", None)
+        if not (isinstance(weight, nn.Parameter) and 0 < channels <= full_width and 0 <= trailing <= 3):
+            raise TypeError(f"{type(like).__name__} is no norm of {channels} of {full_width} channels")
+        self.full_width = full_width
+        self.trailing = trailing
+        self.eps: float | None = epsilon(like)
+        self.weight = _of(weight, channels)
+        self.bias = _of(bias, channels) if isinstance(bias, nn.Parameter) else None
+        self.train(like.training)
+
+    @property
+    def channels(self) -> int:
+        """How many channels are left."""
+        return len(self.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., channels, *trailing), channels that are gone left out -> the same shape."""
+        if x.is_nested:
+            # Of padded tokens ``nn.TransformerEncoder`` makes sequences of several lengths.
+            return torch.nested.as_nested_tensor([self._normed(one) for one in x.unbind()])
+        # Squares of half precision overflow.
+        wide = x.float() if x.dtype in {torch.float16, torch.bfloat16} else x
+        return self._normed(wide).to(x.dtype)
+
+    @abstractmethod
+    def _normed(self, x: Tensor) -> Tensor: ...
+
+    def _beside(self, vector: Tensor) -> Tensor:
+        """A vector along the channels."""
+        return vector.view(-1, *(1,) * self.trailing) if self.trailing else vector
+
+
+class SlimLayerNorm(SlimNorm):
+    """(x - mean) / sqrt(variance + eps) * weight + bias, both taken over all ``full_width`` channels."""
+
+    def _normed(self, x: Tensor) -> Tensor:
+        along = -1 - self.trailing
+        mean = x.sum(along, keepdim=True) / self.full_width
+        centred = x - mean
+        # Each channel that is gone lies as far from the mean as zero does.
+        kept = centred.square().sum(along, keepdim=True) / self.full_width
+        variance = kept + (1 - self.channels / self.full_width) * mean.square()
+        scaled = centred * torch.rsqrt(variance + (self.eps or 0.0)) * self._beside(self.weight)
+        return scaled if self.bias is None else scaled + self._beside(self.bias)
+
+
+class SlimRMSNorm(SlimNorm):
+    """x / sqrt(mean(x^2) + eps) * weight (+ bias), with the mean over all ``full_width`` channels.
+
+    Over n of N channels it is the norm of the n with sqrt(N / n) times the weight and N / n times eps, which runtimes
+    know as one operation.
+    """
+
+    def _normed(self, x: Tensor) -> Tensor:
+        grown = self.full_width / self.channels
+        eps = torch.finfo(x.dtype).eps if self.eps is None else self.eps
+        squares = x.pow(2).mean(-1 - self.trailing, keepdim=True)
+        normed = x / torch.sqrt(squares + eps * grown) * self._beside(self.weight * grown**0.5)
+        return normed if self.bias is None else normed + self._beside(self.bias)
+
+
+def epsilon(norm: nn.Module) -> float | None:
+    """What a norm adds to the variance; None where it says nothing or that torch shall choose."""
+    found = next((getattr(norm, name) for name in EPSILONS if hasattr(norm, name)), None)
+    return float(found) if isinstance(found, int | float) else None
+
+
+def _of(old: nn.Parameter, channels: int) -> nn.Parameter:
+    """The same parameter where it has that length, else an uninitialised one."""
+    return old if old.shape == (channels,) else nn.Parameter(old.new_empty(channels), old.requires_grad)
