@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from compressor.computed_weights import fold_weights
     from compressor.data import load_data
     from compressor.export import export_onnx
+    from compressor.inputs import Examples
     from compressor.shrinking import shrink
     from compressor.splitting import PaperSplitting, Splitting, SplittingConfig
     from compressor.stages.evaluate import evaluate
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from compressor.training.states import States
 
 __all__ = [
+    "Examples",
     "PaperSplitting",
     "Recipe",
     "Splitting",
@@ -46,6 +48,7 @@ __all__ = [
 ]
 
 _HOME = {
+    "Examples": "compressor.inputs",
     "PaperSplitting": "compressor.splitting",
     "Recipe": "compressor.training.recipe",
     "Splitting": "compressor.splitting",

@@ -19,6 +19,7 @@ from compressor.checkpoints.structure import Edit
 from compressor.codec import encode
 from compressor.data.normalization import Normalization
 from compressor.errors import CheckpointError, first_line
+from compressor.inputs import tensors
 from compressor.sources import Architecture
 
 FORMAT = "compressor.checkpoint"
@@ -122,7 +123,7 @@ def from_plain(
             normalization=None if normalization is None else Normalization.from_plain(normalization),
             classes=None if field(header, "classes", list, NoneType) is None else texts(header, "classes"),
             data=DataChoice.from_plain(field(header, "data", Mapping, NoneType)),
-            examples=tuple(unpack(header["examples"], held or {})) if "examples" in header else (),
+            examples=_examples(header, held or {}) if "examples" in header else (),
             outputs=texts(header, "outputs") if "outputs" in header else (),
             history=tuple(named({"history": stage}, "history") for stage in field(header, "history", list)),
         )
@@ -147,6 +148,13 @@ def _ref(architecture: Mapping[str, Any]) -> str:
     if len(ref) > LONGEST_REF:
         raise ValueError(f"ref may not have {len(ref):,} letters")
     return ref
+
+
+def _examples(header: Mapping[str, Any], held: Mapping[str, Tensor]) -> tuple[Any, ...]:
+    calls = unpack(header["examples"], held)
+    if not isinstance(calls, list) or not all(any(True for _ in tensors(example)) for example in calls):
+        raise ValueError("an example holds no tensor")
+    return tuple(calls)
 
 
 def _input_shape(header: Mapping[str, Any]) -> tuple[int, ...]:

@@ -24,7 +24,7 @@ class Fed:
 
     shape: Sequence[int] | None
     example: Inputs | None
-    outputs: Sequence[str] | None
+    outputs: str | int | Sequence[str | int] | None
 
     @property
     def examples(self) -> tuple[Any, ...]:
@@ -33,7 +33,20 @@ class Fed:
             return ()
         if self.shape is not None:
             raise UsageError("--input-shape and an example (--example, --input) both say what the network is given")
-        return tuple(Examples.of(self.example).calls)
+        calls = tuple(Examples.of(self.example).calls)
+        if not all(any(True for _ in tensors(example)) for example in calls):
+            raise UsageError("an example of what a network is called with needs at least one tensor")
+        return calls
+
+    @property
+    def counted(self) -> tuple[str, ...] | None:
+        """The outputs that count, None where nothing is said; `UsageError` for a function, which no file can keep."""
+        chosen = self.outputs if self.outputs is not None else Examples.of(self.example).outputs
+        if callable(chosen):
+            raise UsageError("a checkpoint keeps which outputs count by place or key, not as a function; pass outputs=")
+        if chosen is None:
+            return None
+        return (str(chosen),) if isinstance(chosen, str | int) else tuple(map(str, chosen))
 
 
 @dataclass(frozen=True)
@@ -96,8 +109,8 @@ def described(
         )
     known = metadata or Metadata(architecture=architecture, input_shape=tuple(shape))
     known = replace(known, architecture=architecture, input_shape=tuple(shape), examples=examples)
-    if fed.outputs is not None:
-        known = replace(known, outputs=tuple(map(str, fed.outputs)))
+    if fed.counted is not None:
+        known = replace(known, outputs=fed.counted)
     if normalize is not None:
         known = replace(known, normalization=Normalization.parse(normalize))
     return known if classes is None else replace(known, classes=tuple(classes))

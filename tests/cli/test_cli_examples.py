@@ -229,3 +229,38 @@ def test_damaged_examples_are_refused(plain):
 def test_an_example_that_is_no_data_is_refused():
     with pytest.raises(CheckpointError, match="keeps examples of tensors in lists, tuples and dicts, got a Evil"):
         pack([Evil()], {})
+
+
+def test_what_a_network_of_the_api_takes_is_kept_too():
+    from compressor import Examples as public
+    from compressor import save
+
+    namespace = {}
+    exec(TEXT, namespace)
+    examples = public({"ids": torch.ones(2, 3, dtype=torch.long)}, outputs="logits")
+    save(namespace["build"](), "kept.pt", arch="text.py:build", example=examples)
+    network = load("kept.pt", trust_arch=True)
+    assert network.metadata.outputs == ("logits",)
+    assert torch.equal(network.example_input().calls[0]["ids"], examples.calls[0]["ids"])
+    with pytest.raises(UsageError, match="by place or key, not as a function"):
+        save(namespace["build"](), "function.pt", arch="text.py:build", example=public(torch.ones(2), outputs=len))
+    with pytest.raises(UsageError, match="needs at least one tensor"):
+        save(namespace["build"](), "empty.pt", arch="text.py:build", example=(3, None))
+
+
+@pytest.mark.parametrize("change", [
+    lambda header: header.update(examples={"list": [{"value": 3}]}),
+    lambda header: header.update(examples={"value": 3}),
+    lambda header: header.update(examples={"list": [{"tensor": "0.weight"}]}),
+    lambda header: header.update(examples=None),
+    lambda header: header.update(outputs=3),
+    lambda header: header.update(outputs=[3]),
+])  # fmt: skip
+def test_a_header_with_damaged_examples_is_one_line(compress, sparse, change):
+    compress("shrink", sparse, "--arch", "text.py:build", *BY_NAME, "--out", "small.pt")
+    content = torch.load("small.pt", weights_only=True)
+    change(content["header"])
+    torch.save(content, "small.pt")
+    done = compress("inspect", "small.pt", "--trust-arch")
+    assert (done.exit_code, len(done.error)) == (1, 1)
+    assert "its header is damaged" in done.error[0]
