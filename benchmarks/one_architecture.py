@@ -19,13 +19,13 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import foreign_networks
 import numpy as np
 import torch
 from torch import nn
 
 from compressor import checkpoints
 from compressor.alignment import Alignment
-from compressor.checkpoints import Network
 from compressor.costs import count_macs, count_parameters
 from compressor.equivalence import Inputs, call, output_difference
 from compressor.errors import CompressorError, first_line
@@ -33,7 +33,9 @@ from compressor.export import export_onnx
 from compressor.forecast import Forecast
 from compressor.groups import ChannelGroup, find_groups, zero
 from compressor.groups.advice import is_output
+from compressor.groups.draws import drawn
 from compressor.groups.randomize import randomize
+from compressor.inputs import Examples, tensors
 from compressor.shrinking import remove_zero_channels
 
 BATCH = 2
@@ -77,33 +79,39 @@ def steps(ref: str, side: int | None, onnx: bool) -> Iterator[tuple[str, Callabl
     made: dict[str, Any] = {}
 
     def build() -> dict[str, Any]:
-        network = made["network"] = checkpoints.fresh(ref, input_shape=(3, side, side) if side else None)
-        network.try_input()
-        lively(network.model, network.example_input(BATCH))
+        if ref in foreign_networks.NETWORKS:
+            torch.manual_seed(0)
+            made["model"], made["example"] = foreign_networks.NETWORKS[ref]()
+        else:
+            network = made["network"] = checkpoints.fresh(ref, input_shape=(3, side, side) if side else None)
+            network.try_input()
+            made["model"], made["example"] = network.model, network.example_input(BATCH)
+        model, example = made["model"].eval(), made["example"]
+        lively(model, example)
         return {
-            "input_shape": list(network.metadata.input_shape),
-            "macs": count_macs(network.model, network.example_input(BATCH)),
-            "parameters": count_parameters(network.model),
-            "layers": sum(isinstance(m, nn.Linear | nn.modules.conv._ConvNd) for m in network.model.modules()),
+            "inputs": [list(tensor.shape[1:]) for _, tensor in tensors(Examples.of(example).calls[0])],
+            "macs": count_macs(model, example),
+            "parameters": count_parameters(model),
+            "layers": sum(isinstance(m, nn.Linear | nn.modules.conv._ConvNd) for m in model.modules()),
         }
 
     def group() -> dict[str, Any]:
-        made["groups"] = find_groups(made["network"].model, made["network"].example_input(BATCH))
+        made["groups"] = find_groups(made["model"], made["example"])
         return {}
 
     def prunable() -> dict[str, Any]:
-        return shares(made["network"], made["groups"])
+        return shares(made["model"], made["example"], made["groups"])
 
     def remove() -> dict[str, Any]:
-        network, groups = made["network"], made["groups"]
-        generator = torch.Generator().manual_seed(0)
-        for group in groups:
-            if group.prunable:
-                zero(network.model, group, torch.randperm(group.channels, generator=generator)[: group.channels // 2])
-        example = network.example_input(BATCH)
-        shrunk = remove_zero_channels(network.model, example, groups=groups, align=1)
-        made["small"] = network.with_model(shrunk.model)
+        model, example, groups = made["model"], made["example"], made["groups"]
+        chosen = [group for group in groups if group.prunable]
+        places = drawn(chosen, torch.Generator().manual_seed(0))
+        for group in chosen:
+            zero(model, group, places[group.name])
+        shrunk = remove_zero_channels(model, example, groups=groups, align=1)
+        made["small"] = shrunk.model
         return {
+            "removed": {name: len(of_it) for name, of_it in places.items()},
             "float64": shrunk.removal.float64,
             "float32": shrunk.removal.float32,
             "macs_left": count_macs(shrunk.model, example),
@@ -111,16 +119,17 @@ def steps(ref: str, side: int | None, onnx: bool) -> Iterator[tuple[str, Callabl
         }
 
     def reload() -> dict[str, Any]:
-        small = made["small"]
+        if "network" not in made:
+            return {}
+        small = made["network"].with_model(made["small"])
         with tempfile.TemporaryDirectory() as folder:
             checkpoints.save(small, f"{folder}/small.pt")
             again = checkpoints.load(f"{folder}/small.pt", trust_arch=True).model
-        return {"reloaded": output_difference(small.model, again, small.example_input(BATCH))}
+        return {"reloaded": output_difference(small.model, again, made["example"])}
 
     def export() -> dict[str, Any]:
-        small = made["small"]
         with tempfile.TemporaryDirectory() as folder:
-            exported = export_onnx(small.model, small.example_input(BATCH), f"{folder}/small.onnx")
+            exported = export_onnx(made["small"], made["example"], f"{folder}/small.onnx")
         return {"onnx": exported.parity.norm_rel, "exporter": exported.exporter, "fallback": exported.fallback}
 
     every = {"build": build, "group": group, "prunable": prunable, "remove": remove, "reload": reload, "export": export}
@@ -135,16 +144,17 @@ def lively(model: nn.Module, inputs: Inputs) -> None:
     for norm in norms:
         norm.train()
         norm.momentum = 1.0
-    call(model, inputs)
+    for example in Examples.of(inputs).calls:
+        call(model, example)
     for norm in norms:
         norm.eval()
         norm.momentum = 0.1
 
 
-def shares(network: Network, groups: Sequence[ChannelGroup]) -> dict[str, Any]:
+def shares(model: nn.Module, example: Inputs, groups: Sequence[ChannelGroup]) -> dict[str, Any]:
     """How much of the network could go: groups, channels, and MACs of the layers that lose channels."""
     prunable = [group.prunable for group in groups]
-    forecast = Forecast(network.model, network.example_input(BATCH), groups, Alignment())
+    forecast = Forecast(model, example, groups, Alignment())
     dense, least = forecast.macs.total(), forecast.least(prunable, "macs")
     nothing = forecast.macs.total(np.where(prunable, 0, forecast.macs.channels))
     reasons = Counter(g.excluded for g in groups if g.excluded is not None and not is_output(g.excluded))

@@ -45,11 +45,13 @@ def swept(tmp_path_factory):
     return sweep(folder, "lenet5", "broken.py:build")
 
 
-def test_a_network_is_halved_and_compared(swept):
+def test_a_network_loses_another_share_of_every_group_and_is_compared(swept):
     lenet = swept[1]["lenet5"]
     assert (lenet["groups"], lenet["channels"], lenet["excluded"]) == (3, 20 + 50 + 500, {})
     assert lenet["prunable_macs"] == 1
-    assert lenet["macs_left"] == 10 * 25 * 24 * 24 + 25 * 10 * 25 * 64 + 250 * 25 * 16 + 10 * 250
+    one, two, three = (all_of - gone for all_of, gone in zip((20, 50, 500), lenet["removed"].values(), strict=True))
+    assert len({one / 20, two / 50, three / 500}) == 3
+    assert lenet["macs_left"] == one * 25 * 24 * 24 + two * one * 25 * 64 + three * two * 16 + 10 * three
     assert lenet["float64"] <= 1e-9
     assert lenet["reloaded"] == 0
 
@@ -63,6 +65,13 @@ def test_a_network_that_fails_says_why_and_the_others_go_on(swept):
 def test_the_table_has_a_row_for_every_network(swept):
     rows = [line.split(" | ")[0] for line in swept[0].splitlines() if line.startswith("| ")]
     assert rows[2:] == ["| lenet5", "| broken.py:build"]
+
+
+def test_what_is_kept_is_not_examined_again(tmp_path):
+    first = sweep(tmp_path, "lenet5", "--keep", "kept")[1]["lenet5"]
+    (kept,) = (tmp_path / "kept").iterdir()
+    kept.write_text(json.dumps({**first, "groups": 77}))
+    assert sweep(tmp_path, "lenet5", "--keep", "kept")[1]["lenet5"] == {**first, "groups": 77}
 
 
 def test_a_network_that_takes_too_long_is_ended(tmp_path):

@@ -128,7 +128,7 @@ class Probe:
     def _sound_rows(self, proposal: Proposal, units: Sequence[Unit]) -> list[int]:
         """How many rows of weights can be removed from the groups that pass each unit's cuts."""
         passing = [_passing(proposal, unit) for unit in units]
-        failed = self.repeated(_united(passing)).keys()
+        failed = self.repeated(_united(passing), complete=False).keys()
         wrong = [sum(any(g.name in failed for g in tie) for tie in _together(groups)) > PATIENCE for groups in passing]
         sound = [[group for group in groups if group.name not in failed] for groups in passing]
         return [0 if bad else _rows(left) for bad, left in zip(wrong, sound, strict=True)]
@@ -149,38 +149,44 @@ class Probe:
                 reasons |= dict.fromkeys((group.name for group in tie if group.prunable), told)
         return [replace(group, excluded=reasons.get(group.name, group.excluded)) for group in groups]
 
-    def repeated(self, groups: Sequence[ChannelGroup]) -> dict[str, str]:
+    def repeated(self, groups: Sequence[ChannelGroup], *, complete: bool = True) -> dict[str, str]:
         """`reasons` of several draws."""
         reasons: dict[str, str] = {}
         for _ in range(_draws(groups)):
-            reasons |= self.reasons([g for g in groups if g.name not in reasons])
+            reasons |= self.reasons([g for g in groups if g.name not in reasons], complete=complete)
         return reasons
 
-    def reasons(self, groups: Sequence[ChannelGroup], *, beside: bool = False) -> dict[str, str]:
-        """Why groups fail, by name: all at once first, then one by one, so that a sound network costs one probe."""
+    def reasons(self, groups: Sequence[ChannelGroup], *, beside: bool = False, complete: bool = True) -> dict[str, str]:
+        """Why groups fail, by name: all at once first, then one by one, so that a sound network costs one probe.
+
+        Only in ``complete`` passes groups are shown to be sound.
+        """
         if not groups:
             return {}
         with self._trial(groups, beside=beside) as trial:
-            if self._failure(trial, groups) is None:
+            if self._failure(trial, groups, complete=complete) is None:
                 return {}
             failures: dict[str, str] = {}
             for tie in _together(groups):
                 reason = self._failure(trial, tie, complete=False)
                 failures |= {group.name: reason for group in tie} if reason is not None else {}
-            return failures | self._search(trial, [group for group in groups if group.name not in failures])
+            left = [group for group in groups if group.name not in failures]
+            return failures | self._search(trial, left, complete=complete)
 
-    def _search(self, trial: Trial, groups: Sequence[ChannelGroup]) -> dict[str, str]:
-        """Why groups fail that have not failed alone: all at once first, then by halves, in complete passes."""
-        reason = self._failure(trial, groups) if groups else None
+    def _search(self, trial: Trial, groups: Sequence[ChannelGroup], *, complete: bool) -> dict[str, str]:
+        """Why groups fail that have not failed alone: all at once first, then by halves."""
+        reason = self._failure(trial, groups, complete=complete) if groups else None
         if reason is None:
             return {}
         units = _together(groups)
         if len(units) == 1:
             return {group.name: reason for group in groups}
-        halves = units[: len(units) // 2], units[len(units) // 2 :]
-        failures = {name: why for half in halves for name, why in self._search(trial, _united(half)).items()}
+        middle = len(units) // 2
+        failures: dict[str, str] = {}
+        for half in (units[:middle], units[middle:]):
+            failures |= self._search(trial, _united(half), complete=complete)
         sound = [group for group in groups if group.name not in failures]
-        if len(sound) == len(groups) or (sound and self._failure(trial, sound) is not None):
+        if len(sound) == len(groups) or (sound and self._failure(trial, sound, complete=complete) is not None):
             # Each half is sound alone but not together: none of them can be trusted.
             return {group.name: f"together with other groups, {reason}" for group in groups}
         return failures

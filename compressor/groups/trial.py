@@ -29,6 +29,11 @@ class Trial:
         self._model, self._inputs, self._switches = model, inputs, switches
         self._channels = {group.name: list(channels) for group, channels in chosen}
         self._in_eval, self._in_training = Replay(model), Replay(model)
+        self._modules = dict(model.named_modules())
+        self._holders: dict[Tensor, list[str]] = defaultdict(list)
+        for name, module in self._modules.items():
+            for tensor in _tensors(module):
+                self._holders[tensor].append(name)
         with contextlib.ExitStack() as stack:
             seen = {group.name: stack.enter_context(watching(model, [(group, places)])) for group, places in chosen}
             with self._in_eval.recording():
@@ -47,7 +52,7 @@ class Trial:
         constants = _merged([self._constants[group.name] for group in groups])
         small = None
         try:
-            small = without(self._model, chosen, constants, {}, kept=() if complete else self._untouched(groups))
+            small = without(self._model, chosen, constants, {}, kept=set() if complete else self._untouched(groups))
             with self._in_eval.replaying(complete=complete):
                 actual = outputs(small, self._inputs)
             with self._in_training.replaying(complete=complete):
@@ -57,22 +62,18 @@ class Trial:
             place = f" in {name}" if name else ""
             return f"{BREAKS}{place} ({type(error).__name__}: {first_line(error)})"
         difference = max(relative_difference(one, other) for one, other in zip(self._expected, actual, strict=True))
-        if difference <= limit_of(self._inputs.precision):
+        if difference <= limit_of(Examples.of(self._inputs).precision):
             return None
         changed = f"removing its zeroed channels changes the output by {difference:.1e} of its scale"
         return f"{changed} ({self._why(constants)})"
 
-    def _untouched(self, groups: Sequence[ChannelGroup]) -> list[nn.Module]:
+    def _untouched(self, groups: Sequence[ChannelGroup]) -> set[nn.Module]:
         """The modules that hold nothing of these groups, and of which no part does."""
-        members = {self._model.get_submodule(member.module) for group in groups for member in group.members}
-        tensors = {tensor for module in members for tensor in [*module.parameters(False), *module.buffers(False)]}
-        touched = {
-            name
-            for name, module in self._model.named_modules()
-            if module in members or not tensors.isdisjoint([*module.parameters(False), *module.buffers(False)])
-        }
+        members = {self._modules[member.module] for group in groups for member in group.members}
+        touched = {name for module in members for tensor in _tensors(module) for name in self._holders[tensor]}
+        touched |= {member.module for group in groups for member in group.members}
         above = {name[:end] for name in touched for end in [0, *(i for i, c in enumerate(name) if c == ".")]}
-        return [module for name, module in self._model.named_modules() if name not in touched | above]
+        return set(self._modules.values()) - {self._modules[name] for name in touched | above}
 
     def _failed_in(self, small: nn.Module | None) -> str:
         failed = self._in_training.failed or self._in_eval.failed
@@ -109,6 +110,10 @@ def zeroed(
         with torch.no_grad():
             for parameter, values in before:
                 parameter.copy_(values)
+
+
+def _tensors(module: nn.Module) -> list[Tensor]:
+    return [*module.parameters(False), *module.buffers(False)]
 
 
 def _merged(parts: Sequence[Constants]) -> Constants:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from typing import Any
 
 import torch
@@ -42,13 +42,13 @@ def without(
     chosen: Chosen,
     constants: Constants,
     shortcuts: Mapping[str, PaddedShortcut],
-    kept: Sequence[nn.Module] = (),
+    kept: Set[nn.Module] = frozenset(),
 ) -> nn.Module:
     """`remove`, when it is known what the chosen channels send and which shortcuts are equal to others.
 
     The result shares with ``model`` the modules ``kept``, which hold nothing of the groups, as well.
     """
-    small = _copied(model, [*model.parameters(), *model.buffers(), *kept])
+    small = _copied(model, kept)
     slim_touched(small, {member.module for group, _ in chosen for member in group.members})
     fold(small, constants)
     gone: dict[Tensor, dict[int, set[int]]] = defaultdict(lambda: defaultdict(set))
@@ -72,12 +72,22 @@ def without(
     return small
 
 
-def _copied(model: nn.Module, shared: Iterable[Any]) -> nn.Module:
-    """A deep copy that shares these parts with ``model``."""
-    held = [value for module in model.modules() for value in vars(module).values()]
+def _copied(model: nn.Module, kept: Set[nn.Module]) -> nn.Module:
+    """A deep copy that shares all tensors and the modules ``kept`` with ``model``."""
+    copied = list(_outside(model, kept))
+    held = [value for module in copied for value in vars(module).values()]
     # Most of what a module holds are empty dictionaries of hooks, of which the general way is slow.
     empty = {id(value): type(value)() for value in held if isinstance(value, dict) and not value}
-    return copy.deepcopy(model, {**empty, **{id(part): part for part in shared}})
+    tensors = [tensor for module in copied for tensor in [*module.parameters(False), *module.buffers(False)]]
+    return copy.deepcopy(model, {**empty, **{id(part): part for part in [*tensors, *kept]}})
+
+
+def _outside(module: nn.Module, kept: Set[nn.Module]) -> Iterator[nn.Module]:
+    """``module`` and those in it, but none that is ``kept`` nor what is in it."""
+    if module not in kept:
+        yield module
+        for child in module.children():
+            yield from _outside(child, kept)
 
 
 def _cut(model: nn.Module, gone: Mapping[Tensor, Mapping[int, set[int]]]) -> None:
