@@ -48,8 +48,8 @@ class Flat(nn.Module):
 class Signature:
     """The names of what goes into a file and comes out of it, and the sizes that may change.
 
-    ``lengths`` are those sizes in the first example, but for the batch. ``plain`` says that the network itself takes and
-    gives tensors only, so that it can be exported as it is.
+    ``lengths`` are those sizes in the first example, but for the batch. ``plain`` says that the network itself takes
+    and gives tensors only, so that it can be exported as it is.
     """
 
     inputs: tuple[str, ...]
