@@ -170,7 +170,7 @@ def samples_in(example: Any) -> int:
         return max(batch, 1)
     lists = [len(value) for value in _containers(arguments(example)[0]) if isinstance(value, list)]
     first = [len(tensor) for _, tensor in tensors(arguments(example)) if tensor.ndim]
-    return max(1, *(lists or first)[:1])
+    return max([1, *(lists or first)[:1]])
 
 
 def _containers(value: Any) -> Iterator[Any]:
@@ -194,7 +194,8 @@ def random_inputs(
     What is not a number, say a word, comes from the example's samples in random order, the same for all tensors, each
     once before any comes twice. Without ``batch`` there are as many as in the example, and at least two. Where tensors
     do not agree on a batch, or with ``same_shape``, shapes and everything but numbers stay as in the example; so do
-    tensors without an axis. ``dtype`` is float32 when it is not given; `Examples` get it as their precision.
+    tensors without an axis, and sparse ones. ``dtype`` is float32 when it is not given; `Examples` get it as their
+    precision.
     """
 
     def draw(one: Any) -> Any:
@@ -209,7 +210,7 @@ def _drawn(example: Any, generator: torch.Generator, batch: int | None, dtype: t
         return torch.randperm(count, generator=generator)
 
     def draw(tensor: Tensor) -> Tensor:
-        if not tensor.ndim:
+        if not tensor.ndim or tensor.layout is not torch.strided:
             return tensor.cpu().to(dtype) if tensor.is_floating_point() else tensor.cpu()
         rows = len(tensor) if given is None else batch or max(2, given)
         if tensor.is_floating_point():
