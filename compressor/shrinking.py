@@ -20,9 +20,10 @@ from compressor.groups import ChannelGroup, find_groups, is_zero, unprefixed, un
 from compressor.groups.control_flow import with_other_sizes
 from compressor.groups.training_only import training_outputs, training_switches
 from compressor.hooks import running
-from compressor.inputs import Examples, cast, tensors
+from compressor.inputs import Examples, cast
 from compressor.precision import limit_of
 from compressor.records.run import Removal
+from compressor.structures import tensors
 from compressor.surgery import remove
 from compressor.surgery.constants import bypassed, is_branch, norms_behind
 

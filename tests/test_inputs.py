@@ -13,9 +13,10 @@ from compressor.costs import count_macs
 from compressor.equivalence import outputs, relative_difference
 from compressor.errors import UsageError
 from compressor.groups import find_groups, zero
-from compressor.inputs import Examples, batch_of, chosen, each, mapped, named_arguments, random_inputs, tensors
+from compressor.inputs import Examples, batch_of, chosen, each, named_arguments, random_inputs
 from compressor.shrinking import remove_zero_channels, shrink
 from compressor.splitting import Splitting
+from compressor.structures import mapped, tensors
 
 ONE, TWO = torch.ones(2, 3), torch.zeros(2)
 Point = namedtuple("Point", "x y")

@@ -10,18 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from compressor.equivalence import eval_mode, named_outputs, outputs
-from compressor.inputs import (
-    Examples,
-    Path,
-    arguments,
-    batch_of,
-    call,
-    chosen,
-    mapped,
-    named_arguments,
-    random_inputs,
-    tensors,
-)
+from compressor.inputs import Examples, arguments, batch_of, call, chosen, named_arguments, random_inputs
+from compressor.structures import Path, mapped, tensors
 
 # Another batch than that of the example.
 OTHER_BATCH = 3

@@ -19,7 +19,7 @@ from compressor.groups.rules import rule_for
 from compressor.groups.trace import Call, Cut, Trace
 from compressor.groups.training_only import training_outputs
 from compressor.hooks import hooked, running
-from compressor.inputs import tensors
+from compressor.structures import tensors
 
 # Looked at in every operation, so that neither signals nor threads are needed to stop.
 TRACE_SECONDS = 120.0
