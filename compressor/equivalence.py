@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from compressor.errors import UsageError, first_line
 from compressor.hooks import running
-from compressor.inputs import Examples, Inputs, Path, call, chosen, each, random_inputs, tensors
+from compressor.inputs import Examples, Inputs, call, chosen, each, random_inputs
 from compressor.precision import FLOAT32_LIMIT, FLOAT64_LIMIT, computed_in
+from compressor.structures import Path, tensors
 from compressor.wrappers import eagerly
 
 __all__ = [

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import SUPPORTED_NODES
 
 from compressor.errors import UsageError
+from compressor.structures import Path, containers, mapped, parts, tensors
 
 # One example, or several as `Examples`.
 Inputs = Any
 # Which outputs count: places or keys in what the network returns ("0", "logits", "aux.0"), or a function of it.
 Choice = str | int | Sequence[str | int] | Callable[[Any], Any]
-Path = tuple[str | int, ...]
 
 COMPLEX = {torch.float64: torch.complex128, torch.float32: torch.complex64}
 
@@ -105,50 +103,6 @@ def cast(inputs: Inputs, dtype: torch.dtype) -> Examples:
     return converted(inputs, dtype).map(lambda example: example, dtype)
 
 
-def mapped(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """``value``, of any structure, with every tensor changed; what is no tensor stays as it is."""
-    if isinstance(value, Tensor):
-        return change(value)
-    inner = {key: mapped(part, change) for key, part in _parts(value)}
-    if not inner or all(inner[key] is part for key, part in _parts(value)):
-        return value
-    if isinstance(value, Mapping):
-        made: Any = {} if type(value) is dict else copy.copy(value)
-        made.update(inner)
-        return made
-    if isinstance(value, tuple) and hasattr(value, "_make"):
-        return value._make(inner.values())
-    if isinstance(value, list | tuple):
-        return type(value)(inner.values())
-    if dataclasses.is_dataclass(value):
-        made = copy.copy(value)
-        for name, part in inner.items():
-            object.__setattr__(made, str(name), part)
-        return made
-    node = SUPPORTED_NODES[type(value)]
-    return node.unflatten_fn([*inner.values()], node.flatten_fn(value)[1])
-
-
-def tensors(value: Any, path: Path = ()) -> Iterator[tuple[Path, Tensor]]:
-    """Every tensor in ``value``, of any structure, with the keys and places that lead to it."""
-    if isinstance(value, Tensor):
-        yield path, value
-    for key, part in _parts(value):
-        yield from tensors(part, (*path, key))
-
-
-def _parts(value: Any) -> list[tuple[str | int, Any]]:
-    """What a container holds, with key, place or field; nothing for anything else."""
-    if isinstance(value, Mapping):
-        return [*value.items()]
-    if isinstance(value, list | tuple):
-        return [*zip(getattr(value, "_fields", range(len(value))), value, strict=True)]
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return [(field.name, getattr(value, field.name)) for field in dataclasses.fields(value)]
-    node = SUPPORTED_NODES.get(type(value))
-    return [*enumerate(node.flatten_fn(value)[0])] if node is not None else []
-
-
 def batch_of(example: Any) -> int | None:
     """The size of the batch, where all tensors agree on it: the first axis of each; else None.
 
@@ -158,7 +112,7 @@ def batch_of(example: Any) -> int | None:
     sizes = {len(tensor) for _, tensor in tensors((args, kwargs)) if tensor.ndim}
     return (
         sizes.pop()
-        if len(sizes) == 1 and 0 not in sizes and not any(isinstance(value, list) for value in _containers(args))
+        if len(sizes) == 1 and 0 not in sizes and not any(isinstance(value, list) for value in containers(args))
         else None
     )
 
@@ -168,17 +122,9 @@ def samples_in(example: Any) -> int:
     batch = batch_of(example)
     if batch is not None:
         return max(batch, 1)
-    lists = [len(value) for value in _containers(arguments(example)[0]) if isinstance(value, list)]
+    lists = [len(value) for value in containers(arguments(example)[0]) if isinstance(value, list)]
     first = [len(tensor) for _, tensor in tensors(arguments(example)) if tensor.ndim]
-    return max(1, *(lists or first)[:1])
-
-
-def _containers(value: Any) -> Iterator[Any]:
-    parts = _parts(value)
-    if parts:
-        yield value
-    for _, part in parts:
-        yield from _containers(part)
+    return max([1, *(lists or first)[:1]])
 
 
 def random_inputs(
@@ -194,7 +140,8 @@ def random_inputs(
     What is not a number, say a word, comes from the example's samples in random order, the same for all tensors, each
     once before any comes twice. Without ``batch`` there are as many as in the example, and at least two. Where tensors
     do not agree on a batch, or with ``same_shape``, shapes and everything but numbers stay as in the example; so do
-    tensors without an axis. ``dtype`` is float32 when it is not given; `Examples` get it as their precision.
+    tensors without an axis, and sparse ones. ``dtype`` is float32 when it is not given; `Examples` get it as their
+    precision.
     """
 
     def draw(one: Any) -> Any:
@@ -209,7 +156,7 @@ def _drawn(example: Any, generator: torch.Generator, batch: int | None, dtype: t
         return torch.randperm(count, generator=generator)
 
     def draw(tensor: Tensor) -> Tensor:
-        if not tensor.ndim:
+        if not tensor.ndim or tensor.layout is not torch.strided:
             return tensor.cpu().to(dtype) if tensor.is_floating_point() else tensor.cpu()
         rows = len(tensor) if given is None else batch or max(2, given)
         if tensor.is_floating_point():
@@ -246,17 +193,17 @@ def _at(result: Any, key: str) -> list[tuple[Path, Tensor]]:
     """The tensors at a dotted path of keys and places."""
     found, path = result, Path()
     for part in key.split("."):
-        parts = _parts(found)
-        known = {str(name): name for name, _ in parts}
-        place = int(part) if part.isdecimal() and len(part) < 9 else len(parts)
-        if part not in known and place >= len(parts):
+        held = parts(found)
+        known = {str(name): name for name, _ in held}
+        place = int(part) if part.isdecimal() and len(part) < 9 else len(held)
+        if part not in known and place >= len(held):
             raise UsageError(f"--outputs {key}: the network returns {_described(result)}")
-        step = known.get(part, parts[place][0] if place < len(parts) else part)
-        found, path = dict(parts)[step], (*path, step)
+        step = known.get(part, held[place][0] if place < len(held) else part)
+        found, path = dict(held)[step], (*path, step)
     return [*tensors(found, path)]
 
 
 def _described(result: Any) -> str:
     kind = type(result).__name__
-    parts = _parts(result)
-    return f"a {kind} of {', '.join(str(name) for name, _ in parts[:8])}" if parts else f"a {kind}"
+    held = parts(result)
+    return f"a {kind} of {', '.join(str(name) for name, _ in held[:8])}" if held else f"a {kind}"

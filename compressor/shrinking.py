@@ -23,6 +23,7 @@ from compressor.hooks import running
 from compressor.inputs import Examples, cast
 from compressor.precision import limit_of
 from compressor.records.run import Removal
+from compressor.structures import tensors
 from compressor.surgery import remove
 from compressor.surgery.constants import bypassed, is_branch, norms_behind
 
@@ -101,7 +102,7 @@ def remove_zero_channels(
         float32=found.float32,
         float64_limit=FLOAT64_LIMIT,
         float32_limit=found.float32_limit,
-        inputs=f"{len(RANDOM_SEEDS)} random batches"
+        inputs=(f"{len(RANDOM_SEEDS)} random batches" if any(tensors(samples[0].calls)) else "the example")
         + (f" and {len(real_inputs)} real samples" if isinstance(real_inputs, Tensor) else ""),
         channels_removed=sum(before - after for before, after in channels.values()),
         channels_total=sum(before for before, _ in channels.values()),

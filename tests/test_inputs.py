@@ -12,10 +12,11 @@ from torch import nn
 from compressor.costs import count_macs
 from compressor.equivalence import outputs, relative_difference
 from compressor.errors import UsageError
-from compressor.groups import find_groups
-from compressor.inputs import Examples, batch_of, chosen, each, mapped, named_arguments, random_inputs, tensors
-from compressor.shrinking import shrink
+from compressor.groups import find_groups, zero
+from compressor.inputs import Examples, batch_of, chosen, each, named_arguments, random_inputs
+from compressor.shrinking import remove_zero_channels, shrink
 from compressor.splitting import Splitting
+from compressor.structures import mapped, tensors
 
 ONE, TWO = torch.ones(2, 3), torch.zeros(2)
 Point = namedtuple("Point", "x y")
@@ -205,3 +206,68 @@ def test_lengths_that_must_be_sorted_stay_as_they_are():
 def test_differences_of_whole_numbers_and_truth_values_are_seen():
     assert relative_difference(torch.tensor([True, False]), torch.tensor([True, True])) == 1.0
     assert relative_difference(torch.tensor([2], dtype=torch.uint8), torch.tensor([3], dtype=torch.uint8)) == 0.5
+
+
+class Graph:
+    """Of a class that nobody here knows."""
+
+    def __init__(self, x, edges):
+        self.x, self.edges = x, edges
+
+
+class Messages(nn.Module):
+    """Sums over neighbours."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second, self.head = nn.Linear(3, 8), nn.Linear(8, 6), nn.Linear(6, 2)
+
+    def forward(self, graph):
+        x = self.first(graph.x).relu()
+        sums = torch.zeros_like(x).index_add(0, graph.edges[0], x[graph.edges[1]])
+        return self.head(self.second(x + sums).relu())
+
+
+def removed(model, example):
+    groups = [group for group in find_groups(model.eval(), example) if group.prunable]
+    for group in groups:
+        zero(model, group, torch.arange(group.channels // 2))
+    return remove_zero_channels(model, example, groups=groups, align=1).removal
+
+
+def test_what_nobody_can_look_into_is_given_as_it_is():
+    graph = Graph(torch.randn(6, 3), torch.randint(6, (2, 9)))
+    removal = removed(Messages(), graph)
+    assert removal.channels_removed == 7
+    assert removal.float64 <= 1e-9
+    assert removal.inputs == "the example"
+
+
+def test_sparse_tensors_stay_as_they_are():
+    class Sparse(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.head = nn.Linear(3, 8), nn.Linear(8, 2)
+
+        def forward(self, x, adjacency):
+            return self.head(torch.sparse.mm(adjacency, self.first(x)).relu())
+
+    adjacency = (torch.rand(6, 6, generator=seeded()) > 0.5).float().to_sparse()
+    removal = removed(Sparse(), (torch.randn(6, 3), adjacency))
+    assert removal.channels_removed == 4
+    assert removal.float64 <= 1e-9
+
+
+def test_a_square_mask_keeps_its_size_where_the_batch_is_as_long():
+    class Masked(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second, self.head = nn.Linear(3, 8), nn.Linear(8, 6), nn.Linear(6, 2)
+
+        def forward(self, x, mask):
+            x = self.first(x)
+            weights = (x @ x.transpose(1, 2)).masked_fill(mask, -1e4).softmax(-1)
+            return self.head(self.second(weights @ x).relu())
+
+    mask = torch.ones(4, 4, dtype=torch.bool).triu(1)
+    assert removed(Masked(), (torch.randn(4, 4, 3), mask)).channels_removed == 7

@@ -7,9 +7,11 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import onnx
+from msgspec import Meta
 from onnx import (
     GraphProto,
     ModelProto,
@@ -22,6 +24,7 @@ from onnx import (
 )
 
 from compressor.benchmarking.macs import CONVOLUTIONS, count_macs, uncounted
+from compressor.codec import decode
 from compressor.errors import UsageError
 from compressor.files import chunks, gzipped_bytes
 from compressor.foreign import parsing
@@ -31,6 +34,7 @@ from compressor.process_memory import bounded
 from compressor.records.benchmark import FileSize, UnalignedLayer
 
 DRAWN_BYTES = 16  # of one entry of a random input: drawn in double precision, then cast
+LENGTHS = "compressor.lengths"  # the entry with the sizes of the example, by their names
 ALIGNMENT = 4  # ONNX Runtime's blocked layout needs input channels in fours
 
 # Whole numbers of more than eight bits are shapes and indices, not weights.
@@ -71,6 +75,7 @@ def read_graph(path: Path) -> Graph:
         model = inliner.inline_local_functions(checked.model)
     with bounded(stored_bytes(path, external)):
         counts = [_count(tensor, path) for tensor in _weights(model)]
+        _set_lengths(model, path)
         inputs = _inputs(model, path)
         with parsing(f"the shapes in {path}"):
             shapes = _shapes(model, inputs)
@@ -147,6 +152,16 @@ def _count(tensor: TensorProto, path: Path) -> tuple[int, int]:
     return values.size, int(np.count_nonzero(values))
 
 
+def _set_lengths(model: ModelProto, path: Path) -> None:
+    """Give dynamic sizes other than the batch the values that they have in the example, where the file says these."""
+    said = {entry.key: entry.value.encode() for entry in model.metadata_props}.get(LENGTHS, b"{}")
+    lengths = decode(said, dict[str, Annotated[int, Meta(ge=1, lt=2**31)]], f"{LENGTHS} of {path}")
+    for entry in (*model.graph.input, *model.graph.value_info, *model.graph.output):
+        for dim in entry.type.tensor_type.shape.dim:
+            if dim.dim_param in lengths:
+                dim.dim_value = lengths[dim.dim_param]
+
+
 def _inputs(model: ModelProto, path: Path) -> tuple[Input, ...]:
     given = {tensor.name for tensor in model.graph.initializer}
     inputs = tuple(_input(entry, path) for entry in model.graph.input if entry.name not in given)
@@ -165,7 +180,8 @@ def _input(entry: ValueInfoProto, path: Path) -> Input:
     if None in shape[1:]:
         index = shape.index(None, 1)
         raise UsageError(
-            f"{path}: dimension {index} of input {entry.name!r} is dynamic; only the batch (dimension 0) may be"
+            f"{path}: dimension {index} of input {entry.name!r} is dynamic; only the batch (dimension 0) may be, "
+            "or what a file of ours says the size of"
         )
     if any(size is not None and size < 0 for size in shape):
         raise UsageError(f"{path}: input {entry.name!r} has the shape {shape}; no size may be negative")

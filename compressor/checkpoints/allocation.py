@@ -16,8 +16,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from compressor.errors import CompressorError, UsageError
-from compressor.inputs import Inputs, call, each, tensors
+from compressor.inputs import Inputs, call, each
 from compressor.limits import check_memory
+from compressor.structures import tensors
 
 # Building a network of a thousand layers takes less than a third, and so many take some seconds.
 BUILDING_OPERATIONS = 50_000

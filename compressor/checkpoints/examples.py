@@ -15,8 +15,8 @@ from compressor.checkpoints.fields import field
 from compressor.checkpoints.pickles import read_pickled
 from compressor.data.npz import read_arrays
 from compressor.errors import CheckpointError, UsageError
-from compressor.inputs import tensors
 from compressor.limits import check_memory
+from compressor.structures import tensors
 
 # Before the names of the tensors of examples, which a file holds beside those of the network.
 PREFIX = "compressor.example."

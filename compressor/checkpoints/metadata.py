@@ -19,8 +19,8 @@ from compressor.checkpoints.structure import Edit
 from compressor.codec import encode
 from compressor.data.normalization import Normalization
 from compressor.errors import CheckpointError, first_line
-from compressor.inputs import tensors
 from compressor.sources import Architecture
+from compressor.structures import tensors
 
 FORMAT = "compressor.checkpoint"
 VERSION = 1

@@ -14,8 +14,9 @@ from compressor.checkpoints.metadata import Metadata
 from compressor.data.normalization import Normalization
 from compressor.equivalence import eval_mode
 from compressor.errors import UsageError, first_line
-from compressor.inputs import Examples, Inputs, call, chosen, each, tensors
+from compressor.inputs import Examples, Inputs, call, chosen, each
 from compressor.sources import Architecture, input_shape_of
+from compressor.structures import tensors
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,9 @@ def export_onnx(
                 draft = folder / path.name
                 try:
                     _export(model, examples, signature, draft, exporter, opset)
-                    _finish(draft, opset, {**(metadata or {}), "compressor.exporter": exporter}, signature)
+                    known = {"compressor.lengths": json.dumps(signature.lengths)} if signature.lengths else {}
+                    entries = {**(metadata or {}), **known, "compressor.exporter": exporter}
+                    _finish(draft, opset, entries, signature)
                     parity = check_parity(model, draft, examples, real_inputs)
                 except EquivalenceError as failure:
                     failures.append(f"{exporter}: {failure}")

@@ -10,18 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from compressor.equivalence import eval_mode, named_outputs, outputs
-from compressor.inputs import (
-    Examples,
-    Path,
-    arguments,
-    batch_of,
-    call,
-    chosen,
-    mapped,
-    named_arguments,
-    random_inputs,
-    tensors,
-)
+from compressor.inputs import Examples, arguments, batch_of, call, chosen, named_arguments, random_inputs
+from compressor.structures import Path, mapped, tensors
 
 # Another batch than that of the example.
 OTHER_BATCH = 3
@@ -48,12 +38,14 @@ class Flat(nn.Module):
 class Signature:
     """The names of what goes into a file and comes out of it, and the sizes that may change.
 
-    ``plain`` says that the network itself takes and gives tensors only, so that it can be exported as it is.
+    ``lengths`` are those sizes in the first example, but for the batch. ``plain`` says that the network itself takes
+    and gives tensors only, so that it can be exported as it is.
     """
 
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     axes: Axes
+    lengths: Mapping[str, int]
     resizable: bool
     plain: bool
 
@@ -106,10 +98,17 @@ def signature_of(model: nn.Module, examples: Examples) -> Signature:
     result = named_outputs(model, examples.first)
     args, kwargs = arguments(examples.calls[0])
     plain = all(isinstance(value, Tensor) for value in (*args, *kwargs.values())) and examples.outputs is None
+    axes = _axes([by_name(model, Examples(example)) for example in examples.calls], resizable)
     return Signature(
         inputs=tuple(named),
         outputs=_output_names([path for path, _ in result], taken=set(named)),
-        axes=_axes([by_name(model, Examples(example)) for example in examples.calls], resizable),
+        axes=axes,
+        lengths={
+            size: named[name].shape[axis]
+            for name, of_it in axes.items()
+            for axis, size in of_it.items()
+            if size != "batch"
+        },
         resizable=resizable,
         plain=plain and _is_plain(model, examples),
     )

@@ -16,7 +16,8 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from compressor.equivalence import Inputs, each, outputs
 from compressor.hooks import running
-from compressor.inputs import Examples, tensors
+from compressor.inputs import Examples
+from compressor.structures import tensors
 
 NETWORK = "the network's own forward"
 # Operations that hand values of a tensor to Python.

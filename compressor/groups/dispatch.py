@@ -22,7 +22,7 @@ from compressor.groups.rules.taught import apply
 from compressor.groups.trace import Call, Cut, Rule, Trace
 from compressor.groups.training_only import training_outputs
 from compressor.hooks import hooked, running
-from compressor.inputs import tensors
+from compressor.structures import tensors
 from compressor.teaching import OPERATIONS, Lesson, lesson_for
 
 # Looked at in every operation, so that neither signals nor threads are needed to stop.

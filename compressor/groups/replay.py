@@ -133,7 +133,9 @@ def _versions(leaves: Sequence[Any]) -> tuple[int, ...]:
 
 def _plain(leaf: Any) -> bool:
     """What cannot change without being seen."""
-    return leaf is None or isinstance(leaf, Tensor | bool | int | float | str | torch.Size | torch.dtype | torch.device)
+    if isinstance(leaf, Tensor):
+        return leaf.layout is torch.strided
+    return leaf is None or isinstance(leaf, bool | int | float | str | torch.Size | torch.dtype | torch.device)
 
 
 def _same(one: Any, other: Any) -> bool:

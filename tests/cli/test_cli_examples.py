@@ -7,10 +7,12 @@ import pickle
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
 
+from compressor.benchmarking.onnx_file import read_graph
 from compressor.checkpoints import load
 from compressor.checkpoints.examples import pack, read_example, unpack
 from compressor.cli.parsing import InputSpec, parse_input
@@ -103,6 +105,20 @@ def test_a_checkpoint_keeps_what_it_was_told(compress, sparse, ending):
     session = onnxruntime.InferenceSession("small.onnx")
     shapes = {entry.name: entry.shape for entry in (*session.get_inputs(), *session.get_outputs())}
     assert shapes == {"ids": ["batch", "length"], "mask": ["batch", "length"], "logits": ["batch", 4]}
+    graph = read_graph(Path("small.onnx"))
+    assert [(entry.name, entry.shape) for entry in graph.inputs] == [("ids", (None, 4)), ("mask", (None, 4))]
+    assert graph.macs == inspected(compress, small, "--trust-arch")["macs"] == 4 * 8 + 8 * 4
+
+
+@pytest.mark.parametrize("said", ["3", "[]", '{"length": 0}', '{"length": 1e400}', "{", '{"length": 4294967296}'])
+def test_lengths_that_are_none_are_refused(compress, sparse, said):
+    done = compress("export", sparse, "--arch", "text.py:build", *BY_NAME, "--out", "text.onnx")
+    assert done.exit_code == 0, done.stderr
+    model = onnx.load("text.onnx")
+    onnx.helper.set_model_props(model, {"compressor.lengths": said})
+    onnx.save(model, "text.onnx")
+    with pytest.raises(CompressorError, match=r"compressor.lengths of text.onnx"):
+        read_graph(Path("text.onnx"))
 
 
 def test_a_network_of_words_is_not_trained_on_images(compress, sparse):

@@ -15,10 +15,11 @@ from zoo_tools import groups_of, quick_parity, seeded, with_zeros
 from compressor import checkpoints
 from compressor.equivalence import call, output_difference, outputs, relative_difference
 from compressor.groups import find_groups, is_zero
-from compressor.inputs import Examples, cast, tensors
+from compressor.inputs import Examples, cast
 from compressor.precision import in_precision
 from compressor.shrinking import remove_zero_channels
 from compressor.splitting import Splitting
+from compressor.structures import tensors
 from compressor.surgery import remove
 
 every = pytest.mark.parametrize("pattern", PATTERNS, ids=lambda pattern: pattern.name)
