@@ -46,6 +46,7 @@ SIZES = (
     "attention_head_size",
     # What modules that multiply with parameters of their own call their widths.
     "nf",
+    "split_size",
     "nx",
     "in_dim",
     "out_dim",
