@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
-from operator import attrgetter
+from contextlib import AbstractContextManager
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -17,21 +16,36 @@ from torch.utils.hooks import RemovableHandle
 from compressor.equivalence import Inputs, outputs
 from compressor.errors import CompressorError, UsageError, first_line
 from compressor.groups.rules import rule_for
-from compressor.groups.rules.taught import apply
+from compressor.groups.taught_modules import taught_modules
 from compressor.groups.trace import Call, Cut, Rule, Trace
 from compressor.groups.training_only import training_outputs
 from compressor.hooks import hooked, running
-from compressor.teaching import OPERATIONS, Lesson, lesson_for
+from compressor.inputs import tensors
+from compressor.teaching import OPERATIONS
 
 # Looked at in every operation, so that neither signals nor threads are needed to stop.
 TRACE_SECONDS = 120.0
 
 
-def traced(model: nn.Module, inputs: Inputs, switches: Sequence[str], cuts: Mapping[int, Cut]) -> Trace:
-    """What a forward pass tells; with ``switches`` also one as in training. `UsageError` after two minutes."""
-    trace = Trace(model, cuts)
+def traced(
+    model: nn.Module,
+    inputs: Inputs,
+    switches: Sequence[str],
+    cuts: Mapping[int, Cut],
+    undecided: Mapping[str, str] | None = None,
+) -> Trace:
+    """What a forward pass tells; with ``switches`` also one as in training. `UsageError` after two minutes.
+
+    What the modules called in ``undecided`` see must stay, for the reason given there.
+    """
+    trace = Trace(model, cuts, undecided or {})
     try:
-        with running(model) as trace.stack, _taught(model, trace), _Dispatch(trace):
+        with (
+            running(model) as trace.stack,
+            _seen_by_undecided(model, trace),
+            taught_modules(model, trace, _follow),
+            _Dispatch(trace),
+        ):
             results = outputs(model, inputs) + training_outputs(model, inputs, switches)
     except CompressorError:
         raise
@@ -50,34 +64,27 @@ def _name(function: Any) -> str:
     return name if name in OPERATIONS else own
 
 
-@contextlib.contextmanager
-def _taught(model: nn.Module, trace: Trace) -> Iterator[None]:
-    """Modules that were taught are followed by what was said of them, and not by what runs inside."""
+def _seen_by_undecided(model: nn.Module, trace: Trace) -> AbstractContextManager[None]:
+    """Block what these modules are called with, what they call others with, and what comes back."""
+    names = {module: name for name, module in model.named_modules()}
 
-    def enter(module: nn.Module, args: Any) -> None:
-        trace.paused += 1
+    def see(module: nn.Module, callers: Sequence[tuple[str, nn.Module]], values: Any) -> None:
+        for name in {names[module], *(name for name, _ in callers)} & trace.undecided.keys():
+            for _, tensor in tensors(values):
+                trace.see(tensor, name)
 
-    def leave(name: str, lesson: Lesson) -> Any:
-        def hook(module: nn.Module, args: Any, kwargs: Any, out: Any) -> None:
-            trace.paused -= 1
-            if not trace.paused:
-                own = {o.name: attrgetter(o.name)(module) for o in lesson.operands if o.name is not None}
-                _follow(
-                    trace,
-                    Call(None, type(module).__name__, args, kwargs, out),
-                    partial(apply, lesson=lesson, parameters=own),
-                )
+    def enter(module: nn.Module, *values: Any) -> None:
+        see(module, trace.stack[-2:-1], values)
 
-        return hook
+    def leave(module: nn.Module, *values: Any) -> None:
+        see(module, trace.stack[-1:], values)
 
     def handles() -> Iterator[RemovableHandle]:
-        for name, module in model.named_modules():
-            if (lesson := lesson_for(module)) is not None:
-                yield module.register_forward_pre_hook(enter)
-                yield module.register_forward_hook(leave(name, lesson), with_kwargs=True)
+        for module in names if trace.undecided else ():
+            yield module.register_forward_pre_hook(enter, with_kwargs=True)
+            yield module.register_forward_hook(leave, with_kwargs=True)
 
-    with hooked(handles()):
-        yield
+    return hooked(handles())
 
 
 def _follow(trace: Trace, call: Call, rule: Rule) -> None:
@@ -113,12 +120,18 @@ class _Dispatch(TorchDispatchMode):  # type: ignore[no-untyped-call]
             )
         out = function(*args, **(kwargs or {}))
         call = Call(function, _name(function), args, kwargs or {}, out)
-        tensors = call.tensors()
-        for tensor in tensors:
+        if torch.Tag.nondeterministic_seeded in function.tags:
+            trace.draws()
+            for tensor in call.tensors():
+                trace.block(tensor, trace.fixed)
+        for tensor in call.tensors():
             trace.reads(tensor, call)
-        if any(trace.knows(tensor) for tensor in tensors):
+        if any(trace.knows(tensor) for tensor in call.tensors()):
             _follow(trace, call, rule_for(call))
         elif call.name in {"zeros", "new_zeros"} and trace.stack and isinstance(trace.stack[-1][1], nn.RNNBase):
             # Its first state: unit j of every layer and direction is one channel, since they share one width.
             trace.set(out, trace.ids.fresh(out.shape[-1]))
+        if trace.where in trace.undecided:
+            for tensor in [*call.tensors(), *(leaf for leaf in tree_leaves(out) if isinstance(leaf, Tensor))]:
+                trace.see(tensor, trace.where)
         return out
