@@ -19,60 +19,11 @@ from compressor.architectures.cifar_resnet import PaddedShortcut
 from compressor.architectures.constant import Constant
 from compressor.architectures.norms import SlimLayerNorm, SlimNorm, SlimRMSNorm
 from compressor.checkpoints.fields import field, named, size, sizes
+from compressor.checkpoints.size_names import SIZES
 from compressor.computed_weights import computed, fold_weights, folded
 from compressor.errors import CheckpointError
 from compressor.layer_kinds import PLAIN_CONVOLUTIONS, agrees
 
-# The only attributes that an edit may set: plain sizes. A file must not reach any other attribute.
-SIZES = (
-    "after",
-    "before",
-    "channels",
-    "embedding_dim",
-    "full_width",
-    "groups",
-    "hidden_size",
-    "in_channels",
-    "in_features",
-    "input_size",
-    "input_width",
-    "normalized_shape",
-    "num_channels",
-    "num_features",
-    "num_groups",
-    "num_parameters",
-    "out_channels",
-    "out_features",
-    "output_width",
-    "query_width",
-    "step",
-    "trailing",
-    "value_width",
-    # How many channels modules of others state, how many heads attention has, and how wide each is.
-    "all_head_size",
-    "attn_dim",
-    "d_model",
-    "embed_dim",
-    "hidden_dim",
-    "inner_dim",
-    "num_heads",
-    "num_attention_heads",
-    "n_heads",
-    "n_head",
-    "heads",
-    "head_dim",
-    "dim_head",
-    "attention_head_size",
-    # What modules that multiply with parameters of their own call their widths.
-    "nf",
-    "nx",
-    "in_dim",
-    "out_dim",
-    "input_dim",
-    "output_dim",
-)
-# The edit of a module whose weights the architecture computes from others, and the network does not.
-PLAIN_WEIGHTS = "plain weights"
 # A module is replaced and what is in it resized: no network needs more for each of its modules, beyond so many.
 EDITS, FEW_EDITS = 4, 1000
 # Of many edits that cannot be made, so many are named.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,12 +32,22 @@ def check_out(path: Path, endings: Sequence[str], *, overwrite: bool) -> None:
 
     From then on until the command ends nobody else writes ``path``: `CompressorError` when somebody does already.
     """
-    if path.suffix not in endings:
-        raise UsageError(f"--out {path} must end in {' or '.join(endings)}")
-    if path.is_dir():
-        raise UsageError(f"--out {path} is a folder; a file is needed")
-    reserve(path)
-    refuse_existing(path, overwrite=overwrite)
+    check_outs({path: endings}, overwrite=overwrite)
+
+
+def check_outs(endings: Mapping[Path, Sequence[str]], *, overwrite: bool) -> None:
+    """The same for several files by their ``endings``; all are held before one is refused.
+
+    So the locks that a killed process has left go too.
+    """
+    for path, allowed in endings.items():
+        if path.suffix not in allowed:
+            raise UsageError(f"--out {path} must end in {' or '.join(allowed)}")
+        if path.is_dir():
+            raise UsageError(f"--out {path} is a folder; a file is needed")
+        reserve(path)
+    for path in endings:
+        refuse_existing(path, overwrite=overwrite)
 
 
 def wrote(path: Path) -> str:
@@ -47,6 +57,5 @@ def wrote(path: Path) -> str:
 
 def check_report_path(path: Path, *, overwrite: bool) -> None:
     """Raise `UsageError` when ``path`` is no .json, or one of its files exists; call it before any work."""
-    check_out(path, (".json",), overwrite=overwrite)
-    for ending in (".html", ".md"):
-        check_out(path.with_suffix(ending), (ending,), overwrite=overwrite)
+    pages = {path.with_suffix(ending): (ending,) for ending in (".html", ".md")}
+    check_outs({path: (".json",), **pages}, overwrite=overwrite)

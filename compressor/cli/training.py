@@ -37,12 +37,11 @@ def check_outputs(out: Path, *, overwrite: bool) -> None:
     They may exist where a training was interrupted: `train_to` knows whether it was that, while it wrote its result.
     """
     from compressor.checkpoints import SUFFIXES
-    from compressor.cli.publishing import check_out
+    from compressor.cli.publishing import check_outs
     from compressor.training.states import folders_of
 
     interrupted = bool(folders_of(out.with_suffix("")))
-    for file, endings in ((out, SUFFIXES), (out.with_suffix(".jsonl"), (".jsonl",))):
-        check_out(file, endings, overwrite=overwrite or interrupted)
+    check_outs({out: SUFFIXES, out.with_suffix(".jsonl"): (".jsonl",)}, overwrite=overwrite or interrupted)
 
 
 def train_to(

@@ -123,7 +123,11 @@ class States:
             old.unlink(missing_ok=True)
 
     def remove(self) -> None:
-        """Delete the folder."""
+        """Delete the folder, the newest state last: whoever is killed meanwhile finds the training at its end."""
+        for old in self._files()[:-1]:
+            old.unlink(missing_ok=True)
+        for rest in [path for path in self.folder.glob("*") if path not in self._files()]:
+            remove_folder(rest)
         remove_folder(self.folder)
 
     def _files(self) -> list[Path]:

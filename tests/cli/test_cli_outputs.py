@@ -49,6 +49,16 @@ def test_a_file_that_exists_is_kept_unless_overwrite_is_given(line, names, do):
 
 
 @pytest.mark.parametrize(("line", "names"), WRITERS.items())
+def test_a_refusal_tidies_up_after_a_killed_process(line, names, do):
+    Path(names[0]).write_text("mine")
+    left = [Path(f".{name}.lock") for name in names]
+    for lock in left:
+        lock.write_text("1\ncompress")
+    assert do(line).exit_code == 2
+    assert not [lock for lock in left if lock.exists()]
+
+
+@pytest.mark.parametrize(("line", "names"), WRITERS.items())
 def test_a_file_that_another_process_writes_is_refused_before_any_work(line, names, do):
     for name in names:
         with hold(Path(name)):

@@ -477,6 +477,19 @@ def test_all_states_of_a_base_are_removed_and_no_others(case):
     assert sorted(Path().iterdir()) == sorted(kept)
 
 
+def test_the_newest_state_goes_last(case, monkeypatch):
+    """Killed while it tidies up, a training is found at its end, and ends again."""
+    folder, _ = interrupted(case, 2)
+    left = []
+    monkeypatch.setattr(
+        states_module, "remove_folder", lambda path: left.append(sorted(p.name for p in folder.iterdir()))
+    )
+    states = States(BASE)
+    states._folder = folder
+    states.remove()
+    assert left[-1] == ["epoch-000002.state", *(name for name in left[-1] if not name.endswith(".state"))]
+
+
 def test_a_record_is_plain_data_in_a_state(case, undisturbed):
     _, _ = interrupted(case, 3)
     record = case.train(States(BASE)).record
