@@ -35,12 +35,27 @@ class Member:
     feeds: str | None = None
 
 
+@dataclass(frozen=True)
+class Product:
+    """The product of that number in a module, whose work grows with the channels of a group.
+
+    Each channel has ``places`` of the ``width`` places along which side 0 or 1 of the product runs.
+    """
+
+    module: str
+    number: int
+    side: int
+    places: float
+    width: int
+
+
 @dataclass(frozen=True, eq=False)
 class ChannelGroup:
     """Channels that can only be removed together with all their members; named after one of its producers.
 
     Groups with the same ``tie``, the name of one of them, always lose equally many channels, though not at the same
-    places: code cuts the axis on which they lie side by side into equal pieces.
+    places: code cuts the axis on which they lie side by side into equal pieces. ``products`` of theirs cost less with
+    each channel that goes.
     """
 
     name: str
@@ -48,6 +63,7 @@ class ChannelGroup:
     members: tuple[Member, ...]
     excluded: str | None = None
     tie: str | None = None
+    products: tuple[Product, ...] = ()
 
     @property
     def prunable(self) -> bool:

@@ -1,15 +1,15 @@
 """What a network costs, as a function of how many channels of each group are kept.
 
 Every cost here is bilinear: a layer costs ``per_pair * inputs * outputs``. For MACs, ``per_pair`` counts output
-positions times kernel size; 1 MAC = 2 FLOPs, and only convolutions, linear and recurrent layers and products with other
-parameters count, among them the projections of torch's attention but not its products of queries, keys and values. For
+positions times kernel size; 1 MAC = 2 FLOPs, and convolutions, linear and recurrent layers and products with other
+parameters count, and products of queries with keys and of weights with values, each a row of its own. For
 parameters, every tensor that loses channels is a layer of its own.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Literal
@@ -28,6 +28,7 @@ from compressor.equivalence import Inputs, each, outputs
 from compressor.hooks import hooked
 from compressor.inputs import Examples, samples_in
 from compressor.layer_kinds import ATTENTION, PRODUCERS, TRANSPOSED, channel_axis, matrices
+from compressor.products import multiplying, product_name
 
 Kind = Literal["macs", "params"]
 
@@ -78,9 +79,9 @@ def cost_model(model: nn.Module, example_input: Inputs, groups: Sequence[Channel
 
 
 def _macs(model: nn.Module, example_input: Inputs, groups: Sequence[ChannelGroup]) -> CostModel:
-    """One row for every convolution and linear layer, and for each of the weights of a recurrent one."""
+    """One row for every convolution and linear layer, for each of the weights of a recurrent one, and each product."""
     layers = _layers(model)
-    positions = output_positions(model, example_input)
+    positions, products = _work(model, example_input)
     for name, bare in bare_weights(model, example_input, positions).items():
         row = next((row for row, (_, weight, _) in layers.items() if weight is bare.tensor), name)
         layers.setdefault(row, (row, bare.tensor, bare.axis))
@@ -100,7 +101,23 @@ def _macs(model: nn.Module, example_input: Inputs, groups: Sequence[ChannelGroup
         outputs_, inputs = weight.shape[axis], weight.shape[1 - axis] if weight.ndim > 1 else 1
         kernel = weight.numel() / (outputs_ * inputs)
         rows.append((float(inputs), float(outputs_), kernel * positions.get(row, positions.get(module, 0.0))))
-    return _cost_model(list(layers), groups, rows, tables, 0.0)
+    made, more = _products(products, groups)
+    return _cost_model([*layers, *products], groups, rows + made, np.concatenate([tables, more], 1), 0.0)
+
+
+def _products(
+    macs: Mapping[str, float], groups: Sequence[ChannelGroup]
+) -> tuple[list[tuple[float, float, float]], NDArray[np.float64]]:
+    """The rows of products by name, linear in the channels of each side, and their tables."""
+    places = {name: place for place, name in enumerate(macs)}
+    widths, tables = np.ones((2, len(macs))), np.zeros((2, len(macs), len(groups)))
+    for column, group in enumerate(groups):
+        for product in group.products:
+            place = places.get(product_name(product.module, product.number))
+            if place is not None:
+                widths[product.side, place] = product.width
+                tables[product.side, place, column] += product.places
+    return [(one, other, its / (one * other)) for one, other, its in zip(*widths, macs.values(), strict=True)], tables
 
 
 def _layers(model: nn.Module) -> dict[str, tuple[str, Tensor, int]]:
@@ -176,14 +193,20 @@ def count_parameters(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-@torch.no_grad()
 def output_positions(model: nn.Module, example_input: Inputs) -> dict[str, float]:
     """At how many places each convolution, linear or recurrent layer is applied for one sample, by name.
 
     A sample is one of the first example. Attention that reads other tokens than those that ask: the mean over the rows
     of its one weight.
     """
+    return _work(model, example_input)[0]
+
+
+@torch.no_grad()
+def _work(model: nn.Module, example_input: Inputs) -> tuple[dict[str, float], dict[str, float]]:
+    """The `output_positions`, and by name the MACs of every product of two tensors."""
     positions: dict[str, float] = {}
+    products: dict[str, float] = {}
     example = Examples.of(example_input).first
     samples = samples_in(example.calls[0])
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
@@ -195,6 +218,9 @@ def output_positions(model: nn.Module, example_input: Inputs) -> dict[str, float
     def add(name: str, entries: float) -> None:
         positions[name] = positions.get(name, 0.0) + entries / samples
 
+    def multiplied(name: str, macs: float) -> None:
+        products[name] = macs / samples
+
     def count(name: str) -> Any:
         def hook(module: nn.Module, args: tuple[Tensor, ...], output: Any) -> None:
             # A transposed convolution applies its kernel at every input place.
@@ -203,15 +229,16 @@ def output_positions(model: nn.Module, example_input: Inputs) -> dict[str, float
 
         return hook
 
-    with hooked(
+    handles = (
         module.register_forward_hook(_attending(name, add), with_kwargs=True)
         if isinstance(module, ATTENTION)
         else module.register_forward_hook(count(name))
         for name, module in model.named_modules()
         if isinstance(module, PRODUCERS)
-    ):
+    )
+    with hooked(handles), multiplying(model, multiplied):
         outputs(model, each(example, cast))
-    return positions
+    return positions, products
 
 
 def _attending(name: str, add: Callable[[str, float], None]) -> Any:

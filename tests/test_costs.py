@@ -48,6 +48,20 @@ class ThreeWeights(nn.Module):
         return self.attention(asking, read[..., :6], read)[0].transpose(0, 1)
 
 
+class Linearised(nn.Module):
+    """Attention without softmax: keys meet values first, and tokens are summed over."""
+
+    def __init__(self):
+        super().__init__()
+        self.query, self.key, self.value = nn.Linear(4, 6), nn.Linear(4, 6), nn.Linear(4, 8)
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, x):
+        x = x.flatten(2).transpose(1, 2)
+        seen = self.key(x).transpose(1, 2) @ self.value(x)
+        return self.head(torch.einsum("bnk,bkv->bnv", self.query(x), seen))
+
+
 # (module, MACs, parameters) on one 4 x 8 x 8 sample.
 CONVOLUTIONS = {
     "plain": (nn.Conv2d(4, 6, 3, padding=1), 6 * 4 * 9 * 64, 6 * 4 * 9 + 6),
@@ -65,17 +79,30 @@ CONVOLUTIONS = {
     "linear on every row": (nn.Linear(8, 5), 8 * 5 * 4 * 8, 8 * 5 + 5),
     "recurrent": (Recurrent(nn.LSTM(8, 5, 2)), 32 * 20 * (8 + 5 + 5 + 5), 20 * (8 + 5 + 5 + 5) + 80),
     "recurrent in both directions": (Recurrent(nn.GRU(8, 5, bidirectional=True)), 32 * 30 * 13, 30 * 13 + 60),
-    "attention": (Attending(nn.MultiheadAttention(8, 2, batch_first=True)), 32 * 4 * 64, 4 * 64 + 32),
-    "attention to more": (
-        Attending(nn.MultiheadAttention(8, 2, batch_first=True), 5),
-        (5 + 32 + 32 + 5) * 64,
+    "attention": (
+        Attending(nn.MultiheadAttention(8, 2, batch_first=True)),
+        32 * 4 * 64 + 2 * 32 * 32 * 8,
         4 * 64 + 32,
     ),
-    "attention with three weights": (ThreeWeights(), (4 * 8 + 3 * 6 + 3 * 8 + 4 * 8) * 8, 8 * (8 + 6 + 8 + 8) + 32),
+    "attention to more": (
+        Attending(nn.MultiheadAttention(8, 2, batch_first=True), 5),
+        (5 + 32 + 32 + 5) * 64 + 2 * 5 * 32 * 8,
+        4 * 64 + 32,
+    ),
+    "attention with three weights": (
+        ThreeWeights(),
+        (4 * 8 + 3 * 6 + 3 * 8 + 4 * 8) * 8 + 2 * 4 * 3 * 8,
+        8 * (8 + 6 + 8 + 8) + 32,
+    ),
     "slim attention": (
         Attending(SlimAttention(nn.MultiheadAttention(8, 2, batch_first=True), **SLIM), 5),
-        (5 + 32) * 4 * 8 + 32 * 6 * 8 + 5 * 6 * 8,
+        (5 + 32) * 4 * 8 + 32 * 6 * 8 + 5 * 6 * 8 + 5 * 32 * (4 + 6),
         (4 + 4 + 6) * 9 + 6 * 8 + 8,
+    ),
+    "attention without softmax": (
+        Linearised(),
+        64 * (2 * 4 * 6 + 4 * 8 + 8 * 3) + 2 * 64 * 6 * 8,
+        2 * (4 * 6 + 6) + (4 * 8 + 8) + (8 * 3 + 3),
     ),
     "norms cost no MACs": (nn.BatchNorm2d(4), 0, 8),
 }

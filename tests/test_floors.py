@@ -23,7 +23,7 @@ FLOORS = (
     {"precision"},
     {"architectures", "data", "penalties", "equivalence", "runtime"},
     {"channels", "comparison", "layer_kinds", "sources"},
-    {"bare_weights", "computed_weights"},
+    {"bare_weights", "computed_weights", "products"},
     {"checkpoints", "surgery"},
     {"groups"},
     {"alignment", "costs"},

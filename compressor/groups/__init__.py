@@ -53,4 +53,5 @@ def _renamed(group: ChannelGroup, rename: Callable[[str], str]) -> ChannelGroup:
         replace(member, module=rename(member.module), feeds=None if member.feeds is None else rename(member.feeds))
         for member in group.members
     )
-    return replace(group, members=members)
+    products = tuple(replace(product, module=rename(product.module)) for product in group.products)
+    return replace(group, members=members, products=products)

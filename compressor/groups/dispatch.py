@@ -21,6 +21,7 @@ from compressor.groups.trace import Call, Cut, Rule, Trace
 from compressor.groups.training_only import training_outputs
 from compressor.hooks import hooked, running
 from compressor.inputs import tensors
+from compressor.products import drops
 from compressor.teaching import OPERATIONS
 
 # Looked at in every operation, so that neither signals nor threads are needed to stop.
@@ -120,12 +121,13 @@ class _Dispatch(TorchDispatchMode):  # type: ignore[no-untyped-call]
             )
         out = function(*args, **(kwargs or {}))
         call = Call(function, _name(function), args, kwargs or {}, out)
-        if torch.Tag.nondeterministic_seeded in function.tags:
+        if torch.Tag.nondeterministic_seeded in function.tags and drops(call.name, args, call.kwargs):
             trace.draws()
             for tensor in call.tensors():
                 trace.block(tensor, trace.fixed)
         for tensor in call.tensors():
             trace.reads(tensor, call)
+        trace.number(call)
         if any(trace.knows(tensor) for tensor in call.tensors()):
             _follow(trace, call, rule_for(call))
         elif call.name in {"zeros", "new_zeros"} and trace.stack and isinstance(trace.stack[-1][1], nn.RNNBase):

@@ -16,7 +16,7 @@ import safetensors.torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from compressor.channels import ChannelGroup, Member, Role
+from compressor.channels import ChannelGroup, Member, Product, Role
 from compressor.checkpoints import Network
 from compressor.checkpoints.fingerprints import architecture_fingerprint, fingerprint
 from compressor.files import write_bytes
@@ -40,6 +40,7 @@ class _Group(Record, frozen=True, kw_only=True):
     channels: int
     excluded: str | None
     members: tuple[_Member, ...]
+    products: tuple[Product, ...]
     tie: str | None = None
 
 
@@ -108,7 +109,14 @@ def _plain(group: ChannelGroup) -> _Group:
         _Member(module=member.module, role=member.role, tensors=member.tensors, feeds=member.feeds)
         for member in group.members
     )
-    return _Group(name=group.name, channels=group.channels, excluded=group.excluded, members=members, tie=group.tie)
+    return _Group(
+        name=group.name,
+        channels=group.channels,
+        excluded=group.excluded,
+        members=members,
+        products=group.products,
+        tie=group.tie,
+    )
 
 
 def _group(kept: _Group, place: int, tensor: Callable[[str], Tensor]) -> ChannelGroup:
@@ -122,4 +130,4 @@ def _group(kept: _Group, place: int, tensor: Callable[[str], Tensor]) -> Channel
         )
         for number, member in enumerate(kept.members)
     )
-    return ChannelGroup(kept.name, kept.channels, members, kept.excluded, kept.tie)
+    return ChannelGroup(kept.name, kept.channels, members, kept.excluded, kept.tie, kept.products)

@@ -13,6 +13,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from compressor.groups.channel_ids import ChannelIds, compact, head, varying
 from compressor.layer_kinds import NORMS
+from compressor.products import products_of
 
 # Where a dimension of channels is cut into pieces: None, its channels stay independent; "inner", a channel
 # is one place within every piece; "outer", a whole piece.
@@ -56,7 +57,8 @@ class Trace:
     """The channel ids of a network's tensors, and what the network does with them.
 
     ``entries`` holds for every (tensor name, axis) on which channels lie one id per place, and ``uses``
-    what the network does with them there; ``products`` are ids of channels that are multiplied and summed.
+    what the network does with them there; ``products`` are ids of channels that are multiplied and summed, and
+    ``operands``, by a product's module, its number there and a side, 0 or 1, ids along which it does more work.
     ``cuts`` says how places where channels are cut into pieces are read; ``sites`` are the ids that lie there,
     ``pieces`` (pieces, width) the same along the axis that is cut, ``kinds`` which code cuts, and ``splits`` the places
     whose pieces are tensors of their own. ``follows`` names for each layer the norms that read what it makes.
@@ -71,6 +73,7 @@ class Trace:
         self.pieces: dict[int, Tensor] = {}
         self.splits: set[int] = set()
         self.products: list[Tensor] = []
+        self.operands: dict[tuple[str, int, int], Tensor] = {}
         self.kinds: dict[int, Kind] = {}
         self.cuts = cuts
         self.undecided: Mapping[str, str] = undecided or {}
@@ -82,6 +85,8 @@ class Trace:
         # How many modules are running that are not looked into.
         self.paused = 0
         self._cuts_in: Counter[str] = Counter()
+        self._products_in: Counter[str] = Counter()
+        self._product = 0
         self._random: set[str] = set()
         self._spoiled: dict[str, str] = {}
         self._seen: list[tuple[Tensor, str]] = []
@@ -215,11 +220,25 @@ class Trace:
             if name in self._spoiled:
                 self.ids.block(ids, self._spoiled[name])
 
+    def number(self, call: Call) -> None:
+        """Count the products of two tensors that ``call`` computes in the running module."""
+        self._product = self._products_in[self.where]
+        self._products_in[self.where] += len(products_of(call.name, call.args, lambda tensor: tensor in self._views))
+
+    def multiplies(self, *sides: Tensor, second: bool = False) -> None:
+        """Note the ids along which the product that is running, or the second of two, does more work."""
+        for side, ids in enumerate(sides):
+            self.operands[self.where, self._product + second, side] = ids
+
     def cut(self, ids: Tensor, dim: int, pieces: int) -> Cut | None:
         """How to read a place where the dimension ``dim`` of channels is cut into so many equal pieces."""
-        self.sites[self.step] = ids
-        if pieces > 1 and varying(ids) == [dim]:
+        if varying(ids) == [dim]:
             self.pieces[self.step] = head(ids, *(d for d in range(ids.ndim) if d != dim)).reshape(pieces, -1)
+        return self.reading(ids)
+
+    def reading(self, ids: Tensor) -> Cut | None:
+        """How to read the running operation, which ``ids`` pass."""
+        self.sites[self.step] = ids
         self.kinds[self.step] = type(self._model.get_submodule(self.where)), self._cuts_in[self.where]
         self._cuts_in[self.where] += 1
         return self.cuts.get(self.step)

@@ -59,8 +59,8 @@ def latency_chart(comparisons: Sequence[Comparison], names: Sequence[str]) -> st
 
 
 def channel_chart(run: RunReport) -> str | None:
-    """Channels of every layer before and after."""
-    layers = run.layers
+    """Channels of every layer before and after; products have none of their own."""
+    layers = [layer for layer in run.layers if layer.before]
     if not layers:
         return None
     with canvas("channels", min(9.0, 0.9 + 0.19 * len(layers))) as (figure, svg):

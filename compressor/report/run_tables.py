@@ -142,8 +142,8 @@ def layer_table(run: RunReport) -> Table:
     rows = tuple(
         row(
             layer.name,
-            str(layer.before),
-            str(layer.after),
+            str(layer.before or "-"),
+            str(layer.after) if layer.before else "-",
             count(layer.macs_before),
             count(layer.macs_after),
             share(layer.macs_after, layer.macs_before),

@@ -15,6 +15,7 @@ from compressor.groups import ChannelGroup, find_groups, is_zero
 from compressor.groups.advice import advice, is_output
 from compressor.groups.control_flow import ControlFlow
 from compressor.groups.training_only import training_switches
+from compressor.products import is_product
 from compressor.records.stages import Change, ControlFlowReport, FrozenModule, GroupReport, Inspection, UnevenWidth
 
 
@@ -98,7 +99,8 @@ def _frozen(network: Network) -> tuple[FrozenModule, ...]:
 def _unaligned(groups: Sequence[ChannelGroup], widths: CostModel, alignment: Alignment) -> tuple[UnevenWidth, ...]:
     """Layers whose width is no whole step, but for those that make the network's outputs."""
     last = {m.module for group in groups if is_output(group.excluded) for m in group.members if m.role == "producer"}
-    layers = [(name, int(width)) for name, width in zip(widths.layers, widths.outputs, strict=True) if name not in last]
+    known = zip(widths.layers, widths.outputs, strict=True)
+    layers = [(name, int(width)) for name, width in known if name not in last and not is_product(name)]
     return tuple(
         UnevenWidth(layer=name, channels=width, step=alignment.step(width))
         for name, width in layers

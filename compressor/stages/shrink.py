@@ -13,6 +13,7 @@ from compressor.checkpoints import Network
 from compressor.costs import cost_model, count_macs, count_parameters
 from compressor.data.samples import DataSet
 from compressor.groups import ChannelGroup
+from compressor.products import is_product
 from compressor.records.run import LayerChange
 from compressor.records.stages import Shrinking
 from compressor.shrinking import remove_zero_channels
@@ -60,7 +61,7 @@ def shrink(
 
 
 def layer_changes(dense: nn.Module, small: nn.Module, example_input: Tensor) -> tuple[LayerChange, ...]:
-    """Output channels and MACs of every convolution, linear and recurrent layer, before and after."""
+    """Output channels and MACs of every layer with weights, and MACs of products, before and after."""
     before, after = (cost_model(model, example_input, (), "macs") for model in (dense, small))
     left = dict(zip(after.layers, after.by_layer(), strict=True))
     widths = [dict(zip(costs.layers, costs.outputs.tolist(), strict=True)) for costs in (before, after)]
@@ -93,4 +94,4 @@ def _width(model: nn.Module, name: str, widths: Mapping[str, float]) -> int:
             return module.hidden_size
         case nn.modules.conv._ConvNd():
             return module.out_channels
-    return 0 if name in modules else int(widths.get(name, 0))
+    return 0 if name in modules or is_product(name) else int(widths.get(name, 0))

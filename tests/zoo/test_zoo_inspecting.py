@@ -6,11 +6,16 @@ import re
 
 import pytest
 import torch
+import zoo_attention
+import zoo_transformers
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 from zoo_networks import PATTERNS
-from zoo_tools import groups_of, seeded
+from zoo_tools import groups_of, seeded, with_zeros
 
 from compressor.alignment import Alignment
 from compressor.costs import count_macs, count_parameters
+from compressor.equivalence import outputs
 from compressor.forecast import Forecast
 from compressor.groups import zero
 from compressor.groups.advice import advice, is_output
@@ -45,6 +50,25 @@ def predicted(pattern):
 def test_what_is_predicted_is_what_removal_gives(pattern):
     expected, found = predicted(pattern)
     assert expected == found
+
+
+def counted_by_torch(model, inputs):
+    """MACs of one sample, by torch's own counter, which counts attention only where it is not fused."""
+    model.eval()
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        outputs(model, inputs)
+    return counter.get_total_flops() / 2 / len(inputs)
+
+
+@pytest.mark.parametrize(
+    "pattern", [p for p in (*zoo_attention.PATTERNS, *zoo_transformers.PATTERNS) if p.groups], ids=lambda p: p.name
+)
+def test_products_of_attention_are_counted_as_torch_counts_them(pattern):
+    model, groups = with_zeros(pattern)
+    inputs = pattern.inputs()
+    small = remove_zero_channels(model, inputs, groups=groups, align=1).model
+    for network in (model, small):
+        assert count_macs(network, inputs) == counted_by_torch(network, inputs)
 
 
 @pytest.mark.parametrize("pattern", [p for p in PATTERNS if p.refused], ids=lambda pattern: pattern.name)

@@ -1,4 +1,4 @@
-"""Operations that sum over channels and make new ones: convolutions, matrix products, attention."""
+"""Operations that sum over channels and make new ones: convolutions and matrix products."""
 
 from __future__ import annotations
 
@@ -120,7 +120,10 @@ def product(trace: Trace, one: Tensor, other: Tensor, out: Tensor) -> Tensor | N
     for tensor in (one, other):
         if trace.view(tensor) is not None:
             trace.block(tensor, f"{trace.place} multiplies with it as a whole")
-    trace.set(out, between(trace, trace.get(one), trace.get(other), one, other))
+    ids = trace.get(one), trace.get(other)
+    if trace.view(one) is None and trace.view(other) is None:
+        trace.multiplies(*sides(*ids))
+    trace.set(out, between(trace, *ids, one, other))
     return None
 
 
@@ -171,6 +174,34 @@ def between(trace: Trace, one: Tensor | None, other: Tensor | None, left: Tensor
     return kept_other if varying(kept_other) else kept_one
 
 
+def sides(one: Tensor | None, other: Tensor | None) -> list[Tensor]:
+    """The ids, one or two vectors, along which (..., n, k) times (..., k, m) is more work: it grows with each."""
+    made = [_line(ids, -2 if flipped else -1) for flipped, ids in enumerate((one, other)) if _spreads(ids, flipped)]
+    if len(made) == 2:
+        return made
+    # What is summed over, and matrices of the batch.
+    summed = [
+        _line(ids, -1 if flipped else -2) for flipped, ids in enumerate((one, other)) if not _spreads(ids, flipped)
+    ]
+    lines = [line for line in summed if len(line)][:1]
+    known = set(made[0].tolist()) if made else set()
+    return [*made, *(line for line in lines if known.isdisjoint(line.tolist()))]
+
+
+def _spreads(ids: Tensor | None, flipped: int) -> bool:
+    """Whether channels lie on the axis of an operand that is not summed over."""
+    return ids is not None and ids.ndim - (1 if flipped else 2) in varying(ids)
+
+
+def _line(ids: Tensor | None, left_out: int) -> Tensor:
+    """The ids along all dimensions in which they vary but one, as a vector; empty where there is none."""
+    if ids is None:
+        return torch.zeros(0, dtype=torch.long)
+    first = head(ids, ids.ndim + left_out)
+    dims = varying(first)
+    return head(first, *(dim for dim in range(ids.ndim) if dim not in dims)).flatten() if dims else first.flatten()[:0]
+
+
 def _unite_summed(trace: Trace, one: Tensor | None, other: Tensor | None) -> None:
     if one is None or other is None:
         known = one if one is not None else other
@@ -181,19 +212,6 @@ def _unite_summed(trace: Trace, one: Tensor | None, other: Tensor | None) -> Non
     trace.products.append(torch.unique(first))
     trace.union(one, first, "")
     trace.union(first.transpose(-1, -2), other)
-
-
-def attention(trace: Trace, call: Call) -> None:
-    """Scaled dot products of queries and keys weigh the values."""
-    query, key, value = call.args[:3]
-    scores = query[..., :1, :1].expand(*query.shape[:-1], key.shape[-2])
-    asked, ids = trace.get(query), trace.get(key)
-    if call.kwargs.get("scale") is None and asked is not None and query.ndim - 1 in varying(asked):
-        trace.ids.block(asked, f"{trace.place} scales products of queries and keys by how many channels they have")
-    flipped = None if ids is None else ids.transpose(-1, -2)
-    weights = between(trace, asked, flipped, query, key.transpose(-1, -2))
-    mixed = between(trace, weights, trace.get(value), scores, value)
-    trace.set(call.out[0] if isinstance(call.out, tuple) else call.out, mixed)
 
 
 def embedding(trace: Trace, call: Call) -> None:
@@ -210,12 +228,4 @@ MATMUL: dict[str, Rule] = {
     "bmm": mm,
     "baddbmm": baddbmm,
     "embedding": embedding,
-    **dict.fromkeys(
-        (
-            "_scaled_dot_product_flash_attention_for_cpu", "_scaled_dot_product_flash_attention",
-            "_scaled_dot_product_efficient_attention", "_scaled_dot_product_attention_math",
-            "scaled_dot_product_attention",
-        ),
-        attention,
-    ),
-}  # fmt: skip
+}

@@ -16,7 +16,7 @@ from compressor.groups.trace import Call, Cut, Rule, Trace, View, narrowed
 # What attention modules call the number of their heads and the width of each.
 COUNTS: Mapping[Cut, tuple[str, ...]] = {
     "outer": ("num_heads", "num_attention_heads", "n_heads", "n_head", "heads"),
-    "inner": ("head_dim", "dim_head", "attention_head_size"),
+    "inner": ("head_dim", "dim_head", "attention_head_size", "key_value_proj_dim"),
 }
 # What modules call the number of all channels that they reshape to.
 WIDTHS = ("attn_dim", "all_head_size", "inner_dim", "hidden_dim", "hidden_size", "embed_dim", "d_model")
@@ -117,7 +117,7 @@ def reshaped(trace: Trace, call: Call) -> None:
         if len(torch.unique(pieces_ids)) == len(pieces_ids):
             _count(trace, COUNTS[cut], pieces_ids)
     for dim in varying(new):
-        if _stated(trace, WIDTHS, new.shape[dim]) and trace.cut(new, dim, 1) is not None:
+        if _stated(trace, WIDTHS, new.shape[dim]) and trace.reading(ids) is not None:
             _count(trace, WIDTHS, _vector(new, dim))
     trace.set(call.out, new)
 
