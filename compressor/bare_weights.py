@@ -45,8 +45,8 @@ def bare_weights(model: nn.Module, inputs: Inputs, called: Mapping[str, float]) 
     layers = [module for name, module in model.named_modules() if isinstance(module, PRODUCERS) and name in called]
     # A weight may have another name too, as one of words in and words out.
     counted = {id(weight) for module in layers for weight in module.parameters(recurse=False)}
-    candidates = {name: weight for name, weight in model.named_parameters() if id(weight) not in counted}
-    bare = {name for name in candidates if _is_bare(model, name, called)}
+    candidates = dict(model.named_parameters())
+    bare = {name for name, p in candidates.items() if id(p) not in counted and _is_bare(model, name, called)}
     if not bare and not (taught and candidates):
         return {}
     counting = _Counting({weight: name for name, weight in candidates.items()}, bare)

@@ -97,7 +97,7 @@ def outputs(model: nn.Module, inputs: Inputs) -> list[Tensor]:
 def named_outputs(model: nn.Module, inputs: Inputs) -> list[tuple[Path, Tensor]]:
     """The same with the keys and places by which each is reached in what the network returns."""
     examples = Examples.of(inputs)
-    with eval_mode(model), _slow_attention(), eagerly(), _same_draws(), computed_in(examples.precision):
+    with eval_mode(model), _slow_attention(), _same_draws(), eagerly(), computed_in(examples.precision):
         return [found for one in examples.calls for found in chosen(call(model, one), examples.outputs)]
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import prod
 from typing import Any
 
@@ -20,12 +20,16 @@ from compressor.layer_kinds import ATTENTION, PRODUCERS
 MARK = "(product "
 # By the name of an operation the place of the first of its two operands.
 MATRIX_PRODUCTS = {"mm": 0, "bmm": 0, "addmm": 1, "baddbmm": 1}
-ATTENTIONS = (
-    "_scaled_dot_product_flash_attention_for_cpu", "_scaled_dot_product_flash_attention",
-    "_scaled_dot_product_efficient_attention", "_scaled_dot_product_cudnn_attention",
-    "_scaled_dot_product_fused_attention_overrideable", "_scaled_dot_product_attention_math",
-    "scaled_dot_product_attention",
-)  # fmt: skip
+# By the name of an operation the place of the share of weights that it drops at random.
+ATTENTIONS = {
+    "_scaled_dot_product_flash_attention_for_cpu": 3,
+    "_scaled_dot_product_flash_attention": 3,
+    "_scaled_dot_product_efficient_attention": 5,
+    "_scaled_dot_product_cudnn_attention": 5,
+    "_scaled_dot_product_fused_attention_overrideable": 4,
+    "_scaled_dot_product_attention_math": 4,
+    "scaled_dot_product_attention": 4,
+}
 
 
 def product_name(module: str, number: int) -> str:
@@ -49,6 +53,14 @@ def products_of(name: str, args: Sequence[Any], is_weight: Callable[[Tensor], bo
         if not (is_weight(left) or is_weight(right)):
             return [float(left.numel() * right.shape[-1])]
     return []
+
+
+def drops(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+    """Whether an operation that may draw random numbers does: attention only where it drops some of its weights."""
+    place = ATTENTIONS.get(name)
+    if place is None:
+        return True
+    return bool(args[place] if place < len(args) else kwargs.get("dropout_p", 0.0))
 
 
 @contextlib.contextmanager

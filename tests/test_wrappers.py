@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 import torch
 from torch import nn
@@ -93,3 +95,24 @@ def test_a_wrapper_around_a_factory_is_no_part_of_the_architecture(tmp_path):
     small = remove_zero_channels(network.model, X, groups=groups, align=1).model
     checkpoints.save(network.with_model(small), tmp_path / "small.pt")
     assert checkpoints.load(tmp_path / "small.pt", trust_arch=True).model[0].out_channels == 7
+
+
+class Locked(nn.Sequential):
+    def __init__(self, *layers):
+        super().__init__(*layers)
+        self.lock = threading.Lock()
+
+
+def test_what_cannot_be_copied_is_named():
+    model = nn.Sequential(Locked(nn.Conv2d(3, 4, 3), nn.ReLU()), nn.Conv2d(4, 2, 1))
+    with pytest.raises(UsageError, match=r"cannot be copied \(0.lock: TypeError: cannot pickle .*may be made when"):
+        find_groups(model, X)
+
+
+@pytest.mark.filterwarnings("ignore:Lazy modules")
+def test_lazy_layers_are_refused_until_they_have_run():
+    model = nn.Sequential(nn.LazyConv2d(4, 3), nn.ReLU(), nn.Conv2d(4, 2, 1))
+    with pytest.raises(UsageError, match="the sizes of 0 are not known yet; run the network once"):
+        find_groups(model, X)
+    model(X)
+    assert find_groups(model, X)[0].prunable

@@ -19,7 +19,7 @@ from compressor.architectures.cifar_resnet import PaddedShortcut
 from compressor.architectures.constant import Constant
 from compressor.architectures.norms import SlimLayerNorm, SlimNorm, SlimResponseNorm, SlimRMSNorm
 from compressor.checkpoints.fields import field, named, size, sizes
-from compressor.checkpoints.sizes import SIZES, stated_sizes
+from compressor.checkpoints.size_names import SIZES
 from compressor.computed_weights import computed, fold_weights, folded
 from compressor.errors import CheckpointError
 from compressor.layer_kinds import PLAIN_CONVOLUTIONS, agrees
@@ -100,10 +100,10 @@ def difference(dense: nn.Module, small: nn.Module) -> tuple[Edit, ...]:
         # By name: a file of the user's that is run twice makes the same class twice.
         if original is None or type(original).__qualname__ != type(module).__qualname__:
             raise CheckpointError(f"module {name!r} is not the architecture's; only sizes may differ")
-        attributes, shapes = stated_sizes(module), _shapes(module)
+        attributes, shapes = _sizes(module), _shapes(module)
         if set(shapes) != set(_shapes(original)) | (set(shapes) & _missing(original)):
             raise CheckpointError(f"module {name!r} gained or lost a tensor; only sizes may differ")
-        if attributes != stated_sizes(original) or shapes != _shapes(original):
+        if attributes != _sizes(original) or shapes != _shapes(original):
             edits.append(Edit(name, attributes, shapes))
     if originals:
         raise CheckpointError(f"module {min(originals)!r} of the architecture is missing")
@@ -179,7 +179,7 @@ def _fits(edit: Edit, module: nn.Module) -> bool:
     """Whether the edit speaks of the tensors that the module has or may get, and of its sizes."""
     tensors = set(_shapes(module)) | (set(edit.tensors) & _missing(module))
     # A file of an older version may know fewer names of sizes.
-    return set(edit.tensors) == tensors and _kinds(edit.sizes).items() <= _kinds(stated_sizes(module)).items()
+    return set(edit.tensors) == tensors and _kinds(edit.sizes).items() <= _kinds(_sizes(module)).items()
 
 
 def _missing(module: nn.Module) -> set[str]:
@@ -197,6 +197,20 @@ def _resize(module: nn.Module, name: str, shape: tuple[int, ...]) -> None:
     except (RuntimeError, TypeError) as error:  # more than there is memory, or than a size can count
         raise _Unfit(f"asks for a tensor of {'x'.join(map(str, shape))}") from error
     setattr(module, name, nn.Parameter(new, old.requires_grad) if isinstance(old, nn.Parameter) else new)
+
+
+def _sizes(module: nn.Module) -> dict[str, int | tuple[int, ...]]:
+    # A property only tells what another module states.
+    stated = [name for name in SIZES if not isinstance(getattr(type(module), name, None), property)]
+    values = {name: getattr(module, name) for name in stated if hasattr(module, name)}
+    plain = {name: tuple(size) if isinstance(size, list | tuple) else size for name, size in values.items()}
+    return {name: size for name, size in plain.items() if _is_size(size)}
+
+
+def _is_size(value: object) -> bool:
+    """Modules of others may mean something else by the name."""
+    parts = value if isinstance(value, tuple) else (value,)
+    return all(type(part) is int and part >= 0 for part in parts)
 
 
 def _arguments(module: nn.Module) -> dict[str, int | tuple[int, ...]]:

@@ -14,8 +14,8 @@ from torch import nn
 from compressor.channels import ChannelGroup, Member, is_zero, zero
 from compressor.computed_weights import described, folded, tell
 from compressor.equivalence import Inputs
-from compressor.errors import UsageError
 from compressor.groups.probe import probed
+from compressor.groups.refusals import refuse
 from compressor.wrappers import unwrapped
 
 __all__ = ["ChannelGroup", "Member", "find_groups", "is_zero", "unprefixed", "unwrapped", "zero"]
@@ -32,23 +32,12 @@ def find_groups(model: nn.Module, example_input: Inputs) -> tuple[ChannelGroup, 
     example, the groups are those of the network with plain weights in their place, and a `CompressorWarning` says so.
     """
     network, prefix = unwrapped(model)
-    refuse_scripted(network)
+    refuse(network)
     with torch.inference_mode(False), torch.no_grad():
         plain = folded(network)
         if plain is not network:
             tell(described(network), "the groups are those of its copy with plain weights (fold_weights)", 2)
         return _prefixed(probed(plain, example_input), prefix)
-
-
-def refuse_scripted(model: nn.Module) -> None:
-    """Raise `UsageError` for a network with compiled TorchScript in it, whose operations belong to no module."""
-    for name, module in model.named_modules():
-        if isinstance(module, torch.jit.ScriptModule):
-            what = f"{name} is" if name else "the network is"
-            raise UsageError(
-                f"{what} TorchScript ({type(module).__name__}), which hides the layers; "
-                "give the Python module that was scripted or traced, with these weights loaded into it"
-            )
 
 
 def _prefixed(groups: Sequence[ChannelGroup], prefix: str) -> tuple[ChannelGroup, ...]:

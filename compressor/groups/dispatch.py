@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
-from operator import attrgetter
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -18,12 +16,13 @@ from torch.utils.hooks import RemovableHandle
 from compressor.equivalence import Inputs, outputs
 from compressor.errors import CompressorError, UsageError, first_line
 from compressor.groups.rules import rule_for
-from compressor.groups.rules.taught import apply
+from compressor.groups.taught_modules import taught_modules
 from compressor.groups.trace import Call, Cut, Rule, Trace
 from compressor.groups.training_only import training_outputs
 from compressor.hooks import hooked, running
+from compressor.products import drops
 from compressor.structures import tensors
-from compressor.teaching import OPERATIONS, Lesson, lesson_for
+from compressor.teaching import OPERATIONS
 
 # Looked at in every operation, so that neither signals nor threads are needed to stop.
 TRACE_SECONDS = 120.0
@@ -42,7 +41,12 @@ def traced(
     """
     trace = Trace(model, cuts, undecided or {})
     try:
-        with running(model) as trace.stack, _taught(model, trace), _seen(model, trace), _Dispatch(trace):
+        with (
+            running(model) as trace.stack,
+            _seen_by_undecided(model, trace),
+            taught_modules(model, trace, _follow),
+            _Dispatch(trace),
+        ):
             results = outputs(model, inputs) + training_outputs(model, inputs, switches)
     except CompressorError:
         raise
@@ -61,39 +65,8 @@ def _name(function: Any) -> str:
     return name if name in OPERATIONS else own
 
 
-@contextlib.contextmanager
-def _taught(model: nn.Module, trace: Trace) -> Iterator[None]:
-    """Modules that were taught are followed by what was said of them, and not by what runs inside."""
-
-    def enter(module: nn.Module, args: Any) -> None:
-        trace.paused += 1
-
-    def leave(name: str, lesson: Lesson) -> Any:
-        def hook(module: nn.Module, args: Any, kwargs: Any, out: Any) -> None:
-            trace.paused -= 1
-            if not trace.paused:
-                own = {o.name: attrgetter(o.name)(module) for o in lesson.operands if o.name is not None}
-                _follow(
-                    trace,
-                    Call(None, type(module).__name__, args, kwargs, out),
-                    partial(apply, lesson=lesson, parameters=own),
-                )
-
-        return hook
-
-    def handles() -> Iterator[RemovableHandle]:
-        for name, module in model.named_modules():
-            if (lesson := lesson_for(module)) is not None:
-                yield module.register_forward_pre_hook(enter)
-                yield module.register_forward_hook(leave(name, lesson), with_kwargs=True)
-
-    with hooked(handles()):
-        yield
-
-
-@contextlib.contextmanager
-def _seen(model: nn.Module, trace: Trace) -> Iterator[None]:
-    """Undecided modules see what they are called with, what they call others with, and what comes back."""
+def _seen_by_undecided(model: nn.Module, trace: Trace) -> AbstractContextManager[None]:
+    """Block what these modules are called with, what they call others with, and what comes back."""
     names = {module: name for name, module in model.named_modules()}
 
     def see(module: nn.Module, callers: Sequence[tuple[str, nn.Module]], values: Any) -> None:
@@ -149,7 +122,7 @@ class _Dispatch(TorchDispatchMode):  # type: ignore[no-untyped-call]
             )
         out = function(*args, **(kwargs or {}))
         call = Call(function, _name(function), args, kwargs or {}, out)
-        if torch.Tag.nondeterministic_seeded in function.tags:
+        if torch.Tag.nondeterministic_seeded in function.tags and drops(call.name, args, call.kwargs):
             trace.draws()
             for tensor in call.tensors():
                 trace.block(tensor, trace.fixed)

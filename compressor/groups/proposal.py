@@ -5,20 +5,19 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from compressor.channels import VANISHING, ChannelGroup, Member, Product, Role
+from compressor.channels import ChannelGroup, Member, Product, Role
 from compressor.equivalence import Inputs
 from compressor.groups.channel_ids import distinct
 from compressor.groups.dispatch import traced
+from compressor.groups.structure_reasons import opaque, problem, together
 from compressor.groups.trace import OUTPUTS, Cut, Kind, Trace
-from compressor.layer_kinds import CONVOLUTIONS, MAKERS, is_matrix
-from compressor.surgery.replacements import why_kept
+from compressor.layer_kinds import MAKERS, is_matrix
 
 # What a tensor is used for, the use that decides its role first.
 USES: tuple[tuple[str, Role], ...] = (
@@ -178,9 +177,9 @@ class _Builder:
         channels = len(next(iter(places.values())))
         made = _names(members, "producer")
         if reason != OUTPUTS:
-            reason = self._opaque(members) or reason or self._problem(members, made, multiplied)
-            together = self._together(members) if channels == 1 else None
-            reason = f"all of it hangs together as a single channel{together}" if together else reason
+            own = problem(self._frozen, members, made, multiplied=multiplied)
+            reason = opaque(self._model, members) or reason or own
+            reason = (together(self._model, members) if channels == 1 else None) or reason
         if reason is None and channels == 1:
             reason = "all of it hangs together as a single channel"
         made = made or _names([m for m in members if not self._constant(m)], "addend")
@@ -226,42 +225,6 @@ class _Builder:
             # A matrix that is no parameter, so nothing that could vanish.
             return "addend" if role == "producer" else "reader"
         return role
-
-    def _opaque(self, members: Sequence[Member]) -> str | None:
-        """Layers of torch whose widths are bound to others."""
-        for member in members:
-            module = self._model.get_submodule(member.module)
-            if isinstance(module, nn.MultiheadAttention):
-                return f"{member.module} is an nn.MultiheadAttention {why_kept(module)}"
-            if isinstance(module, nn.LSTM) and module.proj_size and member.role == "producer":
-                return f"{member.module} is an nn.LSTM with projections, which torch tells from others by its widths"
-        return None
-
-    def _together(self, members: Sequence[Member]) -> str | None:
-        """What keeps all channels together, where groups of them do."""
-        for member in members:
-            module: Any = self._model.get_submodule(member.module)
-            if isinstance(module, nn.GroupNorm) and module.num_groups > 1:
-                return (
-                    f", since {member.module} normalises {module.num_channels} channels in {module.num_groups} groups"
-                )
-            if isinstance(module, CONVOLUTIONS) and module.groups > 1:
-                return f", since {member.module} reads {module.in_channels} channels in {module.groups} groups"
-        return None
-
-    def _problem(self, members: Sequence[Member], made: Sequence[str], multiplied: bool) -> str | None:
-        for member in members:
-            frozen = [name for name, _ in member.tensors if f"{member.module}.{name}".lstrip(".") in self._frozen]
-            if member.role in VANISHING and frozen:
-                return f"{member.module} is frozen (requires_grad is off)"
-        if not made:
-            parts = [".".join(filter(None, (m.module, m.tensors[0][0]))) for m in members if m.tensors]
-            return f"no convolution, linear or recurrent layer and no embedding makes it, only {parts[0]} holds it"
-        if not multiplied and not any(member.role == "consumer" for member in members):
-            readers = [member.module for member in members if member.role == "reader"]
-            only = f", only {readers[0]}" if readers else ""
-            return f"no convolution, linear or recurrent layer reads it{only}"
-        return None
 
     def _name(self, made: Sequence[str]) -> str:
         free = [name for name in made if name not in self._taken]

@@ -85,9 +85,9 @@ class Trace:
         # How many modules are running that are not looked into.
         self.paused = 0
         self._cuts_in: Counter[str] = Counter()
-        self._random: set[str] = set()
         self._products_in: Counter[str] = Counter()
         self._product = 0
+        self._random: set[str] = set()
         self._spoiled: dict[str, str] = {}
         self._seen: list[tuple[Tensor, str]] = []
         self._ids: MutableMapping[Tensor, Tensor] = WeakTensorKeyDictionary()

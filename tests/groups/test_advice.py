@@ -31,6 +31,8 @@ REASONS = {
     "block uses its parameters in mine::scan": "compressor.teach what mine::scan in block does",
     "block calls mine::scan with other axes than were taught": "compressor.teach the axes with which block calls",
     "attn uses cat in a form that is not known (sizes differ)": "another form of cat in attn",
+    "router decides by values which way to go": "inputs that take every way of router (--example",
+    "latent draws random numbers": "the same random numbers for all channels in latent",
     "it was not probed within 600 s": "a smaller --input-shape",
 }
 

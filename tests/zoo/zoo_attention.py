@@ -153,6 +153,24 @@ def class_token():
     )  # fmt: skip
 
 
+def grouped_queries():
+    """Two heads of keys and values serve four of queries: what goes is one of the former with its queries."""
+
+    def forward(net, x):
+        x = net.embed(x.flatten(2).transpose(1, 2))
+        query, key, value = (
+            layer(x).unflatten(2, (-1, 4)).transpose(1, 2) for layer in (net.query, net.key, net.value)
+        )
+        key, value = (each.repeat_interleave(query.shape[1] // each.shape[1], 1) for each in (key, value))
+        mixed = F.scaled_dot_product_attention(query, key, value, scale=0.5).transpose(1, 2).flatten(2)
+        return net.head(F.relu(net.out(mixed)).mean(1))
+
+    return Net(
+        forward, embed=nn.Linear(3, 8), query=nn.Linear(8, 16), key=nn.Linear(8, 8), value=nn.Linear(8, 8),
+        out=nn.Linear(16, 6), head=nn.Linear(6, 4),
+    )  # fmt: skip
+
+
 def cached():
     """Keys and values stand behind those of a cache, which is empty at first."""
 
@@ -191,6 +209,7 @@ PATTERNS = (
         {"attention.query": "attention scales products of queries and keys by how many"},
     ),
     Pattern(matching, {"left": 8}),
+    Pattern(grouped_queries, {"embed": 8, "query": 2, "out": 6}),
     Pattern(cached, {"embed": 8, "query": 6, "value": 6}),
     Pattern(class_token, {"embed": 8, "fc1": 12}),
 )  # fmt: skip

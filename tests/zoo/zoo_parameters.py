@@ -34,6 +34,21 @@ class GraphConvolution(nn.Module):
         return adjacency @ (x @ self.weight) + self.bias
 
 
+class SplitAttention(nn.Module):
+    """Queries, keys and values of one matrix, split by a width that an attribute states, as in GPT-2."""
+
+    def __init__(self, width, heads):
+        super().__init__()
+        self.split_size, self.head_dim, self.scale = width, width // heads, (width // heads) ** -0.5
+        self.inner, self.outer = Transposed(width, 3 * width), Transposed(width, width)
+
+    def forward(self, x):
+        parts = self.inner(x).split(self.split_size, dim=2)
+        query, key, value = (part.view(*part.shape[:-1], -1, self.head_dim).transpose(1, 2) for part in parts)
+        mixed = F.scaled_dot_product_attention(query, key, value, scale=self.scale).transpose(1, 2)
+        return self.outer(mixed.reshape(*mixed.shape[:-2], -1))
+
+
 def weight(*shape):
     return nn.Parameter(torch.randn(*shape) / shape[1] ** 0.5)
 
@@ -44,6 +59,13 @@ def transposed_linear():
         return net.head((x + net.fc2(F.gelu(net.fc1(x)))).mean(1))
 
     return Net(forward, embed=nn.Embedding(12, 8), fc1=Transposed(8, 16), fc2=Transposed(16, 8), head=nn.Linear(8, 4))
+
+
+def transposed_attention():
+    def forward(net, x):
+        return net.head((lambda x: x + net.attention(x))(net.embed(x)).mean(1))
+
+    return Net(forward, embed=nn.Embedding(12, 8), attention=SplitAttention(8, 2), head=nn.Linear(8, 4))
 
 
 def graph():
@@ -106,6 +128,7 @@ def einsum():
 
 PATTERNS = (
     Pattern(transposed_linear, {"embed": 8, "fc1": 16}, inputs=words),
+    Pattern(transposed_attention, {"embed": 8, "attention.inner": 4}, inputs=words),
     Pattern(graph, {"first": 8, "second": 6}),
     Pattern(written_functions, {"first": 8, "second": 6}),
     Pattern(written_embedding, {"words": 8, "inner": 10}, inputs=words),

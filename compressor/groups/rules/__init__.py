@@ -6,6 +6,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from compressor.groups.channel_ids import head, varying
+from compressor.groups.rules.attention import ATTENTION
 from compressor.groups.rules.matmul import MATMUL
 from compressor.groups.rules.pointwise import POINTWISE, is_pointwise, pointwise
 from compressor.groups.rules.reductions import REDUCTIONS
@@ -65,6 +66,7 @@ def ignored(trace: Trace, call: Call) -> None:
 
 RULES: dict[str, Rule] = {
     **MATMUL,
+    **ATTENTION,
     **VIEWS,
     **SPLITS,
     **POINTWISE,

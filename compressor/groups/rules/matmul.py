@@ -1,4 +1,4 @@
-"""Operations that sum over channels and make new ones: convolutions, matrix products, attention."""
+"""Operations that sum over channels and make new ones: convolutions and matrix products."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from torch import Tensor
 from compressor.groups.channel_ids import along, head, varying
 from compressor.groups.trace import Call, Rule, Trace, View
 from compressor.layer_kinds import MAKERS, STATED_INPUTS, STATED_OUTPUTS
-from compressor.products import ATTENTIONS
 
 
 def convolution(trace: Trace, call: Call) -> None:
@@ -215,21 +214,6 @@ def _unite_summed(trace: Trace, one: Tensor | None, other: Tensor | None) -> Non
     trace.union(first.transpose(-1, -2), other)
 
 
-def attention(trace: Trace, call: Call) -> None:
-    """Scaled dot products of queries and keys weigh the values."""
-    query, key, value = call.args[:3]
-    scores = query[..., :1, :1].expand(*query.shape[:-1], key.shape[-2])
-    asked, ids = trace.get(query), trace.get(key)
-    if call.kwargs.get("scale") is None and asked is not None and query.ndim - 1 in varying(asked):
-        trace.ids.block(asked, f"{trace.place} scales products of queries and keys by how many channels they have")
-    flipped, seen = None if ids is None else ids.transpose(-1, -2), trace.get(value)
-    trace.multiplies(*sides(asked, flipped))
-    weights = between(trace, asked, flipped, query, key.transpose(-1, -2))
-    trace.multiplies(*sides(weights, seen), second=True)
-    mixed = between(trace, weights, seen, scores, value)
-    trace.set(call.out[0] if isinstance(call.out, tuple) else call.out, mixed)
-
-
 def embedding(trace: Trace, call: Call) -> None:
     """Every row has all channels."""
     view = trace.view(call.args[0])
@@ -244,5 +228,4 @@ MATMUL: dict[str, Rule] = {
     "bmm": mm,
     "baddbmm": baddbmm,
     "embedding": embedding,
-    **dict.fromkeys(ATTENTIONS, attention),
 }

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor
 
 from compressor.architectures.attention import SlimAttention
-from compressor.groups.channel_ids import varying
+from compressor.groups.channel_ids import head, varying
 from compressor.groups.rules.views import moved
 from compressor.groups.trace import Call, Rule, Trace
+
+# What GPT-2 calls the width of its queries, keys and values, which it splits.
+SPLIT_SIZE = "split_size"
 
 
 def split(trace: Trace, call: Call) -> None:
@@ -16,7 +21,7 @@ def split(trace: Trace, call: Call) -> None:
     ids = trace.get(call.args[0])
     dim = call.value(2, "dim", 0)
     pieces = [(out, trace.get(out)) for out in call.out]
-    if ids is None or dim % ids.ndim not in varying(ids) or _states_widths(trace):
+    if ids is None or dim % ids.ndim not in varying(ids) or _states_widths(trace) or _counted(trace, pieces, dim):
         return
     if len({out.shape for out in call.out}) == 1 and _split(trace, ids, dim % ids.ndim, len(pieces)):
         first = pieces[0][1]
@@ -47,6 +52,18 @@ def _split(trace: Trace, ids: Tensor, dim: int, pieces: int) -> bool:
     """Whether these pieces are read as one channel at each place."""
     trace.splits.add(trace.step)
     return trace.cut(ids, dim, pieces) is not None
+
+
+def _counted(trace: Trace, pieces: Sequence[tuple[Tensor, Tensor | None]], dim: int) -> bool:
+    """Whether an attribute says how wide every piece is: then it follows, and places at the same one go together."""
+    stated = getattr(trace.stack[-1][1], SPLIT_SIZE, None) if trace.stack else None
+    if not isinstance(stated, int) or any(own is None or out.shape[dim] != stated for out, own in pieces):
+        return False
+    for _, own in pieces:
+        assert own is not None
+        others = [other for other in range(own.ndim) if other != dim % own.ndim]
+        trace.counted(trace.where, SPLIT_SIZE, head(own, *others).flatten())
+    return True
 
 
 def _states_widths(trace: Trace) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
-from compressor.checkpoints.sizes import SIZES
+from compressor.checkpoints.size_names import SIZES
 from compressor.errors import UsageError
 from compressor.groups.channel_ids import along, head, varying
 from compressor.groups.trace import Call, Trace

@@ -16,7 +16,7 @@ from compressor.groups.trace import Call, Cut, Rule, Trace, View, narrowed
 # What attention modules call the number of their heads and the width of each.
 COUNTS: Mapping[Cut, tuple[str, ...]] = {
     "outer": ("num_heads", "num_attention_heads", "n_heads", "n_head", "heads"),
-    "inner": ("head_dim", "dim_head", "attention_head_size"),
+    "inner": ("head_dim", "dim_head", "attention_head_size", "key_value_proj_dim"),
 }
 # What modules call the number of all channels that they reshape to.
 WIDTHS = ("attn_dim", "all_head_size", "inner_dim", "hidden_dim", "hidden_size", "embed_dim", "d_model")

@@ -1,8 +1,6 @@
-"""The sizes that modules state as attributes, which removal changes and a file may set."""
+"""What modules call their sizes, as far as an edit of a checkpoint may set them."""
 
 from __future__ import annotations
-
-from torch import nn
 
 # The only attributes that an edit may set: plain sizes. A file must not reach any other attribute.
 SIZES = (
@@ -44,26 +42,15 @@ SIZES = (
     "head_dim",
     "dim_head",
     "attention_head_size",
+    "key_value_proj_dim",
     # What modules that multiply with parameters of their own call their widths.
     "nf",
     "nx",
+    "split_size",
     "in_dim",
     "out_dim",
     "input_dim",
     "output_dim",
 )
-
-
-def stated_sizes(module: nn.Module) -> dict[str, int | tuple[int, ...]]:
-    """What ``module`` itself says of its sizes, by attribute."""
-    # A property only tells what another module states.
-    stated = [name for name in SIZES if not isinstance(getattr(type(module), name, None), property)]
-    values = {name: getattr(module, name) for name in stated if hasattr(module, name)}
-    plain = {name: tuple(size) if isinstance(size, list | tuple) else size for name, size in values.items()}
-    return {name: size for name, size in plain.items() if _is_size(size)}
-
-
-def _is_size(value: object) -> bool:
-    """Modules of others may mean something else by the name."""
-    parts = value if isinstance(value, tuple) else (value,)
-    return all(type(part) is int and part >= 0 for part in parts)
+# The edit of a module whose weights the architecture computes from others, and the network does not.
+PLAIN_WEIGHTS = "plain weights"
