@@ -24,6 +24,8 @@ from compressor.computed_weights import computed, fold_weights, folded
 from compressor.errors import CheckpointError
 from compressor.layer_kinds import PLAIN_CONVOLUTIONS, agrees
 
+# The edit of a module whose weights the architecture computes from others, and the network does not.
+PLAIN_WEIGHTS = "plain weights"
 # A module is replaced and what is in it resized: no network needs more for each of its modules, beyond so many.
 EDITS, FEW_EDITS = 4, 1000
 # Of many edits that cannot be made, so many are named.
