@@ -52,5 +52,3 @@ SIZES = (
     "input_dim",
     "output_dim",
 )
-# The edit of a module whose weights the architecture computes from others, and the network does not.
-PLAIN_WEIGHTS = "plain weights"

@@ -81,8 +81,8 @@ def export_onnx(
                 cast_from=", ".join(low) or None,
                 parity=parity,
             )
-        known = cause(model, examples)
-        raise EquivalenceError(f"cannot export to ONNX opset {opset}: {'; '.join(failures)}{known}")
+        why = cause(model, examples)
+        raise EquivalenceError(f"cannot export to ONNX opset {opset}: {'; '.join(failures)}{why}")
 
 
 def check_opset(opset: int) -> None:

@@ -85,8 +85,7 @@ def _seen_by_undecided(model: nn.Module, trace: Trace) -> AbstractContextManager
             yield module.register_forward_pre_hook(enter, with_kwargs=True)
             yield module.register_forward_hook(leave, with_kwargs=True)
 
-    with hooked(handles()):
-        yield
+    return hooked(handles())
 
 
 def _follow(trace: Trace, call: Call, rule: Rule) -> None:

@@ -11,10 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from compressor.channels import ChannelGroup, Member, Product, Role
+from compressor.channels import ChannelGroup, Member, Role
 from compressor.equivalence import Inputs
 from compressor.groups.channel_ids import distinct
 from compressor.groups.dispatch import traced
+from compressor.groups.operands import products_by_group
 from compressor.groups.structure_reasons import opaque, problem, together
 from compressor.groups.trace import OUTPUTS, Cut, Kind, Trace
 from compressor.layer_kinds import MAKERS, is_matrix
@@ -84,22 +85,13 @@ def propose(
     groups.sort(key=builder.order)
     lines = [channel[pieces.numpy()].tolist() for site, pieces in trace.pieces.items() if site not in trace.cuts]
     tied = _tied(groups, [[{id(g): g for g in map(owner.get, piece) if g} for piece in line] for line in lines])
-    products = _products(trace, [[owner.get(r) for r in channel[v.numpy()].tolist()] for v in trace.operands.values()])
+    products = products_by_group(trace.operands, channel, owner)
     return Proposal(
         tuple(replace(g, tie=tied.get(g.name), products=tuple(products[g.name])) for g in groups),
         sites,
         trace.kinds,
         trace.splits,
     )
-
-
-def _products(trace: Trace, owners: Sequence[Sequence[ChannelGroup | None]]) -> dict[str, list[Product]]:
-    """By a group's name the products along which its channels lie; ``owners`` are the groups along each operand."""
-    products: dict[str, list[Product]] = defaultdict(list)
-    for (module, number, side), along in zip(trace.operands, owners, strict=True):
-        for group, places in Counter(owner for owner in along if owner is not None).items():
-            products[group.name].append(Product(module, number, side, places / group.channels, len(along)))
-    return products
 
 
 def _tied(groups: Sequence[ChannelGroup], lines: Sequence[Sequence[Mapping[int, ChannelGroup]]]) -> dict[str, str]:
