@@ -70,6 +70,17 @@ def _slow_attention() -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(fast)
 
 
+@contextlib.contextmanager
+def _same_draws() -> Iterator[None]:
+    """Networks that draw random numbers draw the same ones in every run; on the CPU, where networks are compared."""
+    before = torch.get_rng_state()
+    torch.default_generator.manual_seed(0)
+    try:
+        yield
+    finally:
+        torch.set_rng_state(before)
+
+
 @torch.no_grad()
 def outputs(model: nn.Module, inputs: Inputs) -> list[Tensor]:
     """The output tensors of ``model`` in eval mode that count, of all examples; its mode is restored.
@@ -84,7 +95,7 @@ def outputs(model: nn.Module, inputs: Inputs) -> list[Tensor]:
 def named_outputs(model: nn.Module, inputs: Inputs) -> list[tuple[Path, Tensor]]:
     """The same with the keys and places by which each is reached in what the network returns."""
     examples = Examples.of(inputs)
-    with eval_mode(model), _slow_attention(), computed_in(examples.precision):
+    with eval_mode(model), _slow_attention(), _same_draws(), computed_in(examples.precision):
         return [found for one in examples.calls for found in chosen(call(model, one), examples.outputs)]
 
 

@@ -17,9 +17,10 @@ from compressor.computed_weights import folded
 from compressor.equivalence import FLOAT64_LIMIT, Inputs, outputs, relative_difference
 from compressor.errors import CompressorWarning, EquivalenceError, first_line
 from compressor.groups import ChannelGroup, find_groups, is_zero, unprefixed, unwrapped
+from compressor.groups.control_flow import with_other_sizes
 from compressor.groups.training_only import training_outputs, training_switches
 from compressor.hooks import running
-from compressor.inputs import Examples
+from compressor.inputs import Examples, cast
 from compressor.precision import limit_of
 from compressor.records.run import Removal
 from compressor.surgery import remove
@@ -79,6 +80,10 @@ def remove_zero_channels(
     zeros = _zeros(model, prunable, alignment)
     # In float64, so that rounding hides nothing; what is written has the precision of ``model``.
     exact, samples = exact_copy(model, example_input, real_inputs)
+    samples[0] = with_other_sizes(exact, samples[0])
+    if len(samples[0].calls) > 1 and samples[0].precision is not None:
+        # Of several examples the values may say which way to go.
+        samples.append(cast(Examples.of(example_input), samples[0].precision))
     smaller = _removed(exact, prunable, zeros, samples)
     dead = [group for group in prunable if bool(is_zero(model, group).all()) and is_branch(model, group)]
     smaller, gone = _without_branches(exact, smaller, dead, norms_behind(prunable), samples)

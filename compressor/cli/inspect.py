@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from compressor.records.stages import GroupReport, Inspection, Prediction
 
 NAMES = 3
+NETWORK = "the network itself"
 
 
 @command("inspect")
@@ -117,9 +118,27 @@ def _obstacles(record: Inspection) -> list[Any]:
     if record.unaligned:
         layers = [f"{layer.layer} ({layer.channels})" for layer in record.unaligned]
         lines.append(f"Widths that are no whole step of --align, so slower than they could be: {_few(layers)}.")
+    lines += _control_flow(record)
     if record.frozen:
-        names = [part.module or "the network itself" for part in record.frozen]
+        names = [part.module or NETWORK for part in record.frozen]
         lines.append(f"Frozen: {sum(part.parameters for part in record.frozen):,} parameters in {_few(names)}.")
+    return lines
+
+
+def _control_flow(record: Inspection) -> list[str]:
+    flow, lines = record.control_flow, []
+    if flow is None:
+        return []
+    if flow.decides:
+        places = [f"{name or NETWORK} ({line})" for name, line in flow.decides.items()]
+        lines.append(f"Decides by values of the input which way to go: {_few(places)}.")
+    if flow.random:
+        lines.append(
+            f"Draws random numbers in evaluation too: {_few([name or NETWORK for name in flow.random])}; "
+            "outputs are compared with the same draws."
+        )
+    if flow.idle:
+        lines.append(f"Never ran on the example, so nothing is known of their channels: {_few(flow.idle)}.")
     return lines
 
 

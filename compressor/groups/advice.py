@@ -38,6 +38,11 @@ CHANGES = (
     (r"^(.*) writes it into a part of another tensor", r"torch.cat in \1 instead of writing into slices"),
     (r"^(.*) uses (\S+) in a form that is not known", r"another form of \2 in \1"),
     (
+        r"^(.*) decides by values which way to go",
+        r"inputs that take every way of \1 (--example FILE, once for each), or a condition on shapes or settings",
+    ),
+    (r"^(.*) draws random numbers", r"the same random numbers for all channels in \1, or none in evaluation"),
+    (
         r"breaks the network|code relies on the number",
         "take sizes in forward from shapes (x.shape[1], -1), not from constants",
     ),

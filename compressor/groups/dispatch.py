@@ -3,29 +3,42 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+from torch.utils.hooks import RemovableHandle
 
 from compressor.equivalence import Inputs, outputs
 from compressor.errors import CompressorError, UsageError, first_line
 from compressor.groups.rules import rule_for
 from compressor.groups.trace import Call, Cut, Trace
 from compressor.groups.training_only import training_outputs
-from compressor.hooks import running
+from compressor.hooks import hooked, running
+from compressor.inputs import tensors
 
 # Looked at in every operation, so that neither signals nor threads are needed to stop.
 TRACE_SECONDS = 120.0
 
 
-def traced(model: nn.Module, inputs: Inputs, switches: Sequence[str], cuts: Mapping[int, Cut]) -> Trace:
-    """What a forward pass tells; with ``switches`` also one as in training. `UsageError` after two minutes."""
-    trace = Trace(model, cuts)
+def traced(
+    model: nn.Module,
+    inputs: Inputs,
+    switches: Sequence[str],
+    cuts: Mapping[int, Cut],
+    undecided: Mapping[str, str] | None = None,
+) -> Trace:
+    """What a forward pass tells; with ``switches`` also one as in training. `UsageError` after two minutes.
+
+    What the modules called in ``undecided`` see must stay, for the reason given there.
+    """
+    trace = Trace(model, cuts, undecided or {})
     try:
-        with running(model) as trace.stack, _Dispatch(trace):
+        with running(model) as trace.stack, _seen_by_undecided(model, trace), _Dispatch(trace):
             results = outputs(model, inputs) + training_outputs(model, inputs, switches)
     except CompressorError:
         raise
@@ -35,6 +48,29 @@ def traced(model: nn.Module, inputs: Inputs, switches: Sequence[str], cuts: Mapp
         ) from error
     trace.end(results)
     return trace
+
+
+def _seen_by_undecided(model: nn.Module, trace: Trace) -> AbstractContextManager[None]:
+    """Block what these modules are called with, what they call others with, and what comes back."""
+    names = {module: name for name, module in model.named_modules()}
+
+    def see(module: nn.Module, callers: Sequence[tuple[str, nn.Module]], values: Any) -> None:
+        for name in {names[module], *(name for name, _ in callers)} & trace.undecided.keys():
+            for _, tensor in tensors(values):
+                trace.see(tensor, name)
+
+    def enter(module: nn.Module, *values: Any) -> None:
+        see(module, trace.stack[-2:-1], values)
+
+    def leave(module: nn.Module, *values: Any) -> None:
+        see(module, trace.stack[-1:], values)
+
+    def handles() -> Iterator[RemovableHandle]:
+        for module in names if trace.undecided else ():
+            yield module.register_forward_pre_hook(enter, with_kwargs=True)
+            yield module.register_forward_hook(leave, with_kwargs=True)
+
+    return hooked(handles())
 
 
 def _follow(trace: Trace, call: Call) -> None:
@@ -66,12 +102,18 @@ class _Dispatch(TorchDispatchMode):  # type: ignore[no-untyped-call]
             )
         out = function(*args, **(kwargs or {}))
         call = Call(function, function._schema.name.partition("::")[2].rstrip("_"), args, kwargs or {}, out)
-        tensors = call.tensors()
-        for tensor in tensors:
+        if torch.Tag.nondeterministic_seeded in function.tags:
+            trace.draws()
+            for tensor in call.tensors():
+                trace.block(tensor, trace.fixed)
+        for tensor in call.tensors():
             trace.reads(tensor, call)
-        if any(trace.knows(tensor) for tensor in tensors):
+        if any(trace.knows(tensor) for tensor in call.tensors()):
             _follow(trace, call)
         elif call.name in {"zeros", "new_zeros"} and trace.stack and isinstance(trace.stack[-1][1], nn.RNNBase):
             # Its first state: unit j of every layer and direction is one channel, since they share one width.
             trace.set(out, trace.ids.fresh(out.shape[-1]))
+        if trace.where in trace.undecided:
+            for tensor in [*call.tensors(), *(leaf for leaf in tree_leaves(out) if isinstance(leaf, Tensor))]:
+                trace.see(tensor, trace.where)
         return out

@@ -12,6 +12,7 @@ from torch import nn
 
 from compressor.channels import ChannelGroup, ties
 from compressor.equivalence import Inputs
+from compressor.groups.control_flow import ControlFlow, undecided, with_other_sizes
 from compressor.groups.draws import drawn
 from compressor.groups.proposal import Proposal, propose
 from compressor.groups.randomize import randomized
@@ -19,6 +20,8 @@ from compressor.groups.readings import READINGS, Unit, concerned, families, read
 from compressor.groups.trace import Cut
 from compressor.groups.training_only import training_switches
 from compressor.groups.trial import BREAKS, Trial, zeroed
+from compressor.inputs import Examples, cast
+from compressor.precision import in_precision
 from compressor.surgery.replacements import equal_shortcuts, slim_equals
 
 # First channels at random places, then such as lie side by side.
@@ -50,9 +53,20 @@ class Probe:
         self._deadline = time.monotonic() + PROBE_SECONDS
         self._generator = torch.Generator().manual_seed(0)
         self._model, self._inputs = randomized(model, example, self._generator)
+        wanted = None
+        if len(Examples.of(example).calls) > 1:
+            # Which way the network goes may lie in their values.
+            dtype = self._inputs.precision or torch.float64
+            given = cast(example, dtype)
+            wanted = ControlFlow(in_precision(model, dtype).eval(), given).operations
+            self._inputs = Examples(
+                *self._inputs.calls, *given.calls, outputs=given.outputs, precision=self._inputs.precision
+            )
+        self._undecided = undecided(self._model, self._inputs, wanted)
         for name, shortcut in equal_shortcuts(self._model, self._inputs).items():
             self._model.set_submodule(name, shortcut)
         slim_equals(self._model, self._inputs)
+        self._inputs = with_other_sizes(self._model, self._inputs)
         self._switches = training_switches(self._model, self._inputs)
         self._proposals: dict[frozenset[tuple[int, Cut]], Proposal] = {}
 
@@ -97,7 +111,7 @@ class Probe:
     def _proposed(self, cuts: Mapping[int, Cut]) -> Proposal:
         key = frozenset(cuts.items())
         if key not in self._proposals:
-            self._proposals[key] = propose(self._model, self._inputs, self._switches, cuts)
+            self._proposals[key] = propose(self._model, self._inputs, self._switches, cuts, self._undecided)
         return self._proposals[key]
 
     def _sound_units(self, proposal: Proposal, units: Sequence[Unit]) -> list[Unit]:

@@ -51,13 +51,18 @@ class Proposal:
 
 
 def propose(
-    model: nn.Module, inputs: Inputs, switches: Sequence[str] = (), cuts: Mapping[int, Cut] | None = None
+    model: nn.Module,
+    inputs: Inputs,
+    switches: Sequence[str] = (),
+    cuts: Mapping[int, Cut] | None = None,
+    undecided: Mapping[str, str] | None = None,
 ) -> Proposal:
     """Every group of coupled channels in the order of the modules, not yet probed; ``model`` is left as it is.
 
-    With ``switches`` the parts that only training runs are followed too.
+    With ``switches`` the parts that only training runs are followed too; ``undecided`` are modules whose channels stay,
+    with the reason.
     """
-    trace = traced(model, inputs, switches, cuts or {})
+    trace = traced(model, inputs, switches, cuts or {}, undecided)
     channel, reasons = trace.ids.resolve()
     places = _Places(trace, channel)
     alike: dict[tuple[bytes, str | None], list[int]] = defaultdict(list)

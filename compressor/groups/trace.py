@@ -60,9 +60,10 @@ class Trace:
     ``cuts`` says how places where channels are cut into pieces are read; ``sites`` are the ids that lie there,
     ``pieces`` (pieces, width) the same along the axis that is cut, ``kinds`` which code cuts, and ``splits`` the places
     whose pieces are tensors of their own. ``follows`` names for each layer the norms that read what it makes.
+    ``undecided`` says why nothing may go that some modules see.
     """
 
-    def __init__(self, model: nn.Module, cuts: Mapping[int, Cut]) -> None:
+    def __init__(self, model: nn.Module, cuts: Mapping[int, Cut], undecided: Mapping[str, str] | None = None) -> None:
         self.ids = ChannelIds()
         self.entries: dict[tuple[str, int], Tensor] = {}
         self.uses: dict[tuple[str, int], set[str]] = {}
@@ -72,13 +73,16 @@ class Trace:
         self.products: list[Tensor] = []
         self.kinds: dict[int, Kind] = {}
         self.cuts = cuts
+        self.undecided: Mapping[str, str] = undecided or {}
         self.stack: list[tuple[str, nn.Module]] = []
         self.follows: dict[str, list[str | None]] = {}
         self._model = model
         # The number of the running operation names a place in the network, whatever is read into it.
         self.step = 0
         self._cuts_in: Counter[str] = Counter()
+        self._random: set[str] = set()
         self._spoiled: dict[str, str] = {}
+        self._seen: list[tuple[Tensor, str]] = []
         self._ids: MutableMapping[Tensor, Tensor] = WeakTensorKeyDictionary()
         self._views: MutableMapping[Tensor, View] = WeakTensorKeyDictionary()
         self._made: MutableMapping[Tensor, str] = WeakTensorKeyDictionary()
@@ -101,9 +105,15 @@ class Trace:
         """Whether a module of one of these kinds is running."""
         return bool(self.stack) and isinstance(self.stack[-1][1], kinds)
 
+    def draws(self) -> None:
+        """Note that the running module draws random numbers."""
+        self._random.add(self.where)
+
     @property
     def fixed(self) -> str:
         """Why channels that meet a width written into the running module cannot go."""
+        if self.where in self._random:
+            return f"{self.place} draws random numbers, other ones for each channel"
         if self.stack and isinstance(self.stack[-1][1], nn.RNNBase):
             return f"{self.place} starts from a state of fixed width"
         return f"it meets a tensor of fixed width in {self.place}"
@@ -185,10 +195,20 @@ class Trace:
         if view is not None:
             self._spoiled.setdefault(view.name, reason)
 
+    def see(self, tensor: Tensor, name: str) -> None:
+        """Note that a module of ``undecided`` sees ``tensor``, which must stay if nothing else says why."""
+        ids, view = self.get(tensor), self.view(tensor)
+        if ids is not None and ids.numel():
+            self._seen.append((ids, self.undecided[name]))
+        if view is not None:
+            self._spoiled.setdefault(view.name, self.undecided[name])
+
     def end(self, results: Iterable[Tensor]) -> None:
         """Block what must stay whatever else holds: the network's outputs, and what follows no rule."""
         for tensor in results:
             self.block(tensor, OUTPUTS)
+        for ids, reason in self._seen:
+            self.ids.block(ids, reason)
         for (name, _), ids in self.entries.items():
             if name in self._spoiled:
                 self.ids.block(ids, self._spoiled[name])

@@ -154,6 +154,18 @@ class GroupReport(Record, frozen=True, kw_only=True):
     tie: str | None = None
 
 
+class ControlFlowReport(Record, frozen=True, kw_only=True):
+    """What one run of a network does not show.
+
+    ``decides`` says by module which line decides by values, ``random`` which modules draw random numbers, and ``idle``
+    which ones with parameters of their own never ran, nor do in training.
+    """
+
+    decides: Mapping[str, str]
+    random: tuple[str, ...]
+    idle: tuple[str, ...]
+
+
 class Inspection(Record, frozen=True, kw_only=True):
     """What a network is, what can be removed from it, and what stands in the way.
 
@@ -181,3 +193,4 @@ class Inspection(Record, frozen=True, kw_only=True):
     unaligned: tuple[UnevenWidth, ...]
     changes: tuple[Change, ...]
     groups: tuple[GroupReport, ...]
+    control_flow: ControlFlowReport | None = None

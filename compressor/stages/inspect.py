@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from torch import nn
+
 from compressor.alignment import Alignment
 from compressor.checkpoints import Network
 from compressor.costs import CostModel
+from compressor.equivalence import Inputs
 from compressor.forecast import Forecast
 from compressor.groups import ChannelGroup, find_groups, is_zero
 from compressor.groups.advice import advice, is_output
+from compressor.groups.control_flow import ControlFlow
+from compressor.groups.training_only import training_switches
 from compressor.inputs import described
-from compressor.records.stages import Change, FrozenModule, GroupReport, Inspection, UnevenWidth
+from compressor.records.stages import Change, ControlFlowReport, FrozenModule, GroupReport, Inspection, UnevenWidth
 
 
 def inspect(network: Network, *, align: str | int = "auto", groups: Sequence[ChannelGroup] | None = None) -> Inspection:
@@ -44,7 +49,19 @@ def inspect(network: Network, *, align: str | int = "auto", groups: Sequence[Cha
         unaligned=_unaligned(groups, forecast.macs, alignment),
         changes=_changes(groups, forecast),
         groups=tuple(_reported(group, [other is group for other in groups], forecast) for group in groups),
+        control_flow=_control_flow(model, example),
     )
+
+
+def _control_flow(model: nn.Module, example: Inputs) -> ControlFlowReport:
+    flow, switches = ControlFlow(model, example), training_switches(model, example)
+    holders = [name for name, module in model.named_modules() if next(module.parameters(False), None) is not None]
+    idle = [name for name in holders if name not in flow.ran and not (switches and _within(name, switches))]
+    return ControlFlowReport(decides=dict(flow.decides), random=tuple(sorted(flow.random)), idle=tuple(idle))
+
+
+def _within(name: str, switches: Sequence[str]) -> bool:
+    return any(name == above or name.startswith(f"{above}.") or not above for above in switches)
 
 
 def _reported(group: ChannelGroup, alone: Sequence[bool], forecast: Forecast) -> GroupReport:

@@ -51,6 +51,40 @@ def test_inspect_says_which_groups_shrink_alike(compress):
     assert [(group["name"], group["tie"]) for group in groups if group["tie"]] == [("stem", "stem"), ("stem#2", "stem")]
 
 
+FORKED = """
+import torch
+from torch import nn
+
+
+class Network(nn.Module):
+    input_shape = (1, 8, 8)
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.other, self.unused = nn.Conv2d(1, 8, 1), nn.Conv2d(8, 8, 1), nn.Conv2d(8, 8, 1)
+        self.head = nn.Conv2d(8, 3, 1)
+
+    def forward(self, x):
+        y = self.stem(x).relu()
+        if x.amax() > 1e6:
+            y = self.other(y)
+        return self.head(y + torch.randn(1).to(y))
+"""
+
+
+def test_inspect_says_what_one_run_does_not_show(compress):
+    Path("forked.py").write_text(FORKED)
+    shown = compress("inspect", "--arch", "forked.py:Network").stdout
+    assert "Decides by values of the input which way to go: the network itself (forked.py, line 16)." in shown
+    assert "Draws random numbers in evaluation too: the network itself; outputs are compared with the same" in shown
+    assert "Never ran on the example, so nothing is known of their channels: other, unused." in shown
+    found = json.loads(compress("inspect", "--arch", "forked.py:Network", "--json").stdout)
+    assert found["control_flow"] == {"decides": {"": "forked.py, line 16"}, "random": [""], "idle": ["other", "unused"]}
+    stem, head = (group["excluded"] for group in found["groups"])
+    assert "decides by values which way to go (forked.py, line 16)" in stem
+    assert head == "its channels are outputs of the network"
+
+
 BLOCKED = """
 from torch import nn
 
