@@ -92,8 +92,9 @@ class Heads(nn.Module):
     def forward(self, x: torch.Tensor) -> Any:
         """Scores and box offsets for a batch of images (batch, 3, height, width)."""
         features = list(self.detector.backbone(x).values())
-        head = self.detector.rpn.head if hasattr(self.detector, "rpn") else self.detector.head
-        return head(features)
+        if hasattr(self.detector, "roi_heads"):  # what looks at each proposal reads the features
+            return features, self.detector.rpn.head(features)
+        return self.detector.head(features)
 
 
 def detector(name: str, side: int = 128) -> Built:

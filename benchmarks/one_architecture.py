@@ -36,9 +36,12 @@ from compressor.groups.advice import is_output
 from compressor.groups.draws import drawn
 from compressor.groups.randomize import randomize
 from compressor.inputs import Examples, tensors
+from compressor.limits import GIB, memory_limit
 from compressor.shrinking import remove_zero_channels
 
 BATCH = 2
+# More than a command allows by itself: the networks are known.
+MEMORY = 16 * GIB
 
 
 def main() -> None:
@@ -49,7 +52,8 @@ def main() -> None:
     parser.add_argument("--side", type=int)
     parser.add_argument("--no-onnx", action="store_true")
     arguments = parser.parse_args()
-    examine(arguments.network, arguments.side, not arguments.no_onnx, arguments.report)
+    with memory_limit(MEMORY):
+        examine(arguments.network, arguments.side, not arguments.no_onnx, arguments.report)
 
 
 def examine(ref: str, side: int | None, onnx: bool, report: Path) -> None:

@@ -34,11 +34,8 @@ class Trial:
         for name, module in self._modules.items():
             for tensor in _tensors(module):
                 self._holders[tensor].append(name)
-        with contextlib.ExitStack() as stack:
-            seen = {group.name: stack.enter_context(watching(model, [(group, places)])) for group, places in chosen}
-            with self._in_eval.recording():
-                self._expected = outputs(model, inputs)
-            self._constants: dict[str, Constants] = {name: arrived() for name, arrived in seen.items()}
+        with watching(model, chosen) as self._arrived, self._in_eval.recording():
+            self._expected = outputs(model, inputs)
         if switches:
             with self._in_training.recording():
                 self._expected += training_outputs(model, inputs, switches)
@@ -49,7 +46,7 @@ class Trial:
         Unless it is to be ``complete``, modules that none of them touches and that are called as before do not run.
         """
         chosen = [(group, self._channels[group.name]) for group in groups]
-        constants = _merged([self._constants[group.name] for group in groups])
+        constants = self._arrived(chosen)
         small = None
         try:
             small = without(self._model, chosen, constants, {}, kept=set() if complete else self._untouched(groups))
@@ -114,21 +111,3 @@ def zeroed(
 
 def _tensors(module: nn.Module) -> list[Tensor]:
     return [*module.parameters(False), *module.buffers(False)]
-
-
-def _merged(parts: Sequence[Constants]) -> Constants:
-    """What several groups send: places in order, and None where one of them sends no constant."""
-    by_reader: dict[str, list[tuple[list[int], Tensor | None]]] = defaultdict(list)
-    for part in parts:
-        for name, sent in part.items():
-            by_reader[name].append(sent)
-    return {name: _together(sent) for name, sent in by_reader.items()}
-
-
-def _together(sent: Sequence[tuple[list[int], Tensor | None]]) -> tuple[list[int], Tensor | None]:
-    places = [place for of_it, _ in sent for place in of_it]
-    values = [value for _, value in sent if value is not None]
-    if len(values) < len(sent):
-        return sorted(places), None
-    order = sorted(range(len(places)), key=places.__getitem__)
-    return sorted(places), torch.cat(values)[order]

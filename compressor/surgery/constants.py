@@ -44,25 +44,38 @@ def observed(model: nn.Module, chosen: Chosen, inputs: Inputs) -> tuple[list[Ten
     """
     with watching(model, chosen) as arrived:
         results = outputs(model, inputs)
-    return results, arrived()
+    return results, arrived(chosen)
 
 
 @contextlib.contextmanager
-def watching(model: nn.Module, chosen: Chosen) -> Iterator[Callable[[], Constants]]:
-    """What `observed` says of the chosen channels when it is asked, after a forward pass inside the block."""
+def watching(model: nn.Module, chosen: Chosen) -> Iterator[Callable[[Chosen], Constants]]:
+    """What `observed` says of the chosen channels or some of them, after a forward pass inside the block."""
+    places = _read_at(model, chosen)
+    seen: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in places}
+
+    def arrived(some: Chosen) -> Constants:
+        asked = _read_at(model, some)
+        at = {
+            name: torch.searchsorted(torch.tensor(places[name]), torch.tensor(of_it)) for name, of_it in asked.items()
+        }
+        return {name: (of_it, _sent(seen[name], at[name])) for name, of_it in asked.items()}
+
+    readers = {name: model.get_submodule(name) for name in places}
+    with hooked(
+        m.register_forward_pre_hook(_watch(places[name], seen[name]), with_kwargs=True) for name, m in readers.items()
+    ):
+        yield arrived
+
+
+def _read_at(model: nn.Module, chosen: Chosen) -> dict[str, list[int]]:
+    """By layer that reads chosen channels: their places in its input, in order."""
     places: dict[str, set[int]] = defaultdict(set)
     for group, channels in chosen:
         for member in group.members:
             read = isinstance(model.get_submodule(member.module), PRODUCERS) and member.role == "consumer"
             if read and READING.keys() & dict(member.tensors).keys():
                 places[member.module] |= set(member.index[list(channels)].flatten().tolist())
-    ordered = {name: sorted(of_it) for name, of_it in places.items()}
-    seen: dict[str, list[Tensor | None]] = {name: [] for name in ordered}
-    readers = {name: model.get_submodule(name) for name in ordered}
-    with hooked(
-        m.register_forward_pre_hook(_watch(ordered[name], seen[name]), with_kwargs=True) for name, m in readers.items()
-    ):
-        yield lambda: {name: (ordered[name], _agreed(seen[name])) for name in ordered}
+    return {name: sorted(of_it) for name, of_it in places.items()}
 
 
 @torch.no_grad()
@@ -102,15 +115,25 @@ def unfoldable(module: nn.Module) -> str | None:
     return "it is no plain convolution or linear layer"
 
 
-def _watch(places: list[int], seen: list[Tensor | None]) -> Any:
+def _watch(places: list[int], seen: list[tuple[Tensor, Tensor]]) -> Any:
+    """A hook that notes what first arrives at each place, and whether that arrives everywhere."""
+
     def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         given = (*args, *kwargs.values())[0]
         values = given.data if isinstance(given, PackedSequence) else given
         arrived = values.movedim(channel_axis(module), 0)[places].flatten(1)
-        same = bool((arrived == arrived[:, :1]).all())
-        seen.append(arrived[:, 0].clone() if same else None)
+        seen.append((arrived[:, 0].clone(), (arrived == arrived[:, :1]).all(1)))
 
     return hook
+
+
+def _sent(seen: Sequence[tuple[Tensor, Tensor]], at: Tensor) -> Tensor | None:
+    """What has arrived at some of the places, None when that is not one constant for each."""
+    if not seen:
+        return None
+    first = seen[0][0][at]
+    same = all(bool(constant[at].all()) and torch.equal(first, values[at]) for values, constant in seen)
+    return first if same else None
 
 
 def _agreed(seen: Sequence[Tensor | None]) -> Tensor | None:
