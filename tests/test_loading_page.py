@@ -140,7 +140,7 @@ CASES = {
     "lenet": (lenet_, {"resize"}),
     "resnet": (resnet, {"resize", "constant", "identity"}),
     "foreign": (foreign, {"resize", "padded shortcut"}),
-    "attention": (attention, {"resize", "attention"}),
+    "attention": (attention, {"resize", "attention", "layer norm"}),
 }
 
 

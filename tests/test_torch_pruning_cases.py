@@ -70,11 +70,10 @@ def test_an_unchanged_network_had_nothing_removed():
     assert judged(perceptron(8), perceptron(8)) == "nothing removed"
 
 
-def test_channels_that_pass_a_layer_norm_differ_in_torch_pruning_and_are_left_alone_here():
+def test_channels_that_pass_a_layer_norm_differ_in_torch_pruning_and_go_here():
     theirs, ours = (one.examined(cases()["bare parameter"], tool) for tool in ("torch-pruning", "compressor"))
     assert (theirs["verdict"], theirs["but_for_norms"]["verdict"], ours["verdict"]) == ("WRONG", "equal", "equal")
-    assert theirs["but_for_norms"]["macs"] == ours["macs"]
-    assert "stem: norm normalises across the channels" in ours["reasons"]
+    assert ours["macs"] < theirs["but_for_norms"]["macs"]
 
 
 def test_code_that_permutes_by_the_width_makes_torch_pruning_wrong_and_is_left_alone_here():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,21 +32,21 @@ def check_out(path: Path, endings: Sequence[str], *, overwrite: bool) -> None:
 
     From then on until the command ends nobody else writes ``path``: `CompressorError` when somebody does already.
     """
-    check_outs({path: endings}, overwrite=overwrite)
+    check_outs([(path, endings)], overwrite=overwrite)
 
 
-def check_outs(endings: Mapping[Path, Sequence[str]], *, overwrite: bool) -> None:
-    """The same for several files by their ``endings``; all are held before one is refused.
+def check_outs(files: Sequence[tuple[Path, Sequence[str]]], *, overwrite: bool) -> None:
+    """The same for several files, each with its endings; all are held before one is refused.
 
     So the locks that a killed process has left go too.
     """
-    for path, allowed in endings.items():
+    for path, allowed in files:
         if path.suffix not in allowed:
             raise UsageError(f"--out {path} must end in {' or '.join(allowed)}")
         if path.is_dir():
             raise UsageError(f"--out {path} is a folder; a file is needed")
         reserve(path)
-    for path in endings:
+    for path, _ in files:
         refuse_existing(path, overwrite=overwrite)
 
 
@@ -57,5 +57,5 @@ def wrote(path: Path) -> str:
 
 def check_report_path(path: Path, *, overwrite: bool) -> None:
     """Raise `UsageError` when ``path`` is no .json, or one of its files exists; call it before any work."""
-    pages = {path.with_suffix(ending): (ending,) for ending in (".html", ".md")}
-    check_outs({path: (".json",), **pages}, overwrite=overwrite)
+    pages = [(path.with_suffix(ending), (ending,)) for ending in (".html", ".md")]
+    check_outs([(path, (".json",)), *pages], overwrite=overwrite)

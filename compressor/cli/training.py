@@ -41,7 +41,7 @@ def check_outputs(out: Path, *, overwrite: bool) -> None:
     from compressor.training.states import folders_of
 
     interrupted = bool(folders_of(out.with_suffix("")))
-    check_outs({out: SUFFIXES, out.with_suffix(".jsonl"): (".jsonl",)}, overwrite=overwrite or interrupted)
+    check_outs([(out, SUFFIXES), (out.with_suffix(".jsonl"), (".jsonl",))], overwrite=overwrite or interrupted)
 
 
 def train_to(

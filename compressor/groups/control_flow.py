@@ -22,7 +22,15 @@ from compressor.structures import tensors
 NETWORK = "the network's own forward"
 # Operations that hand values of a tensor to Python.
 READ = frozenset({"_local_scalar_dense", "equal", "is_nonzero"})
-OURS = tuple(f"{folder}{os.sep}" for folder in (Path(torch.__file__).parent, Path(__file__).parents[1]))
+TORCH = f"{Path(torch.__file__).parent}{os.sep}"
+# Through these an operation of the network's code comes here.
+MACHINERY = (
+    f"{Path(__file__).parents[1]}{os.sep}",
+    *(
+        f"{TORCH}{name}"
+        for name in ("_dynamo", "_compile.py", "_ops.py", "_tensor.py", "overrides.py", "utils/_python")
+    ),
+)
 
 
 class ControlFlow(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -54,19 +62,21 @@ class ControlFlow(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if torch.Tag.nondeterministic_seeded in function.tags:
             self.random.add(where)
         if any(isinstance(leaf, Tensor) and leaf in self._from_inputs for leaf in tree_leaves((args, kwargs))):
-            if name in READ:
-                self.decides.setdefault(where, _line())
+            if name in READ and (line := _line()) is not None:
+                self.decides.setdefault(where, line)
             for leaf in tree_leaves(out):
                 if isinstance(leaf, Tensor):
                     self._from_inputs[leaf] = True
         return out
 
 
-def _line() -> str:
-    """The line of the network's own code that is running: torch's and ours call it and are called by it."""
+def _line() -> str | None:
+    """The line of code that reads a value; None where that is torch's own, which knows what it does."""
     frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(OURS):
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(MACHINERY):
         frame = frame.f_back
+    if frame.f_code.co_filename.startswith(TORCH):
+        return None
     return f"{Path(frame.f_code.co_filename).name}, line {frame.f_lineno}"
 
 

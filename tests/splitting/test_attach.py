@@ -39,13 +39,13 @@ def groups():
     return find_groups(network(), IMAGE)
 
 
-def splitting_of(model, options):
-    return build_splitting(model, IMAGE, SplittingConfig(**options), **LENGTHS, groups=groups())
+def splitting_of(model, options, groups=None):
+    return build_splitting(model, IMAGE, SplittingConfig(**options), **LENGTHS, groups=groups)
 
 
 def start(name, kind):
     model = network()
-    return model, optimizer_for(model, kind), splitting_of(model, CONFIGS[name])
+    return model, optimizer_for(model, kind), splitting_of(model, CONFIGS[name], groups())
 
 
 @cache
@@ -73,7 +73,7 @@ def test_a_loop_that_is_cut_and_resumed_ends_as_one_that_was_not(name, kind, cut
     model, optimizer, _ = start(name, kind)
     model.load_state_dict(states[0])
     optimizer.load_state_dict(states[1])
-    splitting = splitting_of(model, CONFIGS[name])
+    splitting = splitting_of(model, CONFIGS[name], groups())
     splitting.load_state_dict(states[2])
     splitting.attach(optimizer)
     train(model, optimizer, STEPS - cut, start=cut)

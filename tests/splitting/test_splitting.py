@@ -425,7 +425,7 @@ class Normed(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.first, self.norm, self.second = nn.Linear(5, 8), nn.LayerNorm(8), nn.Linear(8, 8)
+        self.first, self.norm, self.second = nn.Linear(5, 8), nn.Softmax(-1), nn.Linear(8, 8)
         self.last = nn.Linear(8, 3)
 
     def forward(self, x):
@@ -436,7 +436,7 @@ def test_a_refused_target_is_explained_by_the_groups_that_stay():
     # Of 40 + 64 + 24 products all but 8 * 4 of the second layer's and 4 * 3 of the last one's stay.
     message = (
         "--target-macs 0.5 asked, 0.656 is the least that can be reached with --align auto, which keeps "
-        "4 to 8 channels of every group, because these stay: first (81.2%: norm normalises across the channels), "
+        "4 to 8 channels of every group, because these stay: first (81.2%: softmax over the channels in norm), "
         "last (18.8%: its channels are outputs of the network) (compress inspect shows all)"
     )
     with pytest.raises(TargetNotMet) as caught:
