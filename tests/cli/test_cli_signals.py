@@ -16,6 +16,14 @@ CODES = {"SIGINT": ("Ctrl-C", 130), "SIGTERM": ("SIGTERM", 143), "SIGHUP": ("SIG
 every_signal = pytest.mark.parametrize("name", CODES)
 
 
+@pytest.fixture(autouse=True)
+def ctrl_c_arrives():
+    """A shell starts what it runs in the background with Ctrl-C ignored, and so do those tests then."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def stop_by(name):
     """Be stopped in the midst of work, as by somebody else."""
 
