@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import prod
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -55,9 +56,11 @@ def products_of(name: str, args: Sequence[Any], is_weight: Callable[[Tensor], bo
     return []
 
 
-def drops(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
-    """Whether an operation that may draw random numbers does: attention only where it drops some of its weights."""
-    place = ATTENTIONS.get(name)
+def draws(function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+    """Whether an operation draws random numbers: attention, which may, only where it drops some of its weights."""
+    if torch.Tag.nondeterministic_seeded not in function.tags:
+        return False
+    place = ATTENTIONS.get(function._schema.name.removeprefix("aten::"))
     if place is None:
         return True
     return bool(args[place] if place < len(args) else kwargs.get("dropout_p", 0.0))

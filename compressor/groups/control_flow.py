@@ -17,6 +17,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from compressor.equivalence import Inputs, each, outputs
 from compressor.hooks import running
 from compressor.inputs import Examples
+from compressor.products import draws
 from compressor.structures import tensors
 
 NETWORK = "the network's own forward"
@@ -59,7 +60,7 @@ class ControlFlow(TorchDispatchMode):  # type: ignore[no-untyped-call]
         name, where = function._schema.name.partition("::")[2], self._stack[-1][0] if self._stack else ""
         self.operations.add((where, name))
         self.ran.update(place for place, _ in self._stack)
-        if torch.Tag.nondeterministic_seeded in function.tags:
+        if draws(function, args, kwargs or {}):
             self.random.add(where)
         if any(isinstance(leaf, Tensor) and leaf in self._from_inputs for leaf in tree_leaves((args, kwargs))):
             if name in READ and (line := _line()) is not None:

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -20,7 +19,7 @@ from compressor.groups.taught_modules import taught_modules
 from compressor.groups.trace import Call, Cut, Rule, Trace
 from compressor.groups.training_only import training_outputs
 from compressor.hooks import hooked, running
-from compressor.products import drops
+from compressor.products import draws
 from compressor.structures import tensors
 from compressor.teaching import OPERATIONS
 
@@ -121,7 +120,7 @@ class _Dispatch(TorchDispatchMode):  # type: ignore[no-untyped-call]
             )
         out = function(*args, **(kwargs or {}))
         call = Call(function, _name(function), args, kwargs or {}, out)
-        if torch.Tag.nondeterministic_seeded in function.tags and drops(call.name, args, call.kwargs):
+        if draws(function, args, call.kwargs):
             trace.draws()
             for tensor in call.tensors():
                 trace.block(tensor, trace.fixed)

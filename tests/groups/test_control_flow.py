@@ -157,6 +157,15 @@ def test_only_what_has_noise_of_its_own_stays(noise):
     assert ControlFlow(model, IMAGE).random == {""}
 
 
+@pytest.mark.parametrize(("dropout", "random"), [(0.0, set()), (0.5, {""})])
+def test_attention_is_random_only_where_it_drops(dropout, random):
+    class Attention(nn.Module):
+        def forward(self, x):
+            return F.scaled_dot_product_attention(x, x, x, dropout_p=dropout)
+
+    assert ControlFlow(Attention(), torch.randn(2, 2, 5, 4)).random == random
+
+
 def test_random_networks_are_compared_by_the_same_draws_and_the_caller_keeps_its_own():
     model = Noisy(NOISES["like"]).eval()
     before = torch.get_rng_state()
