@@ -44,7 +44,7 @@ def test_what_cannot_be_removed_says_why(pattern):
 
 
 @removable
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_removing_unequal_shares_changes_no_output(pattern, seed):
     model, groups = with_zeros(pattern, seed)
     shrunk = remove_zero_channels(model, pattern.inputs(), groups=groups, align=1)
@@ -146,4 +146,4 @@ def other_half(pattern, seed):
 @removable
 def test_removing_the_other_half_is_noticed(pattern):
     # By chance the other half of one network may be dead behind its activation.
-    assert max(other_half(pattern, seed) for seed in range(4)) > 1e-6
+    assert any(other_half(pattern, seed) > 1e-6 for seed in range(4))
