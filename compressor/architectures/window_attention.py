@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,19 +23,23 @@ class SlimWindowAttention(nn.Module):
     else.
     """
 
+    qkv: nn.Linear
+    proj: nn.Linear
+    cpb_mlp: nn.Module | None
     relative_position_index: Tensor
+    relative_coords_table: Tensor
+    relative_position_bias_table: Tensor
+    logit_scale: Tensor
 
-    def __init__(self, like: nn.Module, *, num_heads: int) -> None:
+    def __init__(self, like: Any, *, num_heads: int) -> None:
         super().__init__()
-        if not shifts_windows(like) or not 0 < num_heads <= like.num_heads:  # type: ignore[operator]
+        if not shifts_windows(like) or not 0 < num_heads <= like.num_heads:
             raise TypeError(f"{type(like).__name__} is no attention in shifted windows of {num_heads} heads")
-        held = vars(like)
         self.num_heads = num_heads
-        self.window_size, self.shift_size = [*held["window_size"]], [*held["shift_size"]]
-        self.attention_dropout, self.dropout = held["attention_dropout"], held["dropout"]
-        self.qkv, self.proj = like.qkv, like.proj
-        assert isinstance(self.qkv, nn.Linear)
-        self.scale = (self.qkv.in_features // held["num_heads"]) ** -0.5
+        self.window_size, self.shift_size = [*like.window_size], [*like.shift_size]
+        self.attention_dropout, self.dropout = like.attention_dropout, like.dropout
+        self.scale = (like.qkv.in_features // like.num_heads) ** -0.5
+        self.qkv, self.proj, self.cpb_mlp = like.qkv, like.proj, getattr(like, "cpb_mlp", None)
         for name, table in like.named_buffers(recurse=False):
             self.register_buffer(name, table, persistent=name not in like._non_persistent_buffers_set)
         for name, parameter in like.named_parameters(recurse=False):
@@ -42,13 +47,12 @@ class SlimWindowAttention(nn.Module):
             shape = (*parameter.shape[:-1], num_heads) if parameter.ndim == 2 else (num_heads, 1, 1)
             other = nn.Parameter(parameter.new_empty(shape), parameter.requires_grad)
             self.register_parameter(name, parameter if parameter.shape == shape else other)
-        self.cpb_mlp = getattr(like, "cpb_mlp", None)
         self.train(like.training)
 
     @classmethod
-    def equal(cls, to: nn.Module) -> SlimWindowAttention:
+    def equal(cls, to: Any) -> SlimWindowAttention:
         """With all heads of ``to``, whose tensors it shares."""
-        return cls(to, num_heads=to.num_heads)  # type: ignore[arg-type]
+        return cls(to, num_heads=to.num_heads)
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, h, w, channels) -> (n, h, w, output channels)."""
@@ -79,7 +83,7 @@ class SlimWindowAttention(nn.Module):
                 read = read - torch.split(self.qkv.bias, [queries, queries, values])[1]
             asked, read = (F.normalize(self._heads(x), dim=-1) for x in (asked, read))
             scores = asked @ read.transpose(-2, -1) * self.logit_scale.clamp(max=LARGEST_SCALE).exp()
-        scores = (scores.unflatten(0, (-1, len(added))) + added).flatten(0, 1)
+        scores = (torch.unflatten(scores, 0, (-1, len(added))) + added).flatten(0, 1)
         weights = F.dropout(scores.softmax(-1), self.attention_dropout, self.training)
         return (weights @ self._heads(seen)).transpose(1, 2).flatten(2)
 
@@ -91,10 +95,11 @@ class SlimWindowAttention(nn.Module):
         """What is added to the scores: (1 or windows of an image, heads, tokens, tokens)."""
         tokens = math.prod(self.window_size)
         if self.cpb_mlp is None:
-            table: Tensor = self.relative_position_bias_table
+            table = self.relative_position_bias_table
         else:
             table = self.cpb_mlp(self.relative_coords_table).flatten(0, 2)
-        bias = table[self.relative_position_index.flatten()].unflatten(0, (tokens, tokens)).permute(2, 0, 1)[None]
+        pairs = torch.unflatten(table[self.relative_position_index.flatten()], 0, (tokens, tokens))
+        bias = pairs.permute(2, 0, 1)[None]
         if self.cpb_mlp is not None:
             bias = 16 * bias.sigmoid()
         if not any(shift):
@@ -130,12 +135,12 @@ def _is_pair(value: object) -> bool:
 
 def _windows(x: Tensor, window: list[int]) -> Tensor:
     """(n, h, w, channels) -> (n * windows, tokens, channels)."""
-    parts = x.unflatten(2, (-1, window[1])).unflatten(1, (-1, window[0]))
+    parts = torch.unflatten(torch.unflatten(x, 2, (-1, window[1])), 1, (-1, window[0]))
     return parts.transpose(2, 3).flatten(3, 4).flatten(0, 2)
 
 
 def _image(x: Tensor, window: list[int], sizes: torch.Size) -> Tensor:
     """(n * windows, tokens, channels) -> (n, h, w, channels)."""
     down, across = (size // by for size, by in zip(sizes, window, strict=True))
-    parts = x.unflatten(1, (window[0], window[1])).unflatten(0, (-1, down, across))
+    parts = torch.unflatten(torch.unflatten(x, 1, (window[0], window[1])), 0, (-1, down, across))
     return parts.transpose(2, 3).flatten(3, 4).flatten(1, 2)
