@@ -164,7 +164,7 @@ def row(name: str, seconds: float, folder: Path) -> list[str]:
         export_onnx(small, example, files[-1])
         shares.append(count_macs(small, example) / total)
     report = benchmark(files, names=["dense", *PARTS], max_seconds=seconds)
-    times = [f"{c.ratio:.3f} [{c.ci95.low:.3f}-{c.ci95.high:.3f}]" for c in (*report.comparisons, *report.controls)]
+    times = [f"{c.ratio:.3f} [{c.ci95[0]:.3f}-{c.ci95[1]:.3f}]" for c in (*report.comparisons, *report.controls)]
     return [
         name, NETWORKS[name].size, f"{took:.0f}", f"{forecast.carried(prunable, 'macs') / total:.3f}",
         f"{least / total:.3f}", f"{all_halves.removal.float64:.1e}", f"{all_halves.removal.float32:.1e}",
@@ -175,7 +175,7 @@ def row(name: str, seconds: float, folder: Path) -> list[str]:
 
 def main(arguments: Sequence[str]) -> None:
     """Print the table, row by row."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", default=[*NETWORKS], metavar="NAME")
     parser.add_argument("--seconds", type=float, default=60.0, help="of timing for each network")
     asked = parser.parse_args(arguments)

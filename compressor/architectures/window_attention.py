@@ -33,7 +33,7 @@ class SlimWindowAttention(nn.Module):
 
     def __init__(self, like: Any, *, num_heads: int) -> None:
         super().__init__()
-        if not shifts_windows(like) or not 0 < num_heads <= like.num_heads:
+        if not shifts_windows(like) or not 0 < num_heads <= like.num_heads <= like.qkv.in_features:
             raise TypeError(f"{type(like).__name__} is no attention in shifted windows of {num_heads} heads")
         self.num_heads = num_heads
         self.window_size, self.shift_size = [*like.window_size], [*like.shift_size]
@@ -124,13 +124,15 @@ def shifts_windows(module: nn.Module) -> bool:
         return False
     if "relative_position_index" not in buffers or not all(type(children[n]) is nn.Linear for n in ("qkv", "proj")):
         return False
-    pairs = all(_is_pair(held.get(name)) for name in ("window_size", "shift_size"))
+    pairs = _is_pair(held.get("window_size"), 1) and _is_pair(held.get("shift_size"), 0)
     shares = all(isinstance(held.get(name), int | float) for name in ("attention_dropout", "dropout"))
     return pairs and shares and isinstance(held.get("num_heads"), int)
 
 
-def _is_pair(value: object) -> bool:
-    return isinstance(value, list | tuple) and len(value) == 2 and all(isinstance(part, int) for part in value)
+def _is_pair(value: object, least: int) -> bool:
+    if not isinstance(value, list | tuple) or len(value) != 2:
+        return False
+    return all(isinstance(part, int) and part >= least for part in value)
 
 
 def _windows(x: Tensor, window: list[int]) -> Tensor:

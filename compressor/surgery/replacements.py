@@ -1,8 +1,8 @@
 """Modules of ours that take the place of others whose widths are bound to numbers in their code.
 
-A shortcut that pads channels becomes a `PaddedShortcut`, ``nn.MultiheadAttention`` a `SlimAttention`, attention in
-shifted windows a `SlimWindowAttention`, a norm over channels a `SlimNorm`, each only where it gives the same outputs on
-sampled inputs.
+A shortcut that pads channels becomes a `PaddedShortcut`, ``nn.MultiheadAttention`` a `SlimAttention`, attention that reads
+its widths off what comes in a `SlimRelativeAttention` or `SlimWindowAttention`, a norm over channels a `SlimNorm`, each
+only where it gives the same outputs on sampled inputs.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from compressor.equivalence import Inputs, eval_mode, outputs, relative_differen
 from compressor.hooks import hooked
 from compressor.inputs import Examples
 from compressor.precision import limit_of
+from compressor.surgery.fused_attention import slim_attention
 from compressor.surgery.norms import slim_norm
-from compressor.surgery.windows import slim_windows
 
 
 @torch.no_grad()
@@ -109,7 +109,7 @@ def _stand_ins(model: nn.Module, names: Collection[str] | None = None) -> dict[s
 
 
 def _stand_in(module: nn.Module) -> nn.Module | None:
-    return SlimAttention.equal(module) if _plain(module) else slim_windows(module) or slim_norm(module)
+    return SlimAttention.equal(module) if _plain(module) else slim_attention(module) or slim_norm(module)
 
 
 def _plain(module: nn.Module) -> TypeGuard[nn.MultiheadAttention]:

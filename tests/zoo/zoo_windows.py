@@ -1,4 +1,4 @@
-"""Attention in shifted windows as torchvision's Swin writes it: all in one function that reads its widths off x."""
+"""Attention as torchvision's Swin and MaxViT write it: by code that reads its widths off what comes in."""
 
 from __future__ import annotations
 
@@ -96,6 +96,50 @@ class CosineWindows(Windows):
         return shifted_attention(self, x, 16 * torch.sigmoid(self.bias(table)), qkv_bias)
 
 
+class RelativeHeads(nn.Module):
+    """MaxViT: groups of tokens, a scale of the whole width, on the side of the keys."""
+
+    def __init__(self, width, wide, tokens=4):
+        super().__init__()
+        self.n_heads, self.head_dim, self.max_seq_len, self.size = width // wide, wide, tokens, math.isqrt(tokens)
+        self.to_qkv, self.merge = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.scale_factor = width**-0.5
+        table = torch.randn((2 * self.size - 1) ** 2, self.n_heads)
+        self.relative_position_bias_table = nn.Parameter(table)
+        places = torch.cartesian_prod(torch.arange(self.size), torch.arange(self.size))
+        apart = places[:, None] - places[None] + self.size - 1
+        self.register_buffer("relative_position_index", apart[..., 0] * (2 * self.size - 1) + apart[..., 1])
+
+    def forward(self, x):
+        batch, groups, tokens, width = x.shape
+        q, k, v = torch.chunk(self.to_qkv(x), 3, -1)
+        q, k, v = (
+            y.reshape(batch, groups, tokens, self.n_heads, self.head_dim).permute(0, 1, 3, 2, 4) for y in (q, k, v)
+        )
+        bias = self.relative_position_bias_table[self.relative_position_index.view(-1)]
+        bias = bias.view(self.max_seq_len, self.max_seq_len, -1).permute(2, 0, 1).contiguous().unsqueeze(0)
+        weights = F.softmax(torch.einsum("bghid,bghjd->bghij", q, k * self.scale_factor) + bias, -1)
+        mixed = torch.einsum("bghij,bghjd->bghid", weights, v)
+        return self.merge(mixed.permute(0, 1, 3, 2, 4).reshape(batch, groups, tokens, width))
+
+
+class MaxVit(nn.Module):
+    """Attention within windows of four, then across them."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.tail = nn.Conv2d(3, 8, 1), tail(8)
+        self.norms = nn.ModuleList([nn.LayerNorm(8), nn.LayerNorm(8)])
+        self.attention = nn.ModuleList([RelativeHeads(8, 4), RelativeHeads(8, 4, tokens=16)])
+
+    def forward(self, x):
+        x = partitioned(self.stem(x).permute(0, 2, 3, 1), (2, 2)).reshape(x.shape[0], 16, 4, -1)
+        x = x + self.attention[0](self.norms[0](x))
+        x = torch.swapaxes(x, 1, 2)
+        x = x + self.attention[1](self.norms[1](x))
+        return self.tail(x.permute(0, 3, 1, 2))
+
+
 class Swin(nn.Module):
     """Two blocks, of which the second shifts its windows; v2 normalises behind each branch."""
 
@@ -120,9 +164,19 @@ def shifted_windows_of_cosines():
     return Swin(CosineWindows, behind=True)
 
 
-WIDTHS = {"stem": 8} | {f"attention.{block}.qkv{which}": 4 for block in (0, 1) for which in ("", "#2")}
+def relative_positions():
+    return MaxVit()
+
+
+def widths(layer):
+    return {"stem": 8} | {f"attention.{block}.{layer}{which}": 4 for block in (0, 1) for which in ("", "#2")}
+
+
 TABLES = {"attention.0": "fixed width", "attention.1": "fixed width"}
 PATTERNS = (
-    Pattern(shifted_windows, WIDTHS, TABLES),
-    Pattern(shifted_windows_of_cosines, WIDTHS, {f"{name}.cpb_mlp.2": why for name, why in TABLES.items()}),
-)
+    Pattern(shifted_windows, widths("qkv"), TABLES),
+    Pattern(
+        shifted_windows_of_cosines, widths("qkv"), {f"{name}.cpb_mlp.2": why for name, why in TABLES.items()},
+    ),
+    Pattern(relative_positions, widths("to_qkv"), TABLES),
+)  # fmt: skip
