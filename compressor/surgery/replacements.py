@@ -1,8 +1,8 @@
 """Modules of ours that take the place of others whose widths are bound to numbers in their code.
 
-A shortcut that pads channels becomes a `PaddedShortcut`, ``nn.MultiheadAttention`` a `SlimAttention`, attention that reads
-its widths off what comes in a `SlimRelativeAttention` or `SlimWindowAttention`, a norm over channels a `SlimNorm`, each
-only where it gives the same outputs on sampled inputs.
+A shortcut that pads channels becomes a `PaddedShortcut`, ``nn.MultiheadAttention`` a `SlimAttention`, attention that
+reads its widths off what comes in a `SlimRelativeAttention` or `SlimWindowAttention`, a norm over channels a
+`SlimNorm`, each only where it gives the same outputs on sampled inputs.
 """
 
 from __future__ import annotations
