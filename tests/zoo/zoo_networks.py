@@ -19,6 +19,7 @@ import zoo_sequences
 import zoo_sharing
 import zoo_shortcuts
 import zoo_transformers
+import zoo_windows
 import zoo_written
 
 THEMES = (
@@ -29,6 +30,7 @@ THEMES = (
     zoo_norms,
     zoo_attention,
     zoo_transformers,
+    zoo_windows,
     zoo_layers,
     zoo_sequences,
     zoo_sharing,
