@@ -98,8 +98,9 @@ class _Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
         elif name in OPERATIONS:
             tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
             self._taught(OPERATIONS[name], list(zip(OPERATIONS[name].operands, tensors, strict=False)))
-        elif torch.Tag.pointwise in function.tags and self._base(args[0]) in self._names and len(args) == 1:
-            self._functions[out] = self._base(args[0])
+        elif torch.Tag.pointwise in function.tags and len(args) == 1 and isinstance(args[0], Tensor):
+            if (base := self._base(args[0])) in self._names:
+                self._functions[out] = base
         return out
 
     def watch(self, module: nn.Module) -> RemovableHandle:

@@ -60,8 +60,8 @@ def without(
             if member.role == "padding":
                 padding[_shortcut(small, member.module, shortcuts)] |= lost
             elif member.role == "count":
-                for name, _ in member.tensors:
-                    setattr(module, name, getattr(module, name) - len(lost))
+                for name, place in member.tensors:
+                    setattr(module, name, _fewer(getattr(module, name), place, len(lost)))
             else:
                 for name, axis in member.tensors:
                     gone[getattr(module, name)][axis] |= lost
@@ -70,6 +70,13 @@ def without(
         before = len([place for place in lost if place < shortcut.before])
         shortcut.before, shortcut.after = shortcut.before - before, shortcut.after - (len(lost) - before)
     return small
+
+
+def _fewer(stated: Any, place: int, lost: int) -> Any:
+    """What a module states, less what is lost: a number, or several of which the one at ``place`` counts."""
+    if isinstance(stated, list | tuple):
+        return type(stated)(count - lost if at == place else count for at, count in enumerate(stated))
+    return stated - lost
 
 
 def _copied(model: nn.Module, kept: Set[nn.Module]) -> nn.Module:
