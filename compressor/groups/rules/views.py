@@ -121,7 +121,8 @@ def reshaped(trace: Trace, call: Call) -> None:
         if len(torch.unique(pieces_ids)) == len(pieces_ids):
             _count(trace, COUNTS[cut], pieces_ids)
     for dim in varying(new):
-        if _stated(trace, WIDTHS, new.shape[dim]) and trace.reading(ids) is not None:
+        # The first are samples, taken together with heads perhaps.
+        if dim and _stated(trace, WIDTHS, new.shape[dim]) and trace.reading(ids) is not None:
             _count(trace, WIDTHS, line(new, dim))
     trace.set(call.out, new)
 
