@@ -173,7 +173,8 @@ def row(name: str, blocks: int, seconds: float, folder: Path) -> list[str]:
     report = benchmark(files, names=["dense", *PARTS], max_seconds=seconds)
     times = [f"{c.ratio:.3f} [{c.ci95[0]:.3f}-{c.ci95[1]:.3f}]" for c in (*report.comparisons, *report.controls)]
     return [
-        name, f"{network.reads}, {blocks} of {network.blocks} blocks", f"{took:.0f}", f"{forecast.carried(prunable, 'macs') / total:.3f}",
+        name, f"{network.reads}, {blocks} of {network.blocks} blocks",
+        f"{took:.0f}", f"{forecast.carried(prunable, 'macs') / total:.3f}",
         f"{least / total:.3f}", f"{all_halves.removal.float64:.1e}", f"{all_halves.removal.float32:.1e}",
         f"{exported.parity.norm_rel:.1e}", *(f"{share:.3f}: {t}" for share, t in zip(shares, times, strict=False)),
         times[-1],
