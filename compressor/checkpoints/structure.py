@@ -22,7 +22,7 @@ from compressor.architectures.relative_attention import SlimRelativeAttention
 from compressor.architectures.window_attention import SlimWindowAttention
 from compressor.checkpoints.fields import field, named, size, sizes
 from compressor.checkpoints.size_names import SIZES
-from compressor.computed_weights import computed, fold_weights, folded
+from compressor.computed_weights import computation, computed, fold_weights, folded
 from compressor.errors import CheckpointError
 from compressor.layer_kinds import PLAIN_CONVOLUTIONS, agrees
 
@@ -146,7 +146,7 @@ def _module(model: nn.Module, name: str) -> nn.Module | None:
 
 def _replay(model: nn.Module, module: nn.Module | None, edit: Edit) -> None:
     if module is not None and edit.kind == PLAIN_WEIGHTS:
-        if edit.module not in computed(model):
+        if computation(model, edit.module) is None:
             raise _Unfit("is for a module that computes its weights")
         fold_weights(model, [edit.module])
         return

@@ -176,12 +176,17 @@ class Trace:
         name = view.name.rpartition(".")[0]
         return name, self._model.get_submodule(name)
 
-    def counted(self, name: str, attribute: str, ids: Tensor) -> None:
-        """Where an attribute of the module of that name says how many these ids are, it is told when some go."""
+    def counted(self, name: str, attribute: str, ids: Tensor, place: int = 0) -> None:
+        """Where an attribute of the module of that name says how many these ids are, it is told when some go.
+
+        Of one that holds several numbers it is the one at ``place``.
+        """
         module = self._model.get_submodule(name)
-        if getattr(module, attribute, None) != len(ids) or isinstance(getattr(type(module), attribute, None), property):
+        said = getattr(module, attribute, None)
+        count = said[place] if isinstance(said, list | tuple) and place < len(said) else said
+        if count != len(ids) or isinstance(getattr(type(module), attribute, None), property):
             return
-        key = (f"{name}.{attribute}".lstrip("."), 0)
+        key = (f"{name}.{attribute}".lstrip("."), place)
         self.uses.setdefault(key, set()).add("count")
         self.union(self.entries.setdefault(key, ids), ids, "")
 

@@ -18,6 +18,7 @@ import zoo_plain
 import zoo_sequences
 import zoo_sharing
 import zoo_shortcuts
+import zoo_stated
 import zoo_transformers
 import zoo_windows
 import zoo_written
@@ -35,6 +36,7 @@ THEMES = (
     zoo_sequences,
     zoo_sharing,
     zoo_written,
+    zoo_stated,
     zoo_inputs,
     zoo_parameters,
     zoo_computed,
