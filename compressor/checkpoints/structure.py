@@ -142,7 +142,7 @@ def _module(model: nn.Module, name: str) -> nn.Module | None:
 
 def _replay(model: nn.Module, module: nn.Module | None, edit: Edit) -> None:
     if module is not None and edit.kind == PLAIN_WEIGHTS:
-        if edit.module not in computed(model):
+        if "" not in computed(module):
             raise _Unfit("is for a module that computes its weights")
         fold_weights(model, [edit.module])
         return

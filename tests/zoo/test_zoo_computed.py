@@ -186,3 +186,16 @@ def test_an_export_is_of_the_plain_weights(tmp_path):
     assert export_onnx(model, X, tmp_path / "x.onnx").parity.norm_rel < 1e-5
     assert computed(model)
     assert len(outputs(model, X)) == 1
+
+
+def deep():
+    return nn.Sequential(zoo_computed.Standardised(3, 4, 1), *(zoo_computed.Standardised(4, 4, 1) for _ in range(39)))
+
+
+def test_a_deep_network_of_computed_weights_is_loaded_again(tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CompressorWarning)
+        network = checkpoints.fresh(f"{__file__}:deep", input_shape=(3, 8, 8))
+    checkpoints.save(network, tmp_path / "plain.pt")
+    again = checkpoints.load(tmp_path / "plain.pt", trust_arch=True)
+    assert output_difference(network.model, again.model, X) == 0
