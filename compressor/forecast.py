@@ -77,6 +77,7 @@ def _of(cost: CostModel, chosen: Sequence[bool]) -> CostModel:
     return replace(
         cost,
         channels=cost.channels[columns],
+        places=cost.places[columns],
         inputs_per_channel=cost.inputs_per_channel[:, columns],
         outputs_per_channel=cost.outputs_per_channel[:, columns],
     )

@@ -61,8 +61,8 @@ class Trace:
     ``operands``, by a product's module, its number there and a side, 0 or 1, ids along which it does more work.
     ``cuts`` says how places where channels are cut into pieces are read; ``sites`` are the ids that lie there,
     ``pieces`` (pieces, width) the same along the axis that is cut, ``kinds`` which code cuts, ``splits`` the places
-    whose pieces are tensors of their own, and ``grouped`` the convolutions in groups. ``follows`` names for each layer the norms that read what it makes.
-    ``undecided`` says why nothing may go that some modules see.
+    whose pieces are tensors of their own, and ``grouped`` the convolutions in groups. ``follows`` names for each layer
+    the norms that read what it makes. ``undecided`` says why nothing may go that some modules see.
     """
 
     def __init__(self, model: nn.Module, cuts: Mapping[int, Cut], undecided: Mapping[str, str] | None = None) -> None:

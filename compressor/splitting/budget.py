@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -43,7 +44,10 @@ class Budget:
     @property
     def least(self) -> list[int]:
         """Channels per group of the smallest aligned network."""
-        return [self.alignment.up(1, int(channels)) for channels in self.cost.channels]
+        least = np.zeros_like(self.cost.channels)
+        for tie in self.ties:
+            least[list(tie)] = self._up(1, tie)
+        return [int(count) for count in least]
 
     def ratio(self, kept: Sequence[int]) -> float:
         """Cost of the network with ``kept`` channels per group, as a share of the dense cost."""
@@ -68,12 +72,17 @@ class Budget:
             if closed[number] or seen[number] <= kept[tie[0]]:
                 continue
             raised = kept.copy()
-            raised[tie] = self.alignment.up(int(seen[number]), int(self.cost.channels[tie[0]]))
+            raised[tie] = self._up(int(seen[number]), tie)
             if self.ratio(raised.tolist()) <= ratio:
                 kept = raised
             else:
                 closed[number] = True
         return [int(count) for count in kept]
+
+    def _up(self, kept: int, tie: Sequence[int]) -> int:
+        """So many channels of tied groups rounded up to a whole step."""
+        places = math.gcd(*(int(self.cost.places[place]) for place in tie))
+        return self.alignment.up(kept, int(self.cost.channels[tie[0]]), places)
 
 
 def _together(scores: Sequence[Tensor]) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from compressor.alignment import Alignment
-from compressor.channels import ties, vanishing_tensors
+from compressor.channels import shared_places, ties, vanishing_tensors
 from compressor.costs import CostModel, Kind, cost_model
 from compressor.equivalence import Inputs
 from compressor.groups import ChannelGroup, find_groups, is_zero, zero
@@ -88,10 +88,11 @@ class Prunable:
         """Channels by group, MACs and parameters of ``model``, each dense and as `shrink` will leave it."""
         # The penalties may have emptied further channels; what counts is what `shrink` will keep.
         alive = [group.channels - int(is_zero(model, group).sum()) for group in self.groups]
+        kept = list(alive)
         for tie in ties(self.groups):
-            most = max(alive[place] for place in tie)
-            alive = [most if place in tie else count for place, count in enumerate(alive)]
-        kept = [self._alignment.up(max(1, n), group.channels) for n, group in zip(alive, self.groups, strict=True)]
+            most, places = max(alive[place] for place in tie), shared_places([self.groups[place] for place in tie])
+            for place in tie:
+                kept[place] = self._alignment.up(max(1, most), self.groups[place].channels, places)
         channels = {group.name: (group.channels, count) for group, count in zip(self.groups, kept, strict=True)}
         if not self.groups:
             return channels, None, None

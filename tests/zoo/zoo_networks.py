@@ -20,6 +20,7 @@ import zoo_sharing
 import zoo_shortcuts
 import zoo_stated
 import zoo_transformers
+import zoo_windows
 import zoo_written
 
 THEMES = (
@@ -30,6 +31,7 @@ THEMES = (
     zoo_norms,
     zoo_attention,
     zoo_transformers,
+    zoo_windows,
     zoo_layers,
     zoo_sequences,
     zoo_sharing,

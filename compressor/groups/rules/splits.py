@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from compressor.architectures.attention import SlimAttention
+from compressor.architectures.relative_attention import SlimRelativeAttention
+from compressor.architectures.window_attention import SlimWindowAttention
 from compressor.groups.channel_ids import line, varying
 from compressor.groups.rules.views import moved
 from compressor.groups.trace import Call, Rule, Trace
@@ -81,7 +83,7 @@ def _stated(trace: Trace, call: Call, widths: Sequence[int]) -> tuple[str, list[
 
 def _states_widths(trace: Trace) -> bool:
     """Whether the running module knows how wide its pieces are, however wide the others are."""
-    return bool(trace.stack) and isinstance(trace.stack[-1][1], SlimAttention)
+    return trace.runs(SlimAttention, SlimRelativeAttention, SlimWindowAttention)
 
 
 SPLITS: dict[str, Rule] = {
