@@ -84,8 +84,10 @@ def _grouped(trace: Trace, call: Call, view: View, ids: Tensor | None, groups: i
 def _inner(trace: Trace, call: Call, ids: Tensor, groups: int) -> bool:
     """Whether a convolution in groups is read as one that keeps all of them, each with fewer channels."""
     per_group = min(call.args[0].shape[1], call.out.shape[1]) // groups
-    plain = not call.args[6] and groups < FEW_GROUPS and per_group > 1
-    return plain and trace.cut(ids, 1, groups) == "inner"
+    if call.args[6] or groups >= FEW_GROUPS or per_group == 1:
+        return False
+    trace.grouped.add(trace.step)
+    return trace.reading(ids) == "inner"
 
 
 def _computed(trace: Trace, tensor: Tensor, weight: Tensor) -> None:
