@@ -1,8 +1,8 @@
 """What can go from transformers, whether the rest is equal, and the time that half of each part takes in ONNX Runtime.
 
-    python benchmarks/transformer_rows.py [NAME ...] [--seconds 60] > rows.md
+    python benchmarks/transformer_rows.py [NAME ...] [--blocks 4] [--seconds 60] > rows.md
 
-Networks of timm, torchvision and transformers with random weights, at their true size but for the depths in `NETWORKS`.
+Networks of timm, torchvision and transformers with random weights, at their true size, or with fewer ``--blocks``.
 Printed is one row of Markdown each: the MACs that can be pruned and the least that can be reached; equality after a
 random half of every group has gone, in float64, float32 and ONNX Runtime; and for half of the stream, half of the heads
 (or of the width of each) and half of the MLPs, beside the MACs left, the latency relative to the dense network's on one
@@ -41,10 +41,11 @@ Built = tuple[nn.Module, Examples]
 
 @dataclass(frozen=True)
 class Network:
-    """How a network is built, what of it is smaller than in its library, and the blocks that it then has."""
+    """How a network is built with that many blocks, how many it has in its library, and what it reads."""
 
-    build: Callable[[], Built]
-    size: str
+    build: Callable[[int], Built]
+    blocks: int
+    reads: str
 
 
 def images(side: int = 224) -> torch.Tensor:
@@ -52,35 +53,42 @@ def images(side: int = 224) -> torch.Tensor:
     return torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(0))
 
 
-def of_timm(name: str, **options: Any) -> Built:
+def of_timm(name: str, blocks: int) -> Built:
     """A network of timm and images."""
     import timm
 
-    return timm.create_model(name, **options), Examples(images())
+    return timm.create_model(name, depth=blocks), Examples(images())
 
 
-def of_torchvision(name: str, side: int = 224) -> Built:
-    """A network of torchvision and images."""
+def vit(blocks: int) -> Built:
+    """Torchvision's ViT-B/16."""
     import torchvision
 
-    return getattr(torchvision.models, name)(), Examples(images(side))
+    network = torchvision.models.VisionTransformer(224, 16, blocks, num_heads=12, hidden_dim=768, mlp_dim=3072)
+    return network, Examples(images())
 
 
-def of_transformers(kind: str, config: Mapping[str, Any], inputs: Mapping[str, torch.Tensor]) -> Built:
+def swin(blocks: int, version: str = "") -> Built:
+    """Torchvision's Swin-T or Swin-V2-T, of which the third stage gets shorter."""
+    from torchvision.models import swin_transformer
+
+    side, window = (256, 8) if version else (224, 7)
+    block = getattr(swin_transformer, f"SwinTransformerBlock{version}")
+    merging = getattr(swin_transformer, f"PatchMerging{version}")
+    depths = [2, 2, max(blocks - 6, 0), 2]
+    network = swin_transformer.SwinTransformer(
+        [4, 4], 96, depths, [3, 6, 12, 24], [window, window], block=block, downsample_layer=merging
+    )
+    return network, Examples(images(side))
+
+
+def of_transformers(kind: str, config: Mapping[str, Any], inputs: Mapping[str, torch.Tensor], blocks: int) -> Built:
     """A network of transformers, for example ``Bert:ForMaskedLM``, and what it reads."""
     import transformers
 
     family, _, head = kind.partition(":")
-    settings = getattr(transformers, f"{family}Config")(**config)
+    settings = getattr(transformers, f"{family}Config")(num_hidden_layers=blocks, **config)
     return getattr(transformers, f"{family}{head}")(settings), Examples(dict(inputs), outputs="logits")
-
-
-def short_vit(depth: int) -> Built:
-    """Torchvision's ViT-B/16 with fewer blocks."""
-    import torchvision
-
-    network = torchvision.models.VisionTransformer(224, 16, depth, num_heads=12, hidden_dim=768, mlp_dim=3072)
-    return network, Examples(images())
 
 
 def tokens(count: int) -> dict[str, torch.Tensor]:
@@ -89,26 +97,24 @@ def tokens(count: int) -> dict[str, torch.Tensor]:
 
 
 LLAMA = {
-    "hidden_size": 512, "intermediate_size": 1408, "num_hidden_layers": 4, "num_attention_heads": 8,
-    "num_key_value_heads": 4, "vocab_size": 2000, "use_cache": False,
+    "hidden_size": 512, "intermediate_size": 1408, "num_attention_heads": 8, "num_key_value_heads": 4,
+    "vocab_size": 2000, "use_cache": False,
 }  # fmt: skip
 NETWORKS: Mapping[str, Network] = {
-    "timm ViT-S/16": Network(partial(of_timm, "vit_small_patch16_224"), "224 px, 12 blocks"),
-    "timm DeiT-S/16": Network(partial(of_timm, "deit_small_patch16_224"), "224 px, 12 blocks"),
-    "timm ViT-Ti/16": Network(partial(of_timm, "vit_tiny_patch16_224"), "224 px, 12 blocks"),
-    "torchvision ViT-B/16": Network(partial(short_vit, 4), "224 px, 4 of 12 blocks"),
-    "torchvision Swin-T": Network(partial(of_torchvision, "swin_t"), "224 px, 12 blocks"),
-    "torchvision Swin-V2-T": Network(partial(of_torchvision, "swin_v2_t", 256), "256 px, 12 blocks"),
+    "timm ViT-S/16": Network(partial(of_timm, "vit_small_patch16_224"), 12, "224 px"),
+    "timm DeiT-S/16": Network(partial(of_timm, "deit_small_patch16_224"), 12, "224 px"),
+    "timm ViT-Ti/16": Network(partial(of_timm, "vit_tiny_patch16_224"), 12, "224 px"),
+    "torchvision ViT-B/16": Network(vit, 12, "224 px"),
+    "torchvision Swin-T": Network(swin, 12, "224 px"),
+    "torchvision Swin-V2-T": Network(partial(swin, version="V2"), 12, "256 px"),
     "Hugging Face ViT-B/16": Network(
-        partial(of_transformers, "ViT:ForImageClassification", {"num_hidden_layers": 4}, {"pixel_values": images()}),
-        "224 px, 4 of 12 blocks",
+        partial(of_transformers, "ViT:ForImageClassification", {}, {"pixel_values": images()}), 12, "224 px"
     ),
     "Hugging Face BERT base": Network(
-        partial(of_transformers, "Bert:ForSequenceClassification", {"num_hidden_layers": 4}, tokens(128)),
-        "128 tokens, 4 of 12 blocks",
+        partial(of_transformers, "Bert:ForSequenceClassification", {}, tokens(128)), 12, "128 tokens"
     ),
-    "Hugging Face Llama": Network(
-        partial(of_transformers, "Llama:ForCausalLM", LLAMA, tokens(128)), "128 tokens, small"
+    "Hugging Face Llama, 512 wide": Network(
+        partial(of_transformers, "Llama:ForCausalLM", LLAMA, tokens(128)), 8, "128 tokens"
     ),
 }
 
@@ -143,9 +149,10 @@ def without(dense: nn.Module, example: Examples, groups: Sequence[ChannelGroup],
         dense.load_state_dict(state)
 
 
-def row(name: str, seconds: float, folder: Path) -> list[str]:
+def row(name: str, blocks: int, seconds: float, folder: Path) -> list[str]:
     """All columns of one network."""
-    dense, example = NETWORKS[name].build()
+    network = NETWORKS[name]
+    dense, example = network.build(blocks)
     dense = random_weights(dense)
     start = time.perf_counter()
     every = find_groups(dense, example)
@@ -166,7 +173,8 @@ def row(name: str, seconds: float, folder: Path) -> list[str]:
     report = benchmark(files, names=["dense", *PARTS], max_seconds=seconds)
     times = [f"{c.ratio:.3f} [{c.ci95[0]:.3f}-{c.ci95[1]:.3f}]" for c in (*report.comparisons, *report.controls)]
     return [
-        name, NETWORKS[name].size, f"{took:.0f}", f"{forecast.carried(prunable, 'macs') / total:.3f}",
+        name, f"{network.reads}, {blocks} of {network.blocks} blocks",
+        f"{took:.0f}", f"{forecast.carried(prunable, 'macs') / total:.3f}",
         f"{least / total:.3f}", f"{all_halves.removal.float64:.1e}", f"{all_halves.removal.float32:.1e}",
         f"{exported.parity.norm_rel:.1e}", *(f"{share:.3f}: {t}" for share, t in zip(shares, times, strict=False)),
         times[-1],
@@ -177,13 +185,15 @@ def main(arguments: Sequence[str]) -> None:
     """Print the table, row by row."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", default=[*NETWORKS], metavar="NAME")
+    parser.add_argument("--blocks", type=int, help="at most, of every network")
     parser.add_argument("--seconds", type=float, default=60.0, help="of timing for each network")
     asked = parser.parse_args(arguments)
     warnings.simplefilter("ignore")
     print(f"| {' | '.join(COLUMNS)} |\n|{' --- |' * len(COLUMNS)}", flush=True)
     for name in asked.names:
+        blocks = min(asked.blocks or NETWORKS[name].blocks, NETWORKS[name].blocks)
         with tempfile.TemporaryDirectory() as folder:
-            print(f"| {' | '.join(row(name, asked.seconds, Path(folder)))} |", flush=True)
+            print(f"| {' | '.join(row(name, blocks, asked.seconds, Path(folder)))} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
@@ -113,6 +117,16 @@ def test_fewer_heads_with_relative_positions_are_recorded_and_made_again():
 def test_impossible_heads_are_refused(sizes):
     with pytest.raises(CheckpointError, match="does not say what the window attention needs"):
         replay(nn.Sequential(attention()), (Edit("0", sizes, {}, "window attention"),))
+
+
+@pytest.mark.parametrize("kind", [SlimWindowAttention, SlimRelativeAttention])
+def test_its_file_can_be_taken_along(kind):
+    source = ast.parse(Path(inspect.getfile(kind)).read_text())
+    imported = [node.module for node in ast.walk(source) if isinstance(node, ast.ImportFrom)]
+    imported += [name.name for node in ast.walk(source) if isinstance(node, ast.Import) for name in node.names]
+    assert {name.partition(".")[0] for name in imported} == {"__future__", "math", "typing", "torch"} - (
+        {"math"} if kind is SlimRelativeAttention else set()
+    )
 
 
 @pytest.mark.parametrize("kind", ["window attention", "relative attention"])

@@ -107,7 +107,7 @@ def reshaped(trace: Trace, call: Call) -> None:
     new = compact(ids.reshape(call.out.shape))
     for dim, pieces in _cuts(ids, call.out.shape):
         # Of a batch and its heads that were taken together only the heads are channels.
-        pieces = [place for place in pieces if place in varying(new)]
+        pieces = [place for place in pieces if place or place in varying(new)]
         if len(pieces) < 2:
             continue
         cut = trace.cut(ids, dim, math.prod(call.out.shape[place] for place in pieces[:-1]))
