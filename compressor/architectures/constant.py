@@ -11,9 +11,9 @@ from torch import Tensor, nn
 class Constant(nn.Module):
     """The same numbers whatever comes in: ``channels`` of them, between dimensions of size 1.
 
-    There are ``leading`` ones in front, that of the batch among them, and ``trailing`` ones behind. With a ``step`` they
-    are as large as those of what comes in, the trailing ones divided by the step, for code that writes into the result.
-    In the place of a module that gives a tuple it gives one too, in which ``nones`` times None follow.
+    There are ``leading`` ones in front, that of the batch among them, and ``trailing`` ones behind. With a ``step``
+    they are as large as those of what comes in, the trailing ones divided by the step, for code that writes into the
+    result. In the place of a module that gives a tuple it gives one too, in which ``nones`` times None follow.
     """
 
     # ``nn.TransformerEncoderLayer`` asks its attention, and takes its fast path only where that is so.

@@ -122,11 +122,7 @@ class _Finder:
         inside = [seed for seed in seeds if seed is not outer and not seed.nodes & alive]
         inside = [seed for seed in inside if self._graph.depends(seed.nodes, outer.nodes)]
         reached = {seed.group.name: self._graph.alive(seed.nodes) for seed in inside}
-        return [
-            seed
-            for seed in inside
-            if all(one is seed or seed.nodes & reached[one.group.name] for one in inside)
-        ]
+        return [seed for seed in inside if all(one is seed or seed.nodes & reached[one.group.name] for one in inside)]
 
     def _endings(self) -> dict[str, Ending]:
         """By reader where it ends in a constant, when the channels of all seeds are zero."""
@@ -156,9 +152,7 @@ class _Finder:
 
             return hook
 
-        with hooked(
-            self._modules[one.module].register_forward_hook(watch(one.module, one.axis)) for one in places
-        ):
+        with hooked(self._modules[one.module].register_forward_hook(watch(one.module, one.axis)) for one in places):
             outputs(self._model, self._inputs)
         calls = len(self._inputs.calls)
         return {
@@ -292,7 +286,7 @@ class _Check:
             return False
         limit = limit_of(self._inputs.precision)
         same = all(relative_difference(one, other) <= limit for one, other in zip(expected, actual, strict=True))
-        return same and not left & products
+        return same and left.isdisjoint(products)
 
 
 def _tied_together(branches: Sequence[Branch], groups: Sequence[ChannelGroup]) -> list[Branch]:

@@ -37,9 +37,7 @@ class Graph:
         self._users = _turned(self._behind)
         self._kinds = [type(node).__name__ for node in self._numbers]
         self.outputs = [self._numbers[node] for node in outputs if node is not None]
-        self.made = {
-            name: [self._numbers[node] for node in nodes] for name, nodes in made.items() if None not in nodes
-        }
+        self.made = {name: [self._numbers[node] for node in nodes] for name, nodes in made.items() if None not in nodes}
         read = {id(node.variable): number for node, number in self._numbers.items() if hasattr(node, "variable")}
         self.parameters = {name: read[id(one)] for name, one in model.named_parameters() if id(one) in read}
         started = {read[id(tensor)] for tensor in leaves if id(tensor) in read}

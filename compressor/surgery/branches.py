@@ -18,7 +18,6 @@ from compressor.hooks import hooked
 from compressor.inputs import Examples
 from compressor.layer_kinds import MAKERS, channel_axis
 
-
 # By how much the layers of a branch divide heights and widths.
 STEPS = (1, 2, 4, 8)
 
@@ -130,7 +129,9 @@ def bypassed(model: nn.Module, branches: Sequence[Branch], inputs: Inputs) -> It
     fitting = {name: one.fitting(like[name]) for name, one in left.items()}
     outputs(_with(model, branches, fitting), inputs)
     if all(one.steps for one in fitting.values()):
-        yield _with(model, branches, {name: one.module(like[name], fitting[name].steps[0]) for name, one in left.items()})
+        yield _with(
+            model, branches, {name: one.module(like[name], fitting[name].steps[0]) for name, one in left.items()}
+        )
 
 
 def _with(model: nn.Module, branches: Sequence[Branch], constants: Mapping[str, nn.Module]) -> nn.Module:
