@@ -42,11 +42,11 @@ def sweep(folder, *arguments):
 def swept(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sweep")
     (folder / "broken.py").write_text(BROKEN)
-    return sweep(folder, "lenet5", "broken.py:build")
+    return folder, *sweep(folder, "lenet5", "broken.py:build", "--keep", "kept")
 
 
 def test_a_network_loses_another_share_of_every_group_and_is_compared(swept):
-    lenet = swept[1]["lenet5"]
+    lenet = swept[2]["lenet5"]
     assert (lenet["groups"], lenet["channels"], lenet["excluded"]) == (3, 20 + 50 + 500, {})
     assert lenet["prunable_macs"] == 1
     one, two, three = (all_of - gone for all_of, gone in zip((20, 50, 500), lenet["removed"].values(), strict=True))
@@ -57,21 +57,21 @@ def test_a_network_loses_another_share_of_every_group_and_is_compared(swept):
 
 
 def test_a_network_that_fails_says_why_and_the_others_go_on(swept):
-    assert swept[1]["broken.py:build"]["failure"].endswith(
+    assert swept[2]["broken.py:build"]["failure"].endswith(
         "does not accept an input of 3x8x8 (--input-shape): no forward today"
     )
 
 
 def test_the_table_has_a_row_for_every_network(swept):
-    rows = [line.split(" | ")[0] for line in swept[0].splitlines() if line.startswith("| ")]
+    rows = [line.split(" | ")[0] for line in swept[1].splitlines() if line.startswith("| ")]
     assert rows[2:] == ["| lenet5", "| broken.py:build"]
 
 
-def test_what_is_kept_is_not_examined_again(tmp_path):
-    first = sweep(tmp_path, "lenet5", "--keep", "kept")[1]["lenet5"]
-    (kept,) = (tmp_path / "kept").iterdir()
-    kept.write_text(json.dumps({**first, "groups": 77}))
-    assert sweep(tmp_path, "lenet5", "--keep", "kept")[1]["lenet5"] == {**first, "groups": 77}
+def test_what_is_kept_is_not_examined_again(swept):
+    folder, _, first = swept
+    kept = folder / "kept" / "lenet5.json"
+    kept.write_text(json.dumps({**first["lenet5"], "groups": 77}))
+    assert sweep(folder, "lenet5", "--keep", "kept")[1]["lenet5"] == {**first["lenet5"], "groups": 77}
 
 
 def test_a_network_that_takes_too_long_is_ended(tmp_path):

@@ -11,7 +11,7 @@ from fuzz import campaign, cases, server, trials
 from fuzz.processes import made_bases
 from fuzz.sandbox import Sandbox
 
-CASES = 48
+CASES = 24
 TRIALS = {"kills": 2, "disks": 1, "races": 1}
 # It takes a tenth of a run's time.
 COMMANDS = ("fine-tune",)

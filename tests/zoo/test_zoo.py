@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from zoo_networks import PATTERNS
-from zoo_tools import groups_of, quick_parity, seeded, with_zeros
+from zoo_tools import groups_of, quick_parity, seeded, small_of, with_zeros
 
 from compressor import checkpoints
 from compressor.equivalence import call, output_difference, outputs, relative_difference
@@ -44,7 +44,7 @@ def test_what_cannot_be_removed_says_why(pattern):
 
 
 @removable
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_removing_unequal_shares_changes_no_output(pattern, seed):
     model, groups = with_zeros(pattern, seed)
     shrunk = remove_zero_channels(model, pattern.inputs(), groups=groups, align=1)
@@ -57,7 +57,7 @@ def test_removing_unequal_shares_changes_no_output(pattern, seed):
 @removable
 def test_what_is_left_has_the_same_groups_with_fewer_channels(pattern):
     model, groups = with_zeros(pattern)
-    small = remove_zero_channels(model, pattern.inputs(), groups=groups, align=1).model
+    small = small_of(pattern)
     found = {group.name: group.channels for group in find_groups(small, pattern.inputs()) if group.prunable}
     left = {group.name: group.channels - int(is_zero(model, group).sum()) for group in groups}
     # A single channel is no group any more.
@@ -83,9 +83,7 @@ def test_a_few_penalised_steps_make_zeros_that_can_be_removed(pattern):
 
 @removable
 def test_onnx_agrees_with_the_small_network(pattern, tmp_path):
-    model, groups = with_zeros(pattern)
-    small = remove_zero_channels(model, pattern.inputs(), groups=groups, align=1).model
-    assert quick_parity(small, pattern.inputs(), tmp_path / "small.onnx") <= 1e-5
+    assert quick_parity(small_of(pattern), pattern.inputs(), tmp_path / "small.onnx") <= 1e-5
 
 
 RELOAD = """
@@ -112,8 +110,7 @@ def reloaded(tmp_path_factory):
     small = {}
     for pattern in PATTERNS:
         if pattern.groups:
-            model, groups = with_zeros(pattern)
-            small[pattern.name] = remove_zero_channels(model, pattern.inputs(), groups=groups, align=1).model
+            small[pattern.name] = small_of(pattern)
             checkpoints.save(
                 small[pattern.name],
                 folder / f"{pattern.name}.pt",
@@ -149,4 +146,4 @@ def other_half(pattern, seed):
 @removable
 def test_removing_the_other_half_is_noticed(pattern):
     # By chance the other half of one network may be dead behind its activation.
-    assert max(other_half(pattern, seed) for seed in range(4)) > 1e-6
+    assert any(other_half(pattern, seed) > 1e-6 for seed in range(4))

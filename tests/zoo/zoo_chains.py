@@ -8,7 +8,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 from zoo_grouped import shuffle
+from zoo_norms import ResponseNorm
 from zoo_parts import Lambda, Net, conv, tail
+from zoo_token_blocks import TOKEN_BLOCKS
 
 from compressor.architectures.cifar_resnet import BasicBlock
 
@@ -155,7 +157,7 @@ def halves(width, out):
 BLOCKS = (
     plain, gated, smooth, depthwise, grouped, group_norm, residual, identity, padded, written_padding, dense, shuffled,
     excited, channels_last_norm, up_and_down, pixels, written_slice, repeated, recurrent,
-    attentive, cross_stage, halves,
+    attentive, cross_stage, halves, *TOKEN_BLOCKS,
 )  # fmt: skip
 
 
@@ -178,4 +180,7 @@ def random_network(seed):
                     module.running_mean.normal_()
                     module.running_var.uniform_(0.5, 2)
                     module.bias.normal_()
+                elif isinstance(module, (nn.LayerNorm, nn.RMSNorm, ResponseNorm)):
+                    for parameter in module.parameters():
+                        parameter.normal_()
     return model, [block.__name__ for block in blocks]

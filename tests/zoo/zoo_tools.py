@@ -17,6 +17,7 @@ from compressor.groups import find_groups, zero
 from compressor.groups.draws import drawn
 from compressor.inputs import converted
 from compressor.precision import in_precision
+from compressor.shrinking import remove_zero_channels
 
 
 def seeded(pattern, seed=0):
@@ -38,20 +39,30 @@ def seeded(pattern, seed=0):
 
 
 @cache
-def groups_of(pattern, seed=0):
+def groups_of(pattern):
     """The groups of `seeded`, of every network once, because finding them is most of what its tests do."""
-    return find_groups(seeded(pattern, seed), pattern.inputs())
+    return find_groups(seeded(pattern), pattern.inputs())
 
 
 def with_zeros(pattern, seed=0):
-    """The network, its groups that can be removed, and zeros in random channels, of each group another share."""
+    """The network, its groups that can be removed, and zeros in random channels, of each group another share.
+
+    The groups are those of other weights, which is all the same to them.
+    """
     model = seeded(pattern, seed)
-    groups = [group for group in groups_of(pattern, seed) if group.prunable]
+    groups = [group for group in groups_of(pattern) if group.prunable]
     generator = torch.Generator().manual_seed(seed)
     places = drawn(groups, generator, beside=seed % 2 == 1)
     for group in groups:
         zero(model, group, places[group.name])
     return model, groups
+
+
+@cache
+def small_of(pattern):
+    """What `with_zeros` is without its zero channels."""
+    model, groups = with_zeros(pattern)
+    return remove_zero_channels(model, pattern.inputs(), groups=groups, align=1).model
 
 
 def quick_parity(model, inputs, path):
