@@ -39,7 +39,8 @@ class Graph:
         self.outputs = [self._numbers[node] for node in outputs if node is not None]
         self.made = {name: [self._numbers[node] for node in nodes] for name, nodes in made.items() if None not in nodes}
         read = {id(node.variable): number for node, number in self._numbers.items() if hasattr(node, "variable")}
-        self.parameters = {name: read[id(one)] for name, one in model.named_parameters() if id(one) in read}
+        every = model.named_parameters(remove_duplicate=False)
+        self.parameters = {name: read[id(one)] for name, one in every if id(one) in read}
         started = {read[id(tensor)] for tensor in leaves if id(tensor) in read}
         self.sources = started | {self._numbers[node] for node in embedded if node is not None}
 

@@ -17,6 +17,7 @@ from compressor.equivalence import Inputs, outputs
 from compressor.hooks import hooked
 from compressor.inputs import Examples
 from compressor.layer_kinds import MAKERS, channel_axis
+from compressor.surgery.replacements import slim_touched
 
 # By how much the layers of a branch divide heights and widths.
 STEPS = (1, 2, 4, 8)
@@ -103,9 +104,9 @@ def left_of(out: Any, axis: int) -> Left | None:
 
 
 def agreed(given: Sequence[Left | None]) -> Left | None:
-    """What is the same in every call; None when it is not."""
+    """What is the same in every call; None when it is not, or cannot be seen for want of a second sample."""
     found = [one for one in given if one is not None]
-    if len(found) < len(given) or not found:
+    if len(found) < len(given) or all(shape[0] < 2 for one in found for shape in one.shapes):
         return None
     same = all(torch.equal(one.values, found[0].values) for one in found)
     return replace(found[0], shapes=tuple(shape for one in found for shape in one.shapes)) if same else None
@@ -141,7 +142,14 @@ def _with(model: nn.Module, branches: Sequence[Branch], constants: Mapping[str, 
             small.set_submodule(name, nn.Identity())
     for name, constant in constants.items():
         small.set_submodule(name, constant)
+    # What torch's own layer does at once it does with the weights of all its parts, unless its attention is ours.
+    layers = [name for name, module in small.named_modules() if isinstance(module, nn.TransformerEncoderLayer)]
+    slim_touched(small, {f"{name}.self_attn" for name in layers if any(_within(name, one) for one in branches)})
     return small
+
+
+def _within(layer: str, branch: Branch) -> bool:
+    return any(name.startswith(f"{layer}.") for name in branch.modules)
 
 
 def branch_around(model: nn.Module, group: ChannelGroup, norms: Mapping[str, str]) -> Branch | None:
