@@ -136,25 +136,31 @@ class Finder:
     def _ending(
         self, reader: str, module: str, norm: str | None, seen: Mapping[tuple[str, int], Left]
     ) -> Ending | None:
-        own = channel_axis(self._modules[reader])
+        last = reader if module == reader else self._last_in(module)
+        if last is None:
+            return None
+        own = channel_axis(self._modules[last])
         for axis in (own, -1 if own == 1 else 1):
             left = seen.get((module, axis))
-            if left is None:
-                continue
-            if module == reader:
-                behind = norm if norm is not None and (norm, axis) in seen else None
-                return Ending(module, reader, axis, behind)
-            if len(left.values) == _width(self._modules[reader]) and self._wholly_gone(module):
-                return Ending(module, reader, axis)
+            if left is not None and module == reader:
+                return Ending(module, reader, axis, norm if norm is not None and (norm, axis) in seen else None)
+            if left is not None and len(left.values) == _width(self._modules[last]):
+                return Ending(module, last, axis)
         return None
 
-    def _wholly_gone(self, module: str) -> bool:
-        """Whether the module's result is constant when what reads the seeds is, and then nothing in it is used."""
-        constant = {node for seed in self._seeds for node in seed.nodes}
-        if self._graph.alive(constant, self._graph.made.get(module, ())) & self._graph.sources:
-            return False
+    def _last_in(self, module: str) -> str | None:
+        """The layer in ``module`` behind which its result is a constant, and nothing in it serves anything else."""
         alive = self._graph.alive(self._graph.made.get(module, ()))
-        return not any(self._graph.parameters.get(name) in alive for name in self._parameters_in(module))
+        if any(self._graph.parameters.get(name) in alive for name in self._parameters_in(module)):
+            return None
+        last = None
+        for reader in dict.fromkeys(name for seed in self._seeds for name in seed.readers if _within(name, module)):
+            behind = self._graph.alive(self._graph.made[reader], self._graph.made.get(module, ()))
+            if behind & self._graph.sources:
+                continue
+            if last is None or set(self._graph.made[last]) & self._graph.alive((), self._graph.made[reader]):
+                last = reader
+        return last
 
     def _parameters_in(self, module: str) -> list[str]:
         return [f"{module}.{name}" for name, _ in self._modules[module].named_parameters()]
