@@ -50,13 +50,50 @@ class Product:
     width: int
 
 
+@dataclass(frozen=True)
+class Ending:
+    """Where a branch ends: ``module`` becomes a constant with one number for each channel that ``reader`` makes.
+
+    ``reader`` is the module itself or a layer in it. The channels lie on ``axis`` of what the module gives, 1 or -1.
+    ``norm`` directly follows the module and goes with it: the constant is what that gives.
+    """
+
+    module: str
+    reader: str
+    axis: int
+    norm: str | None = None
+
+
+@dataclass(frozen=True)
+class Branch:
+    """Groups that can lose all their channels, together: what they made is then a constant beside something else.
+
+    The modules ``gone`` served nothing but the branch; they pass on what they are given.
+    """
+
+    name: str
+    groups: tuple[str, ...]
+    endings: tuple[Ending, ...]
+    gone: tuple[str, ...]
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """All that it takes away, with what is in them."""
+        norms = tuple(ending.norm for ending in self.endings if ending.norm is not None)
+        return (*(ending.module for ending in self.endings), *norms, *self.gone)
+
+    def holds(self, module: str) -> bool:
+        """Whether it takes that module away."""
+        return any(module == name or module.startswith(f"{name}.") for name in self.modules)
+
+
 @dataclass(frozen=True, eq=False)
 class ChannelGroup:
     """Channels that can only be removed together with all their members; named after one of its producers.
 
     Groups with the same ``tie``, the name of one of them, always lose equally many channels, though not at the same
     places: code cuts the axis on which they lie side by side into equal pieces. ``products`` of theirs cost less with
-    each channel that goes.
+    each channel that goes. With a ``branch`` all of its channels can go, when those of the branch's other groups do.
     """
 
     name: str
@@ -65,6 +102,7 @@ class ChannelGroup:
     excluded: str | None = None
     tie: str | None = None
     products: tuple[Product, ...] = ()
+    branch: Branch | None = None
 
     @property
     def prunable(self) -> bool:
@@ -101,6 +139,15 @@ def ties(groups: Sequence[ChannelGroup]) -> list[list[int]]:
 def shared_places(groups: Sequence[ChannelGroup]) -> int:
     """The places of a channel of tied groups: what fills whole steps of that fills those of each."""
     return math.gcd(*(group.places for group in groups))
+
+
+def branches(groups: Sequence[ChannelGroup]) -> dict[Branch, list[int]]:
+    """The branches of which all groups are there, each with their places."""
+    together: dict[Branch, list[int]] = {}
+    for place, group in enumerate(groups):
+        if group.branch is not None:
+            together.setdefault(group.branch, []).append(place)
+    return {branch: places for branch, places in together.items() if len(places) == len(branch.groups)}
 
 
 def vanishing_tensors(model: nn.Module, group: ChannelGroup) -> Iterator[tuple[nn.Parameter, Member, int]]:

@@ -9,28 +9,44 @@ parameters, every tensor that loses channels is a layer of its own.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import chain
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 
-from compressor.architectures.attention import SlimAttention
 from compressor.bare_weights import bare_weights
-from compressor.channels import ChannelGroup
+from compressor.channels import ChannelGroup, branches
 from compressor.computed_weights import folded
-from compressor.equivalence import Inputs, each, outputs
-from compressor.hooks import hooked
-from compressor.inputs import Examples, samples_in
-from compressor.layer_kinds import ATTENTION, PRODUCERS, TRANSPOSED, channel_axis, matrices
-from compressor.products import multiplying, product_name
+from compressor.equivalence import Inputs
+from compressor.layer_kinds import PRODUCERS, matrices, output_axis
+from compressor.positions import work
+from compressor.products import module_of, product_name
 
 Kind = Literal["macs", "params"]
+
+
+@dataclass(frozen=True, eq=False)
+class BranchCosts:
+    """Which layers go with a branch: all of them, whatever channels they have, once its groups keep none.
+
+    ``groups`` (branches, groups) says which belong to each, ``sizes`` how many it has. ``branch`` (layers,) is that
+    with which a layer goes, or one more than there are. A layer that is ``instead`` is there when the branch is not.
+    """
+
+    groups: NDArray[np.int64]
+    sizes: NDArray[np.int64]
+    branch: NDArray[np.int64]
+    instead: NDArray[np.bool_]
+
+    def there(self, kept: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which layers are there when ``kept`` (groups,) channels stay: (layers,)."""
+        gone: NDArray[np.bool_] = np.append(self.groups @ (kept == 0) == self.sizes, False)
+        there: NDArray[np.bool_] = gone[self.branch] == self.instead
+        return there
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,13 +66,28 @@ class CostModel:
     outputs_per_channel: NDArray[np.float64]
     per_pair: NDArray[np.float64]
     fixed: float
+    branches: BranchCosts | None = None
 
     def by_layer(self, kept: Sequence[int] | NDArray[np.int64] | None = None) -> NDArray[np.float64]:
         """Cost of every layer (layers,) when ``kept`` (groups,) channels stay; all of them by default."""
-        gone = np.zeros_like(self.channels) if kept is None else self.channels - np.asarray(kept)
+        left = self.channels if kept is None else np.asarray(kept)
+        gone = self.channels - left
         inputs = self.inputs - self.inputs_per_channel @ gone
         outputs = self.outputs - self.outputs_per_channel @ gone
-        return self.per_pair * inputs * outputs
+        costs: NDArray[np.float64] = self.per_pair * inputs * outputs
+        return costs if self.branches is None else costs * self.branches.there(left)
+
+    def of(self, chosen: Sequence[bool]) -> CostModel:
+        """The same costs as a function of the ``chosen`` groups alone; the others stay whole."""
+        columns = np.flatnonzero(chosen)
+        return replace(
+            self,
+            channels=self.channels[columns],
+            places=self.places[columns],
+            inputs_per_channel=self.inputs_per_channel[:, columns],
+            outputs_per_channel=self.outputs_per_channel[:, columns],
+            branches=self.branches and replace(self.branches, groups=self.branches.groups[:, columns]),
+        )
 
     def total(self, kept: Sequence[int] | NDArray[np.int64] | None = None) -> int:
         """Cost of the whole network."""
@@ -82,10 +113,10 @@ def cost_model(model: nn.Module, example_input: Inputs, groups: Sequence[Channel
 def _macs(model: nn.Module, example_input: Inputs, groups: Sequence[ChannelGroup]) -> CostModel:
     """One row for every convolution and linear layer, for each of the weights of a recurrent one, and each product."""
     layers = _layers(model)
-    positions, products = _work(model, example_input)
+    positions, products = work(model, example_input)
     for name, bare in bare_weights(model, example_input, positions).items():
         row = next((row for row, (_, weight, _) in layers.items() if weight is bare.tensor), name)
-        layers.setdefault(row, (row, bare.tensor, bare.axis))
+        layers.setdefault(row, (row.rpartition(".")[0], bare.tensor, bare.axis))
         positions[row] = positions.get(row, 0.0) + bare.macs / bare.tensor.numel()
     holders: dict[Tensor, list[int]] = defaultdict(list)
     for place, (_, weight, _) in enumerate(layers.values()):
@@ -103,7 +134,9 @@ def _macs(model: nn.Module, example_input: Inputs, groups: Sequence[ChannelGroup
         kernel = weight.numel() / (outputs_ * inputs)
         rows.append((float(inputs), float(outputs_), kernel * positions.get(row, positions.get(module, 0.0))))
     made, more = _products(products, groups)
-    return _cost_model([*layers, *products], groups, rows + made, np.concatenate([tables, more], 1), 0.0)
+    tables = np.concatenate([tables, more], 1)
+    modules = [*(module for module, _, _ in layers.values()), *map(module_of, products)]
+    return _cost_model([*layers, *products], groups, rows + made, tables, 0.0, _branch_costs(modules, groups))
 
 
 def _products(
@@ -132,13 +165,16 @@ def _layers(model: nn.Module) -> dict[str, tuple[str, Tensor, int]]:
 
 
 def _parameters(model: nn.Module, groups: Sequence[ChannelGroup]) -> CostModel:
-    """One row for every parameter that loses channels, on at most two of its axes."""
+    """One row for every parameter that loses channels, on at most two of its axes, or goes with a branch."""
     names: dict[Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
     touched = [[part for part in _touched(model, group) if part[0] in names] for group in groups]
     axes: dict[Tensor, list[int]] = defaultdict(list)
     for tensor, axis, _ in chain.from_iterable(touched):
         if axis not in axes[tensor]:
             axes[tensor].append(axis)
+    for tensor, name in names.items():
+        if any(branch.holds(_holder(name)) for branch in branches(groups)):
+            axes[tensor] += ()
     places = {tensor: place for place, tensor in enumerate(axes)}
     tables = np.zeros((2, len(axes), len(groups)))
     for column, parts in enumerate(touched):
@@ -149,7 +185,43 @@ def _parameters(model: nn.Module, groups: Sequence[ChannelGroup]) -> CostModel:
         one, other = [tensor.shape[axis] for axis in its_axes] + [1] * (2 - len(its_axes))
         rows.append((float(one), float(other), tensor.numel() / (one * other)))
     rest = count_parameters(model) - sum(tensor.numel() for tensor in axes)
-    return _cost_model([names[tensor] for tensor in axes], groups, rows, tables, float(rest))
+    layers, modules = [names[tensor] for tensor in axes], [_holder(names[tensor]) for tensor in axes]
+    constants = [ending for branch in branches(groups) for ending in branch.endings]
+    for ending in constants:
+        made, its = _made_by(model, ending.reader, groups)
+        layers.append(f"{ending.module} (constant)")
+        rows.append((1.0, float(made), 1.0))
+        tables = np.concatenate([tables, np.stack([np.zeros_like(its), its])[:, None]], 1)
+    found = _branch_costs(modules, groups, instead=[ending.module for ending in constants])
+    return _cost_model(layers, groups, rows, tables, float(rest), found)
+
+
+def _holder(name: str) -> str:
+    """The module of a parameter."""
+    return name.rpartition(".")[0]
+
+
+def _made_by(model: nn.Module, layer: str, groups: Sequence[ChannelGroup]) -> tuple[int, NDArray[np.float64]]:
+    """How many channels a layer makes, and how many of them go with one of each group's (groups,)."""
+    module = model.get_submodule(layer)
+    weight, axis = module.get_parameter("weight"), output_axis(module)
+    lost = [sum(n for t, its, n in _touched(model, group) if t is weight and its == axis) for group in groups]
+    return weight.shape[axis], np.array(lost, dtype=np.float64)
+
+
+def _branch_costs(
+    modules: Sequence[str], groups: Sequence[ChannelGroup], instead: Sequence[str] = ()
+) -> BranchCosts | None:
+    """What goes with branches of layers in ``modules``, and of more that are ``instead`` of these."""
+    found = branches(groups)
+    if not found:
+        return None
+    members = np.zeros((len(found), len(groups)), dtype=np.int64)
+    for number, places in enumerate(found.values()):
+        members[number, places] = 1
+    goes = [next((n for n, one in enumerate(found) if one.holds(name)), len(found)) for name in (*modules, *instead)]
+    late = np.arange(len(goes)) >= len(modules)
+    return BranchCosts(members, members.sum(1), np.array(goes, dtype=np.int64), late)
 
 
 def _touched(model: nn.Module, group: ChannelGroup) -> list[tuple[Tensor, int, int]]:
@@ -170,6 +242,7 @@ def _cost_model(
     rows: Sequence[tuple[float, float, float]],
     tables: NDArray[np.float64],
     fixed: float,
+    found: BranchCosts | None,
 ) -> CostModel:
     inputs, outputs_, per_pair = np.array(rows, dtype=np.float64).reshape(-1, 3).T
     return CostModel(
@@ -182,6 +255,7 @@ def _cost_model(
         outputs_per_channel=tables[1],
         per_pair=per_pair,
         fixed=fixed,
+        branches=found,
     )
 
 
@@ -193,68 +267,3 @@ def count_macs(model: nn.Module, example_input: Inputs) -> int:
 def count_parameters(model: nn.Module) -> int:
     """Number of parameters; tied ones count once."""
     return sum(parameter.numel() for parameter in model.parameters())
-
-
-def output_positions(model: nn.Module, example_input: Inputs) -> dict[str, float]:
-    """At how many places each convolution, linear or recurrent layer is applied for one sample, by name.
-
-    A sample is one of the first example. Attention that reads other tokens than those that ask: the mean over the rows
-    of its one weight.
-    """
-    return _work(model, example_input)[0]
-
-
-@torch.no_grad()
-def _work(model: nn.Module, example_input: Inputs) -> tuple[dict[str, float], dict[str, float]]:
-    """The `output_positions`, and by name the MACs of every product of two tensors."""
-    positions: dict[str, float] = {}
-    products: dict[str, float] = {}
-    example = Examples.of(example_input).first
-    samples = samples_in(example.calls[0])
-    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
-    kind = next((parameter.dtype for parameter in model.parameters() if parameter.is_floating_point()), torch.float32)
-
-    def cast(tensor: Tensor) -> Tensor:
-        return tensor.to(device, kind if tensor.is_floating_point() else tensor.dtype)
-
-    def add(name: str, entries: float) -> None:
-        positions[name] = positions.get(name, 0.0) + entries / samples
-
-    def multiplied(name: str, macs: float) -> None:
-        products[name] = macs / samples
-
-    def count(name: str) -> Any:
-        def hook(module: nn.Module, args: tuple[Tensor, ...], output: Any) -> None:
-            # A transposed convolution applies its kernel at every input place.
-            seen = args[0] if isinstance(module, TRANSPOSED) else tree_leaves(output)[0]
-            add(name, seen.numel() / seen.shape[channel_axis(module)])
-
-        return hook
-
-    handles = (
-        module.register_forward_hook(_attending(name, add), with_kwargs=True)
-        if isinstance(module, ATTENTION)
-        else module.register_forward_hook(count(name))
-        for name, module in model.named_modules()
-        if isinstance(module, PRODUCERS)
-    )
-    with hooked(handles), multiplying(model, multiplied):
-        outputs(model, each(example, cast))
-    return positions, products
-
-
-def _attending(name: str, add: Callable[[str, float], None]) -> Any:
-    """A hook that adds the places of the projections of attention, of which torch's own calls no layer."""
-
-    def hook(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-        tokens = [args[n] if n < len(args) else kwargs[key] for n, key in enumerate(("query", "key"))]
-        asking, read = (x.numel() / x.shape[-1] for x in tokens)
-        slim = isinstance(module, SlimAttention)
-        queries, values = (module.query_width, module.value_width) if slim else (1, 1)
-        add(name, (queries * asking + (queries + values) * read) / (2 * queries + values))
-        if not slim:
-            for weight, places in (("q_proj_weight", asking), ("k_proj_weight", read), ("v_proj_weight", read)):
-                add(f"{name}.{weight}", places)
-            add(f"{name}.out_proj".lstrip("."), asking)
-
-    return hook

@@ -28,6 +28,7 @@ __all__ = [
     "named_outputs",
     "output_difference",
     "outputs",
+    "outputs_with_graph",
     "random_inputs",
     "relative_difference",
 ]
@@ -96,6 +97,16 @@ def outputs(model: nn.Module, inputs: Inputs) -> list[Tensor]:
 @torch.no_grad()
 def named_outputs(model: nn.Module, inputs: Inputs) -> list[tuple[Path, Tensor]]:
     """The same with the keys and places by which each is reached in what the network returns."""
+    return _chosen(model, inputs)
+
+
+@torch.enable_grad()
+def outputs_with_graph(model: nn.Module, inputs: Inputs) -> list[Tensor]:
+    """`outputs`, each with the operations that made it (``grad_fn``)."""
+    return [tensor for _, tensor in _chosen(model, inputs)]
+
+
+def _chosen(model: nn.Module, inputs: Inputs) -> list[tuple[Path, Tensor]]:
     examples = Examples.of(inputs)
     with eval_mode(model), _slow_attention(), _same_draws(), eagerly(), computed_in(examples.precision):
         return [found for one in examples.calls for found in chosen(call(model, one), examples.outputs)]

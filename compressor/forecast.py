@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import cached_property
 
-import numpy as np
 from torch import Tensor, nn
 
 from compressor.alignment import Alignment
-from compressor.channels import ties
+from compressor.channels import branches, ties
 from compressor.costs import CostModel, Kind, cost_model
 from compressor.equivalence import Inputs
 from compressor.groups import ChannelGroup
@@ -25,9 +23,15 @@ class Forecast:
     """Costs of ``model`` as functions of the channels kept of all its ``groups``, excluded ones too."""
 
     def __init__(
-        self, model: nn.Module, example_input: Inputs, groups: Sequence[ChannelGroup], alignment: Alignment
+        self,
+        model: nn.Module,
+        example_input: Inputs,
+        groups: Sequence[ChannelGroup],
+        alignment: Alignment,
+        *,
+        keep_blocks: bool = False,
     ) -> None:
-        self._model, self._groups, self._alignment = model, groups, alignment
+        self._model, self._groups, self._alignment, self._keep_blocks = model, groups, alignment, keep_blocks
         self.macs = cost_model(model, example_input, groups, "macs")
         self.parameters = cost_model(model, example_input, groups, "params")
 
@@ -37,8 +41,8 @@ class Forecast:
 
     def least(self, chosen: Sequence[bool], kind: Kind) -> int | None:
         """The cost of the smallest aligned network when the ``chosen`` groups shrink; None when there are none."""
-        cost = _of(self._cost(kind), chosen)
-        return cost.total(Budget(cost, self._alignment, self._ties(chosen)).least) if any(chosen) else None
+        budget = self._budget(chosen, kind)
+        return budget.cost.total(budget.least) if any(chosen) else None
 
     def predictions(self) -> tuple[Prediction, ...]:
         """What `fine_tune` would keep for each of `TARGETS` by the weights as they are; training revises that."""
@@ -46,15 +50,14 @@ class Forecast:
 
     def _prediction(self, target: float) -> Prediction:
         prunable = [group.prunable for group in self._groups]
-        macs, parameters = (_of(cost, prunable) for cost in (self.macs, self.parameters))
-        budget = Budget(macs, self._alignment, self._ties(prunable))
+        budget, parameters = self._budget(prunable, "macs"), self.parameters.of(prunable)
         if not any(prunable) or budget.ratio(budget.least) > target:
             return Prediction(target=target, macs=None, parameters=None, channels=None)
         kept = budget.allocate(self._scores, target)
         names = [group.name for group in self._groups if group.prunable]
         return Prediction(
             target=target,
-            macs=macs.total(kept),
+            macs=budget.cost.total(kept),
             parameters=parameters.total(kept),
             channels=dict(zip(names, map(int, kept), strict=True)),
         )
@@ -62,22 +65,12 @@ class Forecast:
     @cached_property
     def _scores(self) -> list[Tensor]:
         groups = [group for group in self._groups if group.prunable]
-        return scores(self._model, groups, _of(self.macs, [group.prunable for group in self._groups]))
+        return scores(self._model, groups, self.macs.of([group.prunable for group in self._groups]))
 
-    def _ties(self, chosen: Sequence[bool]) -> list[list[int]]:
-        return ties([group for group, wanted in zip(self._groups, chosen, strict=True) if wanted])
+    def _budget(self, chosen: Sequence[bool], kind: Kind) -> Budget:
+        groups = [group for group, wanted in zip(self._groups, chosen, strict=True) if wanted]
+        blocks = () if self._keep_blocks else tuple(branches(groups).values())
+        return Budget(self._cost(kind).of(chosen), self._alignment, ties(groups), blocks)
 
     def _cost(self, kind: Kind) -> CostModel:
         return self.macs if kind == "macs" else self.parameters
-
-
-def _of(cost: CostModel, chosen: Sequence[bool]) -> CostModel:
-    """The same costs as a function of the ``chosen`` groups alone; the others stay whole."""
-    columns = np.flatnonzero(chosen)
-    return replace(
-        cost,
-        channels=cost.channels[columns],
-        places=cost.places[columns],
-        inputs_per_channel=cost.inputs_per_channel[:, columns],
-        outputs_per_channel=cost.outputs_per_channel[:, columns],
-    )

@@ -38,6 +38,11 @@ def product_name(module: str, number: int) -> str:
     return f"{module} {MARK}{number + 1})".lstrip()
 
 
+def module_of(product: str) -> str:
+    """The module that computes the product of that name."""
+    return product.partition(MARK)[0].rstrip()
+
+
 def is_product(name: str) -> bool:
     """Whether that is the name of a product, not of a layer."""
     return MARK in name

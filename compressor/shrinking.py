@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import warnings
 from collections.abc import Mapping, Sequence
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from compressor.alignment import Alignment
-from compressor.channels import shared_places, ties
+from compressor.channels import Branch, branches, shared_places, ties
 from compressor.comparison import RANDOM_SEEDS, differences, exact_copy, furthest
 from compressor.computed_weights import folded
 from compressor.equivalence import FLOAT64_LIMIT, Inputs, outputs, relative_difference
@@ -25,7 +26,7 @@ from compressor.precision import limit_of
 from compressor.records.run import Removal
 from compressor.structures import tensors
 from compressor.surgery import remove
-from compressor.surgery.constants import bypassed, is_branch, norms_behind
+from compressor.surgery.branches import branch_around, bypassed, norms_behind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,8 +87,8 @@ def remove_zero_channels(
         # Of several examples the values may say which way to go.
         samples.append(cast(Examples.of(example_input), samples[0].precision))
     smaller = _removed(exact, prunable, zeros, samples)
-    dead = [group for group in prunable if bool(is_zero(model, group).all()) and is_branch(model, group)]
-    smaller, gone = _without_branches(exact, smaller, dead, norms_behind(prunable), samples)
+    dead = [group for group in prunable if bool(is_zero(model, group).all())]
+    smaller, gone = _without_branches(exact, smaller, prunable, dead, samples)
     small = _like(smaller, model)
     difference = max(furthest(exact, smaller, samples), _training_difference(exact, smaller, samples[0]))
     found = differences(difference, model, small, samples)
@@ -147,21 +148,42 @@ def _of_whom(
 def _without_branches(
     exact: nn.Module,
     small: nn.Module,
+    groups: Sequence[ChannelGroup],
     dead: Sequence[ChannelGroup],
-    norms: Mapping[str, str],
     inputs: Sequence[Examples],
-) -> tuple[nn.Module, list[str]]:
-    """``small`` with a constant in the place of each dead group around which that changes nothing; their names."""
-    gone: list[str] = []
+) -> tuple[nn.Module, set[str]]:
+    """``small`` with constants in the place of what is dead, where that changes nothing; the groups that went."""
+    gone: set[str] = set()
+    # A branch ends in constants as soon as the last of its groups is dead, whatever leads there.
+    for branch in [branch for branch in branches(groups) if any(group.name in branch.groups for group in dead)]:
+        small, went = _without_branch(exact, small, branch, inputs)
+        gone |= set(branch.groups) if went else set()
+    norms = norms_behind(groups)
     for group in dead:
-        candidate = bypassed(small, group, norms, inputs[0])
-        try:
-            equal = candidate is not None and furthest(exact, candidate, inputs) <= limit_of(inputs[0].precision)
-        except Exception:  # whatever the network's code raises where it needs more than a constant
-            equal = False
-        if candidate is not None and equal:
-            small, gone = candidate, [*gone, group.name]
+        around = branch_around(small, group, norms) if group.name not in gone and _whole(small, group) else None
+        if around is not None:
+            small, went = _without_branch(exact, small, around, inputs)
+            gone |= {group.name} if went else set()
     return small, gone
+
+
+def _whole(small: nn.Module, group: ChannelGroup) -> bool:
+    """Whether all modules of the group are still there."""
+    names = {name for name, _ in small.named_modules()}
+    return all(member.module in names for member in group.members)
+
+
+def _without_branch(
+    exact: nn.Module, small: nn.Module, branch: Branch, inputs: Sequence[Examples]
+) -> tuple[nn.Module, bool]:
+    try:
+        for candidate in bypassed(small, [branch], inputs[0]):
+            with contextlib.suppress(Exception):  # whatever the network's code raises where it needs more
+                if furthest(exact, candidate, inputs) <= limit_of(inputs[0].precision):
+                    return candidate, True
+    except Exception:  # or where layers are gone
+        return small, False
+    return small, False
 
 
 def _zeros(model: nn.Module, groups: Sequence[ChannelGroup], alignment: Alignment) -> dict[str, list[int]]:

@@ -25,7 +25,7 @@ FLOORS = (
     {"architectures", "data", "penalties", "equivalence", "runtime"},
     {"channels", "comparison", "layer_kinds", "sources"},
     {"bare_weights", "computed_weights", "products"},
-    {"checkpoints", "surgery"},
+    {"checkpoints", "positions", "surgery"},
     {"groups"},
     {"alignment", "costs"},
     {"benchmarking", "export", "shrinking", "splitting"},

@@ -97,7 +97,7 @@ class SlimWindowAttention(nn.Module):
         if self.cpb_mlp is None:
             table = self.relative_position_bias_table
         else:
-            table = self.cpb_mlp(self.relative_coords_table).flatten(0, 2)
+            table = self.cpb_mlp(self.relative_coords_table.flatten(0, 2))
         pairs = torch.unflatten(table[self.relative_position_index.flatten()], 0, (tokens, tokens))
         bias = pairs.permute(2, 0, 1)[None]
         if self.cpb_mlp is not None:

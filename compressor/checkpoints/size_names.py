@@ -15,6 +15,8 @@ SIZES = (
     "in_features",
     "input_size",
     "input_width",
+    "leading",
+    "nones",
     "normalized_shape",
     "num_channels",
     "num_features",

@@ -218,9 +218,10 @@ def _is_size(value: object) -> bool:
 
 
 def _arguments(module: nn.Module) -> dict[str, int | tuple[int, ...]]:
-    """The sizes with which a module of the same kind is made."""
+    """The sizes with which a module of the same kind is made, but for those that are so by themselves."""
     asked = inspect.signature(type(module)).parameters
-    return {name: getattr(module, name) for name in SIZES if name in asked}
+    known = {name: getattr(module, name) for name in SIZES if name in asked}
+    return {name: value for name, value in known.items() if value != asked[name].default}
 
 
 def _kinds(attributes: Mapping[str, int | tuple[int, ...]]) -> dict[str, type]:

@@ -27,8 +27,9 @@ NETWORK = "the network itself"
     show_default=True,
     help="Round kept channels up to multiples of N; auto: of 8, or of 4 in narrow layers.",
 )
+@click.option("--keep-blocks", is_flag=True, help="Keep channels in every residual block, as fine-tune --keep-blocks.")
 @model_options
-def inspect(console: Console, model: str | None, align: str, **options: Any) -> None:
+def inspect(console: Console, model: str | None, align: str, keep_blocks: bool, **options: Any) -> None:
     """Show which channels can be removed, and why others cannot.
 
     A group is the channels of all layers that can only be removed together. Its multiply-accumulates (MACs) and
@@ -44,7 +45,7 @@ def inspect(console: Console, model: str | None, align: str, **options: Any) -> 
     network = load_network(model, options)
     network.try_input()
     with console.progress("inspect"):
-        record = work(network, align=align)
+        record = work(network, align=align, keep_blocks=keep_blocks)
     console.result(record, *_groups(record), *_reach(record), *_obstacles(record))
 
 
@@ -66,6 +67,7 @@ def _groups(record: Inspection) -> list[Any]:
         f"{record.macs:,} MACs, {record.parameters:,} parameters, {record.zero_channels} zero channels.",
         table(("group", "channels", "members", "MACs", "parameters", "prunable"), rows, words=("prunable",)),
         *_tied(record.groups),
+        *_branches(record.groups),
         *_left_alone(record.groups),
     ]
 
@@ -76,6 +78,11 @@ def _tied(groups: Sequence[GroupReport]) -> list[str]:
         if group.tie is not None and group.excluded is None:
             together.setdefault(group.tie, []).append(group.name)
     return [f"Always lose equally many channels: {_few(names)}." for names in together.values()]
+
+
+def _branches(groups: Sequence[GroupReport]) -> list[str]:
+    names = list(dict.fromkeys(group.branch for group in groups if group.branch is not None))
+    return [f"May go as a whole: {len(names)} residual block{'s'[: len(names) > 1]}, {_few(names)}."] if names else []
 
 
 def _left_alone(groups: Sequence[GroupReport]) -> list[Any]:

@@ -181,6 +181,11 @@ penalty_options = _stack(
         show_default=True,
         help="Round kept channels up to multiples of N; auto: of 8, or of 4 in narrow layers.",
     ),
+    click.option(
+        "--keep-blocks",
+        is_flag=True,
+        help="Keep channels in every residual block; else a target may drop whole blocks.",
+    ),
 )
 
 device_option = click.option(

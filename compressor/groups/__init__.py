@@ -11,7 +11,7 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from compressor.channels import ChannelGroup, Member, is_zero, zero
+from compressor.channels import Branch, ChannelGroup, Member, is_zero, zero
 from compressor.computed_weights import described, folded, tell
 from compressor.equivalence import Inputs
 from compressor.groups.probe import probed
@@ -56,4 +56,18 @@ def _renamed(group: ChannelGroup, rename: Callable[[str], str]) -> ChannelGroup:
         for member in group.members
     )
     products = tuple(replace(product, module=rename(product.module)) for product in group.products)
-    return replace(group, members=members, products=products)
+    branch = None if group.branch is None else _renamed_branch(group.branch, rename)
+    return replace(group, members=members, products=products, branch=branch)
+
+
+def _renamed_branch(branch: Branch, rename: Callable[[str], str]) -> Branch:
+    endings = tuple(
+        replace(
+            ending,
+            module=rename(ending.module),
+            reader=rename(ending.reader),
+            norm=None if ending.norm is None else rename(ending.norm),
+        )
+        for ending in branch.endings
+    )
+    return replace(branch, endings=endings, gone=tuple(map(rename, branch.gone)))

@@ -16,7 +16,7 @@ import safetensors.torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from compressor.channels import ChannelGroup, Member, Product, Role
+from compressor.channels import Branch, ChannelGroup, Member, Product, Role
 from compressor.checkpoints import Network
 from compressor.checkpoints.fingerprints import architecture_fingerprint, fingerprint
 from compressor.files import write_bytes
@@ -42,6 +42,7 @@ class _Group(Record, frozen=True, kw_only=True):
     members: tuple[_Member, ...]
     products: tuple[Product, ...]
     tie: str | None = None
+    branch: Branch | None = None
 
 
 class _Header(Record, frozen=True, kw_only=True):
@@ -116,6 +117,7 @@ def _plain(group: ChannelGroup) -> _Group:
         members=members,
         products=group.products,
         tie=group.tie,
+        branch=group.branch,
     )
 
 
@@ -130,4 +132,4 @@ def _group(kept: _Group, place: int, tensor: Callable[[str], Tensor]) -> Channel
         )
         for number, member in enumerate(kept.members)
     )
-    return ChannelGroup(kept.name, kept.channels, members, kept.excluded, kept.tie, kept.products)
+    return ChannelGroup(kept.name, kept.channels, members, kept.excluded, kept.tie, kept.products, kept.branch)

@@ -12,6 +12,7 @@ from torch import nn
 
 from compressor.channels import ChannelGroup, ties
 from compressor.equivalence import Inputs
+from compressor.groups.branches import with_branches
 from compressor.groups.control_flow import ControlFlow, undecided, with_other_sizes
 from compressor.groups.draws import drawn
 from compressor.groups.proposal import Proposal, propose
@@ -43,7 +44,7 @@ def probed(model: nn.Module, example: Inputs) -> tuple[ChannelGroup, ...]:
     rest = [group for group in groups if group.prunable and group.name not in reasons]
     for beside in ROUNDS:
         reasons |= probe.reasons([group for group in rest if group.name not in reasons], beside=beside)
-    return tuple(replace(group, excluded=reasons.get(group.name, group.excluded)) for group in groups)
+    return probe.branched([replace(group, excluded=reasons.get(group.name, group.excluded)) for group in groups])
 
 
 class Probe:
@@ -148,6 +149,10 @@ class Probe:
                 told = reason if reason is not None and reason.startswith(BREAKS) else held
                 reasons |= dict.fromkeys((group.name for group in tie if group.prunable), told)
         return [replace(group, excluded=reasons.get(group.name, group.excluded)) for group in groups]
+
+    def branched(self, groups: Sequence[ChannelGroup]) -> tuple[ChannelGroup, ...]:
+        """The groups, those that can lose all their channels with their branch."""
+        return with_branches(self._model, groups, self._inputs, self._switches, self._generator)
 
     def repeated(self, groups: Sequence[ChannelGroup], *, complete: bool = True) -> dict[str, str]:
         """`reasons` of several draws."""

@@ -97,12 +97,19 @@ def zeroed(
     switches: Sequence[str],
 ) -> Iterator[Trial]:
     """Zero the channels ``drawn`` (indices by the group's name) of ``groups`` as long as the block lasts."""
+    with zeros(model, groups, drawn):
+        yield Trial(model, [(group, drawn[group.name].tolist()) for group in groups], inputs, switches)
+
+
+@contextlib.contextmanager
+def zeros(model: nn.Module, groups: Sequence[ChannelGroup], drawn: Mapping[str, Tensor]) -> Iterator[None]:
+    """The same without a trial."""
     parameters = {parameter for group in groups for parameter, _, _ in vanishing_tensors(model, group)}
     before = [(parameter, parameter.detach().clone()) for parameter in parameters]
     try:
         for group in groups:
             zero(model, group, drawn[group.name])
-        yield Trial(model, [(group, drawn[group.name].tolist()) for group in groups], inputs, switches)
+        yield
     finally:
         with torch.no_grad():
             for parameter, values in before:

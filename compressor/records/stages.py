@@ -141,7 +141,8 @@ class Change(Record, frozen=True, kw_only=True):
 class GroupReport(Record, frozen=True, kw_only=True):
     """A channel group: what would go with all its channels, why it cannot, and what would let it.
 
-    Groups with the same ``tie`` always lose equally many channels.
+    Groups with the same ``tie`` always lose equally many channels; those of the same ``branch``, the block that is
+    called after its first group, may lose all of them, together.
     """
 
     name: str
@@ -152,6 +153,7 @@ class GroupReport(Record, frozen=True, kw_only=True):
     excluded: str | None
     advice: str | None
     tie: str | None = None
+    branch: str | None = None
 
 
 class ControlFlowReport(Record, frozen=True, kw_only=True):

@@ -16,7 +16,7 @@ from compressor.splitting.splitting import Splitting
 
 # What belongs to the papers' methods alone; method budget has one group penalty.
 OF_PAPERS = {"method", "group_penalty", "group_penalty_args", "group_strength", "growth"}
-OF_BUDGET = {"target_macs", "target_params", "target_zeros"}
+OF_BUDGET = {"target_macs", "target_params", "target_zeros", "keep_blocks"}
 
 
 def build_splitting(

@@ -34,7 +34,7 @@ class SplittingConfig:
     on W by subgradient. ``layers`` are patterns (`fnmatch`) of the layers that are penalised, all by default.
     At most one of ``target_macs`` and ``target_params`` asks for a share of the dense network in (0, 1];
     ``target_zeros`` for a share of zeros in (0, 1) among the convolution and linear weights of the removed network, to
-    which lambda then follows.
+    which lambda then follows. With ``keep_blocks`` a target drops no residual block as a whole.
 
     Raises `UsageError` or `UnknownName` for a value that is not allowed, or has no meaning in the method.
     """
@@ -52,6 +52,7 @@ class SplittingConfig:
     beta: tuple[float, float] | None = None
     growth: tuple[float, int] | None = None
     align: str | int = "auto"
+    keep_blocks: bool = False
     layers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -130,6 +131,8 @@ class SplittingConfig:
         if self.target_zeros is not None and not 0 < self.target_zeros < 1:
             raise UsageError(f"--target-zeros must lie between 0 and 1, got {self.target_zeros:g}")
         Alignment.parse(self.align)
+        if self.keep_blocks and self.target is None:
+            raise UsageError("--keep-blocks needs --target-macs or --target-params, which alone drop whole blocks")
         if self.splits_entries:
             penalty(self.penalty_name, **self.penalty_args)
         elif self.penalty_args:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from compressor.bare_weights import bare_weights
-from compressor.costs import output_positions
 from compressor.equivalence import Inputs
 from compressor.errors import UnknownName, UsageError
 from compressor.groups import unwrapped
 from compressor.layer_kinds import PRODUCERS, matrices
+from compressor.positions import output_positions
 from compressor.splitting.config import SplittingConfig, matches
 
 

@@ -41,6 +41,7 @@ class Splitting(SplittingBase):
     and the other weights are free. Without meaning beside ``target_zeros``, to which lambda follows.
     ``beta``: the weight of the splitting term per training, at the start and when 90 % are done; then it is infinite.
     ``align``: kept channels are rounded up to multiples of it; ``auto`` takes those that the runtime rewards.
+    ``keep_blocks``: every residual block keeps some channels; otherwise the target may drop whole blocks.
     ``layers``: `fnmatch` patterns of the layers that are penalised, all by default. ``groups`` saves finding them.
 
     Raises `TargetNotMet` at once when a target cannot be reached, `UsageError` for a wrong option.
@@ -61,6 +62,7 @@ class Splitting(SplittingBase):
         target_zeros: float | None = None,
         beta: tuple[float, float] | None = None,
         align: str | int = "auto",
+        keep_blocks: bool = False,
         layers: Sequence[str] = (),
         groups: Sequence[ChannelGroup] | None = None,
     ) -> None:
@@ -73,13 +75,18 @@ class Splitting(SplittingBase):
             target_zeros=target_zeros,
             beta=beta,
             align=align,
+            keep_blocks=keep_blocks,
             layers=tuple(layers),
         )
         start, end = config.beta_range
         self.schedule = Schedule(total_steps=total_steps, beta_start=start, beta_end=end)
         super().__init__(model, example_input, config, total_steps, groups)
         target = config.target
-        self._selection = Selection(self.prunable, target, Alignment.parse(config.align)) if target else None
+        self._selection = (
+            Selection(self.prunable, target, Alignment.parse(config.align), keep_blocks=config.keep_blocks)
+            if target
+            else None
+        )
         # It acts until the zeros are chosen.
         self._lambda = (config.strength or 0.0) / SELECTED
         self._units: dict[Tensor, float] = {}

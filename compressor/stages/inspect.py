@@ -20,14 +20,20 @@ from compressor.products import is_product
 from compressor.records.stages import Change, ControlFlowReport, FrozenModule, GroupReport, Inspection, UnevenWidth
 
 
-def inspect(network: Network, *, align: str | int = "auto", groups: Sequence[ChannelGroup] | None = None) -> Inspection:
+def inspect(
+    network: Network,
+    *,
+    align: str | int = "auto",
+    keep_blocks: bool = False,
+    groups: Sequence[ChannelGroup] | None = None,
+) -> Inspection:
     """Every channel group of ``network``, what removing channels can reach, and what would let more go.
 
-    ``align`` is what widths are multiples of; ``groups`` saves finding them again.
+    ``align`` and ``keep_blocks`` are as in `SplittingConfig`; ``groups`` saves finding them again.
     """
     alignment, model, example, known = Alignment.parse(align), network.model, network.example_input(), network.metadata
     groups = find_groups(model, example) if groups is None else groups
-    forecast = Forecast(model, example, groups, alignment)
+    forecast = Forecast(model, example, groups, alignment, keep_blocks=keep_blocks)
     prunable = [group.prunable for group in groups]
     with_changes = [advice(group.excluded) is not None or group.prunable for group in groups]
     return Inspection(
@@ -75,6 +81,7 @@ def _reported(group: ChannelGroup, alone: Sequence[bool], forecast: Forecast) ->
         excluded=group.excluded,
         advice=advice(group.excluded),
         tie=group.tie,
+        branch=group.branch.name if group.branch is not None else None,
     )
 
 

@@ -1,12 +1,11 @@
 """What zero channels still send: an activation with f(0) != 0 makes it a constant.
 
-It goes into the bias of the layers that read it; a residual branch in which every channel is zero becomes a `Constant`.
+It goes into the bias of the layers that read it. What is left of a whole branch is in `branches.py`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import copy
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -15,12 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from compressor.architectures.constant import Constant
-from compressor.channels import ChannelGroup, Member
+from compressor.channels import ChannelGroup
 from compressor.equivalence import Inputs, outputs
 from compressor.hooks import hooked
-from compressor.inputs import Examples
-from compressor.layer_kinds import MAKERS, PLAIN_CONVOLUTIONS, PRODUCERS, channel_axis
+from compressor.layer_kinds import PLAIN_CONVOLUTIONS, PRODUCERS, channel_axis
 
 Chosen = Sequence[tuple[ChannelGroup, Sequence[int]]]
 # By layer: the places of its input at which zero channels arrive, and what arrives there (places,), None when that is
@@ -134,77 +131,3 @@ def _sent(seen: Sequence[tuple[Tensor, Tensor]], at: Tensor) -> Tensor | None:
     first = seen[0][0][at]
     same = all(bool(constant[at].all()) and torch.equal(first, values[at]) for values, constant in seen)
     return first if same else None
-
-
-def _agreed(seen: Sequence[Tensor | None]) -> Tensor | None:
-    first = seen[0] if seen else None
-    if first is None or any(other is None or not torch.equal(first, other) for other in seen):
-        return None
-    return first
-
-
-@torch.no_grad()
-def bypassed(model: nn.Module, group: ChannelGroup, norms: Mapping[str, str], inputs: Inputs) -> nn.Module | None:
-    """A copy of ``model`` without the layers on both sides of ``group``, whose channels are all zero.
-
-    What its readers, and the ``norms`` behind them, still give becomes a constant; None when that is not constant.
-    A constant is right where it is added to something; the caller compares outputs.
-    """
-    made = [member.module for member in group.members if member.role != "consumer"]
-    ends = {m.module: norms.get(m.module, m.module) for m in group.members if m.role == "consumer"}
-    values = _constants(model, list(ends.values()), inputs)
-    if not ends or any(value is None for value in values.values()):
-        return None
-    small = copy.deepcopy(model)
-    for name in [*made, *ends.values()]:
-        small.set_submodule(name, nn.Identity())
-    for reader, end in ends.items():
-        value = values[end]
-        assert value is not None
-        constant = Constant(len(value), value.ndim - 1)
-        trained = all(parameter.requires_grad for parameter in model.get_submodule(reader).parameters())
-        constant.value = nn.Parameter(value, trained)
-        small.set_submodule(reader, constant.train(model.get_submodule(reader).training))
-    return small
-
-
-def is_branch(model: nn.Module, group: ChannelGroup) -> bool:
-    """Whether the modules of ``group`` have no other channels on the side on which its channels lie."""
-    return all(_covers(model.get_submodule(member.module), member) for member in group.members)
-
-
-def norms_behind(groups: Sequence[ChannelGroup]) -> dict[str, str]:
-    """The norm that directly follows each layer that has one."""
-    members = [member for group in groups for member in group.members if member.role == "producer"]
-    return {member.module: member.feeds for member in members if member.feeds is not None}
-
-
-def _covers(module: nn.Module, member: Member) -> bool:
-    tensors = dict(member.tensors)
-    if member.role not in {"producer", "norm", "follower", "consumer"} or "weight" not in tensors:
-        return False
-    if member.role in {"producer", "consumer"} and not isinstance(module, MAKERS):
-        return False
-    weight = module.weight
-    alone = isinstance(weight, Tensor) and not list(module.children())
-    return alone and member.index.numel() == weight.shape[tensors["weight"]]  # type: ignore[index]
-
-
-def _constants(model: nn.Module, names: Sequence[str], inputs: Inputs) -> dict[str, Tensor | None]:
-    """What each module gives, (channels, 1, ...), when that is the same everywhere."""
-    seen: dict[str, list[Tensor]] = {name: [] for name in names}
-
-    def watch(name: str) -> Any:
-        return lambda module, args, out: seen[name].append(out)
-
-    with hooked(model.get_submodule(name).register_forward_hook(watch(name)) for name in names):
-        outputs(model, inputs)
-    calls = len(Examples.of(inputs).calls)
-    return {name: _agreed([*map(_constant, given)]) if len(given) == calls else None for name, given in seen.items()}
-
-
-def _constant(out: Tensor) -> Tensor | None:
-    # A linear layer gives its channels on the last axis, whatever is in front of it.
-    images = out.ndim > 3
-    first = out[:1, :, *(slice(0, 1) for _ in out.shape[2:])] if images else out.reshape(-1, out.shape[-1])[:1]
-    return first[0].clone() if bool((out == first).all()) else None

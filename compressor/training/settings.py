@@ -48,6 +48,9 @@ def settings_fingerprint(
 
 
 def _groups_fingerprint(groups: Sequence[ChannelGroup]) -> str:
-    names = [(group.name, group.channels, group.excluded, *([group.tie] if group.tie else ())) for group in groups]
+    names = [
+        (group.name, group.channels, group.excluded, *(known for known in (group.tie, group.branch) if known))
+        for group in groups
+    ]
     indices = {f"{group.name} {n}": m.index for group in groups for n, m in enumerate(group.members)}
     return hashlib.sha256(f"{names} {fingerprint(indices)}".encode()).hexdigest()

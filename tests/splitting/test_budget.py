@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from compressor.alignment import Alignment
-from compressor.costs import CostModel
+from compressor.costs import BranchCosts, CostModel
 from compressor.errors import UsageError
 from compressor.splitting.budget import Budget, Target
 
@@ -171,3 +171,77 @@ def test_heads_are_kept_one_by_one_and_places_inside_of_them_as_their_number_ask
 def test_tied_groups_fill_whole_steps_of_each():
     budget = Budget(chain(8, 8, places=(4, 2)), Alignment(8), [[0, 1]])
     assert budget.least == [4, 4]
+
+
+def blocks(*branches, width=6):
+    """Blocks of two groups each between layers of a width that stays, and a constant in the place of each that goes."""
+    layers = [f"{block}.{part}" for block in range(len(branches)) for part in ("in", "mid", "out", "constant")]
+    groups = [channels for branch in branches for channels in branch]
+    into, out = np.zeros((2, len(layers), len(groups)))
+    inputs, outputs = np.full(len(layers), float(width)), np.full(len(layers), float(width))
+    for block, (first, second) in enumerate(branches):
+        row, column = 4 * block, 2 * block
+        outputs[row], inputs[row + 1], outputs[row + 1], inputs[row + 2] = first, first, second, second
+        out[row, column] = into[row + 1, column] = out[row + 1, column + 1] = into[row + 2, column + 1] = 1
+        inputs[row + 3] = 1
+    members = np.kron(np.eye(len(branches), dtype=np.int64), np.ones((1, 2), dtype=np.int64))
+    return CostModel(
+        layers=tuple(layers),
+        channels=np.array(groups, dtype=np.int64),
+        places=np.ones(len(groups), dtype=np.int64),
+        inputs=inputs,
+        outputs=outputs,
+        inputs_per_channel=into,
+        outputs_per_channel=out,
+        per_pair=np.ones(len(layers)),
+        fixed=20.0,
+        branches=BranchCosts(
+            members, members.sum(1), np.arange(len(layers)) // 4, np.array([row.endswith("constant") for row in layers])
+        ),
+    )
+
+
+BLOCKS = ((4, 3), (3, 5))
+
+
+def with_blocks(align=ONE):
+    return Budget(blocks(*BLOCKS), align, alone(4), [(0, 1), (2, 3)])
+
+
+def test_the_smallest_network_has_constants_in_the_place_of_blocks():
+    assert with_blocks().least == [0, 0, 0, 0]
+    assert with_blocks().cost.total([0, 0, 0, 0]) == 20 + 2 * 6
+    assert with_blocks().cost.total([0, 0, 2, 3]) == 20 + 6 + 6 * 2 + 2 * 3 + 3 * 6
+
+
+def test_a_block_without_its_columns_never_goes():
+    left = with_blocks().cost.of([True, False, True, True])
+    assert left.total([0, 3, 5]) == 20 + 3 * 6 + 6 * 3 + 3 * 5 + 5 * 6
+
+
+@pytest.mark.parametrize("align", [ONE, TWO])
+@pytest.mark.parametrize("ratio", [0.15, *RATIOS])
+def test_blocks_are_whole_or_gone_within_the_limit_and_no_step_more_fits(align, ratio):
+    budget, widths = with_blocks(align), [channels for branch in BLOCKS for channels in branch]
+    for seed in range(5):
+        if budget.ratio(budget.least) > ratio:
+            continue
+        kept = budget.allocate(scores(widths, seed), ratio)
+        assert budget.ratio(kept) <= ratio
+        for branch in budget.branches:
+            assert len({bool(kept[place]) for place in branch}) == 1
+            raised = list(kept)
+            for place in branch:
+                raised[place] = kept[place] or align.up(1, widths[place])
+            assert raised == kept or budget.ratio(raised) > ratio
+        for place, count in enumerate(kept):
+            higher = [align.up(more, widths[place]) for more in range(count + 1, widths[place] + 1)] if count else []
+            raised = [higher[0] if other == place and higher else n for other, n in enumerate(kept)]
+            assert not higher or budget.ratio(raised) > ratio
+
+
+def test_the_block_with_the_best_channel_comes_first():
+    worth = [torch.full((channels,), value) for channels, value in zip((4, 3, 3, 5), (1.0, 1.0, 0.5, 2.0), strict=True)]
+    budget = with_blocks()
+    least_of_second = budget.ratio([0, 0, 1, 1])
+    assert budget.allocate(worth, least_of_second) == [0, 0, 1, 1]

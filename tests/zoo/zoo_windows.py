@@ -176,7 +176,9 @@ TABLES = {"attention.0": "fixed width", "attention.1": "fixed width"}
 PATTERNS = (
     Pattern(shifted_windows, widths("qkv"), TABLES),
     Pattern(
-        shifted_windows_of_cosines, widths("qkv"), {f"{name}.cpb_mlp.2": why for name, why in TABLES.items()},
+        shifted_windows_of_cosines,
+        widths("qkv") | {f"attention.{block}.cpb_mlp.0": 10 for block in (0, 1)},
+        {f"{name}.cpb_mlp.2": why for name, why in TABLES.items()},
     ),
     Pattern(relative_positions, widths("to_qkv"), TABLES),
 )  # fmt: skip

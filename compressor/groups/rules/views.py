@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from compressor.architectures.cifar_resnet import PaddedShortcut
+from compressor.architectures.window_attention import SlimWindowAttention
 from compressor.groups.channel_ids import FIXED, along, compact, head, line, varying
 from compressor.groups.trace import Call, Cut, Rule, Trace, View, narrowed
 
@@ -81,6 +82,10 @@ def _moved_view(trace: Trace, call: Call, view: View) -> None:
 
 def _guessed(trace: Trace, call: Call, view: View, out: Tensor, number: int) -> None:
     """Channels of a parameter lie on its only long axis, of images on the second, else on the last."""
+    name = view.name.rpartition(".")[2]
+    if trace.runs(SlimWindowAttention) and name in trace.holder(view)[1]._buffers:
+        # Where tokens lie is no channel.
+        return
     ids = parameter_ids(trace, call.args[0], view)
     if ids is None:
         return
