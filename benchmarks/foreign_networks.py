@@ -175,9 +175,10 @@ NETWORKS: dict[str, Callable[[], Built]] = {
     **{
         f"smp:{kind.lower()}": partial(segmentation, kind)
         for kind in (
-            "Unet", "UnetPlusPlus", "MAnet", "Linknet", "FPN", "PSPNet", "PAN", "DeepLabV3", "DeepLabV3Plus", "UPerNet",
+            "Unet", "UnetPlusPlus", "MAnet", "Linknet", "FPN", "PSPNet", "DeepLabV3", "DeepLabV3Plus", "UPerNet",
         )
     },
+    "smp:pan": partial(segmentation, "PAN", side=128),
     "smp:unet-mobilenet_v2": partial(segmentation, "Unet", "mobilenet_v2"),
     "smp:unet-efficientnet-b0": partial(segmentation, "Unet", "efficientnet-b0"),
     "smp:segformer": partial(segmentation, "Segformer"),

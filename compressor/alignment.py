@@ -2,11 +2,13 @@
 
 ONNX Runtime's convolutions run in blocks of channels: time is a staircase in the width, and a width
 that is no multiple of 4 leaves the blocked path altogether. So survivors are rounded *up* to the
-end of the step they already pay for.
+end of the step they already pay for. The width of the layers counts: any number of heads that are
+64 wide fills whole steps, and of the places inside of each of 12 heads every second does.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from compressor.errors import UsageError
@@ -40,11 +42,15 @@ class Alignment:
         """The least that is kept of any layer, in words."""
         return str(self.multiple or f"{self.step(0)} to {self.step(NARROW)}")
 
-    def step(self, channels: int) -> int:
-        """The multiple for a layer of ``channels``; also the least that is kept of it."""
-        return self.multiple or (4 if channels < NARROW else 8)
+    def step(self, channels: int, places: int = 1) -> int:
+        """The least number of ``channels``, of so many ``places`` in a layer, that fill whole multiples of its width.
 
-    def up(self, kept: int, channels: int) -> int:
+        Also the least that is kept of them.
+        """
+        multiple = self.multiple or (4 if channels * places < NARROW else 8)
+        return multiple // math.gcd(multiple, places)
+
+    def up(self, kept: int, channels: int, places: int = 1) -> int:
         """``kept`` rounded up to a whole step, at least one step, never above ``channels``."""
-        step = self.step(channels)
+        step = self.step(channels, places)
         return min(channels, max(1, -(-kept // step)) * step)

@@ -98,7 +98,7 @@ class _Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
         elif name in OPERATIONS:
             tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
             self._taught(OPERATIONS[name], list(zip(OPERATIONS[name].operands, tensors, strict=False)))
-        elif torch.Tag.pointwise in function.tags and self._base(args[0]) in self._names and len(args) == 1:
+        elif torch.Tag.pointwise in function.tags and len(args) == 1 and self._own(args[0]):
             self._functions[out] = self._base(args[0])
         return out
 
@@ -143,6 +143,10 @@ class _Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
         base = self._base(weight)
         if self._names.get(base) in self._bare:
             self._add(base, axis, macs)
+
+    def _own(self, value: Any) -> bool:
+        """Whether it is a parameter of the network, a view or a function of one."""
+        return isinstance(value, Tensor) and self._base(value) in self._names
 
     def _base(self, tensor: Tensor) -> Tensor:
         """The parameter that it is a view or a function of, entry by entry."""

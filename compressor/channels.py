@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -109,6 +110,19 @@ class ChannelGroup:
         return self.excluded is None
 
     @property
+    def places(self) -> int:
+        """How many places a channel has in the layers that make or read it: 1, or as many as a head is wide."""
+        made, read = (
+            [member.index.shape[1] for member in self.members if member.role == role]
+            for role in ("producer", "consumer")
+        )
+        if not read:
+            # Queries and keys, which read each other, may be made by one layer; outputs have no reader.
+            return max(sum(made) // 2, 1)
+        # A table with one column for each head is made beside the layer that makes the heads.
+        return min(max(made, default=1), max(read))
+
+    @property
     def vanishing(self) -> tuple[Member, ...]:
         """The members whose entries must be zero for a channel to be removed."""
         return tuple(member for member in self.members if member.role in VANISHING)
@@ -120,6 +134,11 @@ def ties(groups: Sequence[ChannelGroup]) -> list[list[int]]:
     for place, group in enumerate(groups):
         together.setdefault(group.tie or group.name, []).append(place)
     return list(together.values())
+
+
+def shared_places(groups: Sequence[ChannelGroup]) -> int:
+    """The places of a channel of tied groups: what fills whole steps of that fills those of each."""
+    return math.gcd(*(group.places for group in groups))
 
 
 def branches(groups: Sequence[ChannelGroup]) -> dict[Branch, list[int]]:

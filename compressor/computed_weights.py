@@ -40,9 +40,14 @@ FOLDED = "they are folded into plain weights, with which training goes on"
 
 def computed(model: nn.Module) -> dict[str, str]:
     """The modules that compute a weight and can be folded, by name, each with the kind of computation."""
-    kinds = {name: kind for name, module in model.named_modules() if (kind := _kind(module)) is not None}
+    kinds = {name: computation(model, name) for name, _ in model.named_modules()}
+    return {name: kind for name, kind in kinds.items() if kind is not None}
+
+
+def computation(model: nn.Module, name: str) -> str | None:
+    """The kind of computation by which the module of that name makes a weight; None where it has plain ones."""
     # What is in a parametrised module computes its weight, and goes with it.
-    return {name: kind for name, kind in kinds.items() if ".parametrizations." not in f".{name}."}
+    return None if ".parametrizations." in f".{name}." else _kind(model.get_submodule(name))
 
 
 def described(model: nn.Module) -> tuple[str, ...]:

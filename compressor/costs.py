@@ -53,12 +53,13 @@ class BranchCosts:
 class CostModel:
     """Cost of each layer, and of the whole network, for any number of kept channels per group.
 
-    Arrays are (layers,) or (layers, groups): ``inputs_per_channel[l, g]`` is how many inputs layer l
-    loses with one channel of group g.
+    Arrays are (layers,), (groups,) or (layers, groups): ``places`` are those of a channel in its layers,
+    ``inputs_per_channel[l, g]`` is how many inputs layer l loses with one channel of group g.
     """
 
     layers: tuple[str, ...]
     channels: NDArray[np.int64]
+    places: NDArray[np.int64]
     inputs: NDArray[np.float64]
     outputs: NDArray[np.float64]
     inputs_per_channel: NDArray[np.float64]
@@ -82,6 +83,7 @@ class CostModel:
         return replace(
             self,
             channels=self.channels[columns],
+            places=self.places[columns],
             inputs_per_channel=self.inputs_per_channel[:, columns],
             outputs_per_channel=self.outputs_per_channel[:, columns],
             branches=self.branches and replace(self.branches, groups=self.branches.groups[:, columns]),
@@ -241,6 +243,7 @@ def _cost_model(
     return CostModel(
         layers=tuple(names),
         channels=np.array([group.channels for group in groups], dtype=np.int64),
+        places=np.array([group.places for group in groups], dtype=np.int64),
         inputs=inputs,
         outputs=outputs_,
         inputs_per_channel=tables[0],

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from compressor.alignment import Alignment
-from compressor.channels import Branch, branches, ties
+from compressor.channels import Branch, branches, shared_places, ties
 from compressor.comparison import RANDOM_SEEDS, differences, exact_copy, furthest
 from compressor.computed_weights import folded
 from compressor.equivalence import FLOAT64_LIMIT, Inputs, outputs, relative_difference
@@ -193,7 +193,7 @@ def _zeros(model: nn.Module, groups: Sequence[ChannelGroup], alignment: Alignmen
         together = [groups[place] for place in tie]
         most = max(group.channels - len(zeros[group.name]) for group in together)
         for group in together:
-            lost = group.channels - alignment.up(most, group.channels)
+            lost = group.channels - alignment.up(most, group.channels, shared_places(together))
             zeros[group.name] = zeros[group.name][len(zeros[group.name]) - lost :]
     return zeros
 

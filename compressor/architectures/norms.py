@@ -6,6 +6,7 @@ from abc import abstractmethod
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 # What norms call the number that they add to the variance.
 EPSILONS = ("eps", "variance_epsilon", "epsilon")
@@ -53,17 +54,27 @@ class SlimNorm(nn.Module):
 
 
 class SlimLayerNorm(SlimNorm):
-    """(x - mean) / sqrt(variance + eps) * weight + bias, both taken over all ``full_width`` channels."""
+    """(x - mean) / sqrt(variance + eps) * weight + bias, mean and variance of all ``full_width`` channels."""
 
     def _normed(self, x: Tensor) -> Tensor:
-        along = -1 - self.trailing
-        mean = x.sum(along, keepdim=True) / self.full_width
-        centred = x - mean
+        if torch.onnx.is_in_onnx_export() and not self.trailing:
+            return self._padded(x)
+        along, kept = -1 - self.trailing, self.channels / self.full_width
+        # Means over the channels that are left take less time than sums; what is missing goes into the constants.
+        mean = x.mean(along, keepdim=True)
+        centred = x - mean * kept
         # Each channel that is gone lies as far from the mean as zero does.
-        kept = centred.square().sum(along, keepdim=True) / self.full_width
-        variance = kept + (1 - self.channels / self.full_width) * mean.square()
-        scaled = centred * torch.rsqrt(variance + (self.eps or 0.0)) * self._beside(self.weight)
+        variance = (centred * centred).mean(along, keepdim=True) + kept * (1 - kept) * mean * mean
+        scale = torch.rsqrt(variance + (self.eps or 0.0) / kept)
+        scaled = centred * scale * self._beside(self.weight * kept**-0.5)
         return scaled if self.bias is None else scaled + self._beside(self.bias)
+
+    def _padded(self, x: Tensor) -> Tensor:
+        """The same by the one operation that runtimes have for it, with zeros in the place of the channels gone."""
+        gone = (0, self.full_width - self.channels)
+        bias = None if self.bias is None else F.pad(self.bias, gone)
+        normed = F.layer_norm(F.pad(x, gone), (self.full_width,), F.pad(self.weight, gone), bias, self.eps or 0.0)
+        return normed[..., : self.channels]
 
 
 class SlimRMSNorm(SlimNorm):

@@ -18,9 +18,11 @@ from compressor.architectures.attention import SlimAttention
 from compressor.architectures.cifar_resnet import PaddedShortcut
 from compressor.architectures.constant import Constant
 from compressor.architectures.norms import SlimLayerNorm, SlimNorm, SlimResponseNorm, SlimRMSNorm
+from compressor.architectures.relative_attention import SlimRelativeAttention
+from compressor.architectures.window_attention import SlimWindowAttention
 from compressor.checkpoints.fields import field, named, size, sizes
 from compressor.checkpoints.size_names import SIZES
-from compressor.computed_weights import computed, fold_weights, folded
+from compressor.computed_weights import computation, computed, fold_weights, folded
 from compressor.errors import CheckpointError
 from compressor.layer_kinds import PLAIN_CONVOLUTIONS, agrees
 
@@ -36,6 +38,8 @@ REPLACEMENTS: Mapping[str, type[nn.Module]] = {
     "constant": Constant,
     "identity": nn.Identity,
     "attention": SlimAttention,
+    "relative attention": SlimRelativeAttention,
+    "window attention": SlimWindowAttention,
     "layer norm": SlimLayerNorm,
     "rms norm": SlimRMSNorm,
     "response norm": SlimResponseNorm,
@@ -142,7 +146,7 @@ def _module(model: nn.Module, name: str) -> nn.Module | None:
 
 def _replay(model: nn.Module, module: nn.Module | None, edit: Edit) -> None:
     if module is not None and edit.kind == PLAIN_WEIGHTS:
-        if edit.module not in computed(model):
+        if computation(model, edit.module) is None:
             raise _Unfit("is for a module that computes its weights")
         fold_weights(model, [edit.module])
         return
@@ -164,7 +168,7 @@ def _replacement(edit: Edit, module: nn.Module) -> nn.Module:
     sizes = {name: value for name, value in edit.sizes.items() if isinstance(value, int) and value < 1 << 20}
     try:
         made = REPLACEMENTS[edit.kind]
-        if issubclass(made, SlimNorm):
+        if issubclass(made, SlimNorm | SlimRelativeAttention | SlimWindowAttention):
             return made(module, **sizes)
         if made is not SlimAttention:
             return made(**sizes)

@@ -95,3 +95,8 @@ def head(ids: Tensor, *dims: int) -> Tensor:
     for dim in dims:
         ids = ids.narrow(dim, 0, 1)
     return ids
+
+
+def line(ids: Tensor, dim: int) -> Tensor:
+    """The ids along ``dim``, at the first place along all others, as a vector."""
+    return head(ids, *(other for other in range(ids.ndim) if other != dim)).flatten()

@@ -80,7 +80,10 @@ def propose(
         group = builder.group(places.of(roots), reason, multiplied=bool(multiplied[roots].all()))
         if group is not None:
             groups.append(group)
-            sites[group.name] = tuple(site for site, there in passed.items() if np.isin(roots, there).any())
+            # Where whole groups of a convolution can go one by one nothing else need be read into it.
+            settled = trace.grouped - trace.cuts.keys() if len(roots) > 1 else ()
+            passes = (site for site, there in passed.items() if np.isin(roots, there).any())
+            sites[group.name] = tuple(site for site in passes if site not in settled)
             owner |= dict.fromkeys(roots, group)
     groups.sort(key=builder.order)
     lines = [channel[pieces.numpy()].tolist() for site, pieces in trace.pieces.items() if site not in trace.cuts]

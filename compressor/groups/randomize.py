@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from compressor.equivalence import Inputs, accepted
+from compressor.equivalence import Inputs, accepted, outputs
 from compressor.errors import CompressorWarning, UsageError
+from compressor.hooks import hooked
 from compressor.inputs import Examples, random_inputs
 from compressor.layer_kinds import NORMS, PRODUCERS
 from compressor.precision import FLOAT32_LIMIT, in_precision
@@ -43,7 +45,28 @@ def _in_precision(
     randomize(made, generator)
     examples = Examples.of(example)
     freely = (random_inputs(examples, generator, batch=2, dtype=dtype, same_shape=kept) for kept in (False, True))
-    return made, accepted(made, freely)
+    inputs = accepted(made, freely)
+    _enliven(made, inputs, generator)
+    return made, inputs
+
+
+@torch.no_grad()
+def _enliven(model: nn.Module, inputs: Examples, generator: torch.Generator) -> None:
+    """Give every BatchNorm statistics like those of what it reads, so that signals neither die nor explode."""
+
+    def follow(norm: Any, args: tuple[Tensor, ...]) -> None:
+        if not (args and isinstance(norm.running_mean, Tensor) and isinstance(norm.running_var, Tensor)):
+            return
+        seen = args[0].movedim(1, 0).flatten(1)
+        variance, mean = torch.var_mean(seen, 1, correction=0)
+        alive = variance > 0
+        drawn = [torch.rand(len(mean), generator=generator, dtype=torch.float64).to(mean) + 0.5 for _ in range(2)]
+        norm.running_var.copy_(torch.where(alive, variance * drawn[0], norm.running_var))
+        norm.running_mean.copy_(torch.where(alive, mean + (drawn[1] - 1) * variance.sqrt(), norm.running_mean))
+
+    norms = [module for module in model.modules() if isinstance(module, NORMS)]
+    with hooked(norm.register_forward_pre_hook(follow) for norm in norms):
+        outputs(model, inputs)
 
 
 @torch.no_grad()

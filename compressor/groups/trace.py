@@ -60,9 +60,9 @@ class Trace:
     what the network does with them there; ``products`` are ids of channels that are multiplied and summed, and
     ``operands``, by a product's module, its number there and a side, 0 or 1, ids along which it does more work.
     ``cuts`` says how places where channels are cut into pieces are read; ``sites`` are the ids that lie there,
-    ``pieces`` (pieces, width) the same along the axis that is cut, ``kinds`` which code cuts, and ``splits`` the places
-    whose pieces are tensors of their own. ``follows`` names for each layer the norms that read what it makes.
-    ``undecided`` says why nothing may go that some modules see.
+    ``pieces`` (pieces, width) the same along the axis that is cut, ``kinds`` which code cuts, ``splits`` the places
+    whose pieces are tensors of their own, and ``grouped`` the convolutions in groups. ``follows`` names for each layer
+    the norms that read what it makes. ``undecided`` says why nothing may go that some modules see.
     """
 
     def __init__(self, model: nn.Module, cuts: Mapping[int, Cut], undecided: Mapping[str, str] | None = None) -> None:
@@ -72,6 +72,7 @@ class Trace:
         self.sites: dict[int, Tensor] = {}
         self.pieces: dict[int, Tensor] = {}
         self.splits: set[int] = set()
+        self.grouped: set[int] = set()
         self.products: list[Tensor] = []
         self.operands: dict[tuple[str, int, int], Tensor] = {}
         self.kinds: dict[int, Kind] = {}
@@ -176,12 +177,17 @@ class Trace:
         name = view.name.rpartition(".")[0]
         return name, self._model.get_submodule(name)
 
-    def counted(self, name: str, attribute: str, ids: Tensor) -> None:
-        """Where an attribute of the module of that name says how many these ids are, it is told when some go."""
+    def counted(self, name: str, attribute: str, ids: Tensor, place: int = 0) -> None:
+        """Where an attribute of the module of that name says how many these ids are, it is told when some go.
+
+        Of one that holds several numbers it is the one at ``place``.
+        """
         module = self._model.get_submodule(name)
-        if getattr(module, attribute, None) != len(ids) or isinstance(getattr(type(module), attribute, None), property):
+        said = getattr(module, attribute, None)
+        count = said[place] if isinstance(said, list | tuple) and place < len(said) else said
+        if count != len(ids) or isinstance(getattr(type(module), attribute, None), property):
             return
-        key = (f"{name}.{attribute}".lstrip("."), 0)
+        key = (f"{name}.{attribute}".lstrip("."), place)
         self.uses.setdefault(key, set()).add("count")
         self.union(self.entries.setdefault(key, ids), ids, "")
 

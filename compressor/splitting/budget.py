@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from compressor.alignment import Alignment
@@ -46,7 +49,7 @@ class Budget:
     def least(self) -> list[int]:
         """Channels per group of the smallest aligned network."""
         droppable = {place for branch in self.branches for place in branch}
-        return [0 if place in droppable else self._step(place) for place in range(len(self.cost.channels))]
+        return [0 if place in droppable else int(step) for place, step in enumerate(self._steps)]
 
     def ratio(self, kept: Sequence[int]) -> float:
         """Cost of the network with ``kept`` channels per group, as a share of the dense cost."""
@@ -74,17 +77,25 @@ class Budget:
                 continue
             rising = tie if kept[tie[0]] else branch_of[tie[0]]
             raised = kept.copy()
-            count = int(seen[number]) if kept[tie[0]] else 1
-            raised[rising] = [self.alignment.up(count, int(self.cost.channels[place])) for place in rising]
+            raised[rising] = self._up(int(seen[number]), tie) if kept[tie[0]] else self._steps[rising]
             if self.ratio(raised.tolist()) <= ratio:
                 kept = raised
             else:
                 closed[rising] = True
         return [int(count) for count in kept]
 
-    def _step(self, place: int) -> int:
-        """The fewest channels that a group keeps when it keeps any."""
-        return self.alignment.up(1, int(self.cost.channels[place]))
+    @cached_property
+    def _steps(self) -> NDArray[np.int64]:
+        """The fewest channels that each group keeps when it keeps any."""
+        steps = np.zeros_like(self.cost.channels)
+        for tie in self.ties:
+            steps[list(tie)] = self._up(1, tie)
+        return steps
+
+    def _up(self, kept: int, tie: Sequence[int]) -> int:
+        """So many channels of tied groups rounded up to a whole step."""
+        places = math.gcd(*(int(self.cost.places[place]) for place in tie))
+        return self.alignment.up(kept, int(self.cost.channels[tie[0]]), places)
 
 
 def _together(scores: Sequence[Tensor]) -> Tensor:

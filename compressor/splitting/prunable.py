@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from compressor.alignment import Alignment
-from compressor.channels import branches, ties, vanishing_tensors
+from compressor.channels import branches, shared_places, ties, vanishing_tensors
 from compressor.costs import CostModel, Kind, cost_model
 from compressor.equivalence import Inputs
 from compressor.groups import ChannelGroup, find_groups, is_zero, zero
@@ -88,13 +88,14 @@ class Prunable:
         """Channels by group, MACs and parameters of ``model``, each dense and as `shrink` will leave it."""
         # The penalties may have emptied further channels; what counts is what `shrink` will keep.
         alive = [group.channels - int(is_zero(model, group).sum()) for group in self.groups]
+        kept = list(alive)
         for tie in ties(self.groups):
-            most = max(alive[place] for place in tie)
-            alive = [most if place in tie else count for place, count in enumerate(alive)]
-        kept = [self._alignment.up(max(1, n), group.channels) for n, group in zip(alive, self.groups, strict=True)]
-        for places in branches(self.groups).values():
-            if not any(alive[place] for place in places):
-                kept = [0 if place in places else count for place, count in enumerate(kept)]
+            most, places = max(alive[place] for place in tie), shared_places([self.groups[place] for place in tie])
+            for place in tie:
+                kept[place] = self._alignment.up(max(1, most), self.groups[place].channels, places)
+        for branch in branches(self.groups).values():
+            if not any(alive[place] for place in branch):
+                kept = [0 if place in branch else count for place, count in enumerate(kept)]
         channels = {group.name: (group.channels, count) for group, count in zip(self.groups, kept, strict=True)}
         if not self.groups:
             return channels, None, None

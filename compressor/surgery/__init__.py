@@ -60,8 +60,8 @@ def without(
             if member.role == "padding":
                 padding[_shortcut(small, member.module, shortcuts)] |= lost
             elif member.role == "count":
-                for name, _ in member.tensors:
-                    setattr(module, name, getattr(module, name) - len(lost))
+                for name, place in member.tensors:
+                    setattr(module, name, _fewer(getattr(module, name), place, len(lost)))
             else:
                 for name, axis in member.tensors:
                     gone[getattr(module, name)][axis] |= lost
@@ -70,6 +70,13 @@ def without(
         before = len([place for place in lost if place < shortcut.before])
         shortcut.before, shortcut.after = shortcut.before - before, shortcut.after - (len(lost) - before)
     return small
+
+
+def _fewer(stated: Any, place: int, lost: int) -> Any:
+    """What a module states, less what is lost: a number, or several of which the one at ``place`` counts."""
+    if isinstance(stated, list | tuple):
+        return type(stated)(count - lost if at == place else count for at, count in enumerate(stated))
+    return stated - lost
 
 
 def copied(model: nn.Module, kept: Set[nn.Module] = frozenset()) -> nn.Module:
@@ -129,8 +136,9 @@ def _cut_layer(module: nn.Module, cuts: Cuts) -> None:
     """Take these places out of the tensors of ``module``, and set the sizes that it states to what is left."""
     pruners = _pruners(module)
     if pruners is None:
+        groups = _groups_left(module, cuts)
         _cut_tensors(module, cuts)
-        _resize(module)
+        _resize(module, groups)
         return
     axes = cuts["weight"] if "weight" in cuts else next(iter(cuts.values()))
     for axis, places in axes.items():
@@ -162,7 +170,7 @@ def _cut_tensors(module: nn.Module, cuts: Cuts) -> None:
     bias = getattr(module, "bias", None)
     if isinstance(module, CONVOLUTIONS) and isinstance(bias, Tensor):
         # One that folding has added is in no group yet; it goes with the rows of the weight.
-        cuts = {"bias": {0: cuts["weight"][0]}, **cuts}
+        cuts = {"bias": {0: cuts["weight"].get(0, set())}, **cuts}
     for name, axes in cuts.items():
         tensor = getattr(module, name)
         left = tensor.detach()
@@ -172,7 +180,16 @@ def _cut_tensors(module: nn.Module, cuts: Cuts) -> None:
         setattr(module, name, nn.Parameter(left) if isinstance(tensor, nn.Parameter) else left)
 
 
-def _resize(module: nn.Module) -> None:
+def _groups_left(module: nn.Module, cuts: Cuts) -> int:
+    """How many groups a convolution is left with: whole ones go, or some places of every one."""
+    if not isinstance(module, CONVOLUTIONS):
+        return 1
+    rows = len(module.weight) // module.groups
+    lost = {place // rows for place in cuts["weight"].get(0, ())}
+    return module.groups if len(lost) == module.groups else module.groups - len(lost)
+
+
+def _resize(module: nn.Module, groups: int) -> None:
     """Modules of unknown kinds stay as they are."""
     match module:
         case nn.GroupNorm():
@@ -186,7 +203,7 @@ def _resize(module: nn.Module) -> None:
         case nn.RNNBase():
             _resize_recurrent(module)
         case _ if isinstance(module, CONVOLUTIONS):
-            _resize_in_groups(module)
+            _resize_in_groups(module, groups)
 
 
 def _resize_instance_norm(module: Any) -> None:
@@ -200,10 +217,8 @@ def _resize_recurrent(module: Any) -> None:
         module.hidden_size = module.weight_hh_l0.shape[1]
 
 
-def _resize_in_groups(module: Any) -> None:
-    """Whole groups go, so that each keeps its size."""
-    transposed = isinstance(module, TRANSPOSED)
+def _resize_in_groups(module: Any, groups: int) -> None:
     rows, columns = module.weight.shape[:2]
-    module.groups = rows // ((module.in_channels if transposed else module.out_channels) // module.groups)
-    across = columns * module.groups
-    module.in_channels, module.out_channels = (rows, across) if transposed else (across, rows)
+    across = columns * groups
+    module.groups = groups
+    module.in_channels, module.out_channels = (rows, across) if isinstance(module, TRANSPOSED) else (across, rows)

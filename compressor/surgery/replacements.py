@@ -1,7 +1,8 @@
 """Modules of ours that take the place of others whose widths are bound to numbers in their code.
 
-A shortcut that pads channels becomes a `PaddedShortcut`, ``nn.MultiheadAttention`` a `SlimAttention`, a norm over
-channels a `SlimNorm`, each only where it gives the same outputs on sampled inputs.
+A shortcut that pads channels becomes a `PaddedShortcut`, ``nn.MultiheadAttention`` a `SlimAttention`, attention that
+reads its widths off what comes in a `SlimRelativeAttention` or `SlimWindowAttention`, a norm over channels a
+`SlimNorm`, each only where it gives the same outputs on sampled inputs.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from compressor.equivalence import Inputs, eval_mode, outputs, relative_differen
 from compressor.hooks import hooked
 from compressor.inputs import Examples
 from compressor.precision import limit_of
+from compressor.surgery.fused_attention import slim_attention
 from compressor.surgery.norms import slim_norm
 
 
@@ -102,8 +104,12 @@ def _stand_ins(model: nn.Module, names: Collection[str] | None = None) -> dict[s
     """Ours for every module that has one place in the network; ``names`` limits the search."""
     used = Counter(id(module) for _, module in model.named_modules(remove_duplicate=False))
     asked = {n: m for n, m in model.named_modules() if n and used[id(m)] == 1 and (names is None or n in names)}
-    found = {name: SlimAttention.equal(m) if _plain(m) else slim_norm(m) for name, m in asked.items()}
+    found = {name: _stand_in(module) for name, module in asked.items()}
     return {name: module for name, module in found.items() if module is not None}
+
+
+def _stand_in(module: nn.Module) -> nn.Module | None:
+    return SlimAttention.equal(module) if _plain(module) else slim_attention(module) or slim_norm(module)
 
 
 def _plain(module: nn.Module) -> TypeGuard[nn.MultiheadAttention]:

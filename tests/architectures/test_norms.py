@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import onnx
 import pytest
 import torch
 from torch import nn
@@ -10,6 +11,7 @@ from torch.nn import functional as F
 from compressor.architectures.norms import SlimLayerNorm, SlimRMSNorm
 from compressor.checkpoints.structure import Edit, difference, replay
 from compressor.errors import CheckpointError
+from compressor.export import export_onnx
 from compressor.surgery.norms import slim_norm
 
 KEPT = torch.tensor([0, 2, 3, 7])
@@ -152,3 +154,16 @@ def test_an_edit_that_no_norm_fits_is_refused(module, sizes):
     edit = Edit.from_plain({"edit": "layer norm", "module": module, "sizes": sizes, "tensors": {}})
     with pytest.raises(CheckpointError, match="does not say what the layer norm needs"):
         replay(model, (edit,))
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_file_for_runtimes_has_the_operation_that_they_know(tmp_path, bias):
+    dense = seeded(nn.LayerNorm(8, bias=bias)).float()
+    slim = SlimLayerNorm(dense, channels=4, full_width=8, trailing=0)
+    for name, tensor in slim.named_parameters():
+        tensor.data = getattr(dense, name).data[KEPT]
+    # Its outputs are compared with those of the network in PyTorch.
+    export_onnx(slim, torch.randn(2, 5, 4), tmp_path / "slim.onnx")
+    operations = [node.op_type for node in onnx.load(tmp_path / "slim.onnx").graph.node]
+    assert "LayerNormalization" in operations
+    assert "ReduceMean" not in operations

@@ -58,6 +58,28 @@ def test_weights_that_say_something_are_left_alone():
     assert all(torch.equal(one, other) for one, other in zip(before, [model[0].weight, model[2].weight], strict=True))
 
 
+class Weak(nn.Module):
+    """Weights so small that a signal would die on its way if BatchNorms did not know how small it gets."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = conv(3, 8), conv(8, 8)
+        layers = [layer for _ in range(8) for layer in (nn.Conv2d(8, 8, 1, bias=False), nn.BatchNorm2d(8), nn.SiLU())]
+        self.rest = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4))
+        for layer in (self.first, self.second, *layers[::3]):
+            nn.init.normal_(layer.weight, std=0.005, generator=torch.Generator().manual_seed(0))
+
+    def forward(self, x):
+        x = self.first(x)
+        return self.rest(self.second(x / x.shape[1]))
+
+
+def test_a_wrong_group_in_front_of_many_small_weights_is_found():
+    found = {group.name: group.excluded for group in find_groups(Weak(), IMAGE)}
+    assert "changes the output" in found["first"]
+    assert found["second"] is None
+
+
 class Auxiliary(nn.Module):
     """A second classifier that only training runs, as in GoogLeNet; ``width`` channels go into it."""
 

@@ -34,3 +34,16 @@ def test_align_1_changes_no_count():
 def test_a_bad_alignment_is_refused(text):
     with pytest.raises(UsageError, match="--align must be auto or a number of at least 1, got"):
         Alignment.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("channels", "places", "step"),
+    [(6, 64, 1), (12, 4, 2), (64, 12, 2), (64, 3, 8), (8, 3, 4), (6, 4, 1), (32, 4, 2), (1, 49, 8)],
+)
+def test_what_counts_is_the_width_that_channels_of_several_places_fill(channels, places, step):
+    assert AUTO.step(channels, places) == step
+    assert AUTO.up(1, channels, places) == min(step, channels)
+
+
+def test_a_number_is_the_multiple_of_the_width():
+    assert [Alignment.parse("12").step(64, places) for places in (1, 2, 3, 8, 12, 24)] == [12, 6, 4, 3, 1, 1]

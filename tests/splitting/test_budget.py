@@ -18,7 +18,7 @@ ONE, TWO = Alignment(1), Alignment(2)
 RATIOS = (0.2, 0.35, 0.5, 0.77, 0.9, 1.0)
 
 
-def chain(*widths):
+def chain(*widths, places=()):
     """Linear layers 10 -> widths -> 10: group g is the output of layer g and the input of layer g + 1."""
     layers, groups = len(widths) + 1, len(widths)
     into, out = np.zeros((2, layers, groups))
@@ -27,6 +27,7 @@ def chain(*widths):
     return CostModel(
         layers=tuple(map(str, range(layers))),
         channels=np.array(widths, dtype=np.int64),
+        places=np.array(places or [1] * groups, dtype=np.int64),
         inputs=np.array([10, *widths], dtype=np.float64),
         outputs=np.array([*widths, 10], dtype=np.float64),
         inputs_per_channel=into,
@@ -159,6 +160,19 @@ def test_a_share_out_of_range_is_refused(kind, ratio):
         Target(kind, ratio)
 
 
+def test_heads_are_kept_one_by_one_and_places_inside_of_them_as_their_number_asks():
+    budget = Budget(chain(6, 64, 64, places=(64, 12, 1)), Alignment.parse("auto"), alone(3))
+    assert budget.least == [1, 2, 8]
+    kept = budget.allocate(scores((6, 64, 64), 0), 0.4)
+    assert (kept[1] % 2, kept[2] % 8) == (0, 0)
+    assert 1 < kept[0] < 6
+
+
+def test_tied_groups_fill_whole_steps_of_each():
+    budget = Budget(chain(8, 8, places=(4, 2)), Alignment(8), [[0, 1]])
+    assert budget.least == [4, 4]
+
+
 def blocks(*branches, width=6):
     """Blocks of two groups each between layers of a width that stays, and a constant in the place of each that goes."""
     layers = [f"{block}.{part}" for block in range(len(branches)) for part in ("in", "mid", "out", "constant")]
@@ -174,6 +188,7 @@ def blocks(*branches, width=6):
     return CostModel(
         layers=tuple(layers),
         channels=np.array(groups, dtype=np.int64),
+        places=np.ones(len(groups), dtype=np.int64),
         inputs=inputs,
         outputs=outputs,
         inputs_per_channel=into,

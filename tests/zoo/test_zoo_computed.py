@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrizations, parametrize, prune, weight_norm
 
 from compressor import checkpoints
+from compressor.checkpoints.allocation import building
 from compressor.checkpoints.structure import Edit, replay
 from compressor.computed_weights import computed, fold_weights, folded
 from compressor.costs import cost_model
@@ -186,3 +187,12 @@ def test_an_export_is_of_the_plain_weights(tmp_path):
     assert export_onnx(model, X, tmp_path / "x.onnx").parity.norm_rel < 1e-5
     assert computed(model)
     assert len(outputs(model, X)) == 1
+
+
+def test_each_edit_of_a_deep_network_looks_at_its_own_module():
+    """Building counts operations, so that no file asks for too many layers: 60 squared would be too many."""
+    model = nn.Sequential(*(zoo_computed.Standardised(2, 2, 1) for _ in range(60)))
+    edits = [Edit(str(number), {}, {}, "plain weights") for number in range(60)]
+    with building("the network", held=0, kind=UsageError):
+        replay(model, edits)
+    assert not computed(model)

@@ -18,7 +18,9 @@ import zoo_plain
 import zoo_sequences
 import zoo_sharing
 import zoo_shortcuts
+import zoo_stated
 import zoo_transformers
+import zoo_windows
 import zoo_written
 
 THEMES = (
@@ -29,10 +31,12 @@ THEMES = (
     zoo_norms,
     zoo_attention,
     zoo_transformers,
+    zoo_windows,
     zoo_layers,
     zoo_sequences,
     zoo_sharing,
     zoo_written,
+    zoo_stated,
     zoo_inputs,
     zoo_parameters,
     zoo_computed,

@@ -12,6 +12,9 @@ from compressor.groups.channel_ids import along, head, varying
 from compressor.groups.trace import Call, Rule, Trace, View
 from compressor.layer_kinds import MAKERS, STATED_INPUTS, STATED_OUTPUTS
 
+# Of as few groups no whole one can be spared.
+FEW_GROUPS = 8
+
 
 def convolution(trace: Trace, call: Call) -> None:
     """Reads channels on one axis of its weight and makes those of the other; in groups, whole groups go together."""
@@ -57,10 +60,17 @@ def _stated(trace: Trace, view: View, ids: Tensor | None, attributes: Sequence[s
 
 
 def _grouped(trace: Trace, call: Call, view: View, ids: Tensor | None, groups: int) -> Tensor | None:
+    """Whole groups go together; read *inner*, where there are few groups, the same places in each of them."""
     rows = trace.axis(view, 0, "producer")
     if rows is None:
         return None
     split = rows.reshape(groups, -1)
+    if ids is not None and _inner(trace, call, ids, groups):
+        trace.union(split, split[:1], "")
+        read = trace.axis(view, 1, "consumer")
+        if read is not None:
+            trace.union(ids, along(read.repeat(groups), 1, ids.ndim))
+        return split[:1].expand(split.shape).flatten()
     trace.union(split, split[:, :1], "")
     width = call.args[0].shape[1] // groups
     whole = split[:, 0]
@@ -69,6 +79,15 @@ def _grouped(trace: Trace, call: Call, view: View, ids: Tensor | None, groups: i
     else:
         trace.ids.block(rows, f"{trace.place} reads channels of fixed width in {groups} groups")
     return whole.repeat_interleave(call.out.shape[1] // groups)
+
+
+def _inner(trace: Trace, call: Call, ids: Tensor, groups: int) -> bool:
+    """Whether a convolution in groups is read as one that keeps all of them, each with fewer channels."""
+    per_group = min(call.args[0].shape[1], call.out.shape[1]) // groups
+    if call.args[6] or groups >= FEW_GROUPS or per_group == 1:
+        return False
+    trace.grouped.add(trace.step)
+    return trace.reading(ids) == "inner"
 
 
 def _computed(trace: Trace, tensor: Tensor, weight: Tensor) -> None:

@@ -48,7 +48,7 @@ def pointwise(trace: Trace, call: Call) -> None:
             trace.union(main, ids.expand(out.shape))
         elif trace.view(tensor) is not None:
             _unite_parameter(trace, call, tensor, main)
-        elif not narrow and dims:
+        elif not narrow and dims and not _repeats(tensor, out.ndim, dims):
             trace.ids.block(main, trace.fixed)
     for leaf in tree_leaves(call.out):
         if isinstance(leaf, Tensor) and leaf.shape == out.shape:
@@ -57,6 +57,11 @@ def pointwise(trace: Trace, call: Call) -> None:
 
 def _fits(tensor: Tensor, out: Tensor) -> bool:
     return tensor.ndim <= out.ndim
+
+
+def _repeats(tensor: Tensor, ndim: int, dims: Sequence[int]) -> bool:
+    """Whether it has been expanded along one of the dimensions, as a norm of other channels is to divide them."""
+    return any(tensor.stride(dim - ndim) == 0 for dim in dims if dim >= ndim - tensor.ndim)
 
 
 def _unite_parameter(trace: Trace, call: Call, tensor: Tensor, main: Tensor) -> None:

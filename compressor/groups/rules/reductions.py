@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
-from compressor.architectures.norms import SlimRMSNorm
+from compressor.architectures.norms import SlimLayerNorm, SlimRMSNorm
 from compressor.groups.channel_ids import along, head, varying
 from compressor.groups.trace import Call, Rule, Trace
 
@@ -24,8 +24,8 @@ def reduction(trace: Trace, call: Call) -> None:
         trace.block(call.args[0], f"{trace.place} computes with its parameters ({call.name})")
         return
     dims = _dims(call, ids.ndim)
-    # A mean of squares in a `SlimRMSNorm` is one over all channels that there once were.
-    if call.name not in SUMS and set(dims) & set(varying(ids)) and not trace.runs(SlimRMSNorm):
+    # Means in these norms stand for those of all channels that there once were.
+    if call.name not in SUMS and set(dims) & set(varying(ids)) and not trace.runs(SlimLayerNorm, SlimRMSNorm):
         what = call.name.strip("_").removeprefix("linalg_")
         trace.ids.block(ids, f"{what} over the channels in {trace.place}")
     kept = head(ids, *dims)
@@ -82,7 +82,7 @@ def layer_norm(trace: Trace, call: Call) -> None:
     if ids is None:
         return
     over = range(ids.ndim - len(call.args[1]), ids.ndim)
-    if set(over) & set(varying(ids)) and not trace.runs(SlimRMSNorm):
+    if set(over) & set(varying(ids)) and not trace.runs(SlimLayerNorm, SlimRMSNorm):
         weightless = " without a weight for each" if call.args[2] is None and len(over) == 1 else ""
         trace.ids.block(ids, f"{trace.place} normalises across the channels{weightless}")
     trace.set(next(leaf for leaf in tree_leaves(call.out)), ids)

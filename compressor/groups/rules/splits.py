@@ -7,12 +7,15 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from compressor.architectures.attention import SlimAttention
-from compressor.groups.channel_ids import head, varying
+from compressor.architectures.relative_attention import SlimRelativeAttention
+from compressor.architectures.window_attention import SlimWindowAttention
+from compressor.groups.channel_ids import line, varying
 from compressor.groups.rules.views import moved
 from compressor.groups.trace import Call, Rule, Trace
 
-# What GPT-2 calls the width of its queries, keys and values, which it splits.
-SPLIT_SIZE = "split_size"
+# What modules call the width of each of several equal pieces, as GPT-2 and YOLO do, and the widths of all of them.
+SPLIT_SIZE = ("split_size", "c")
+SPLIT_SIZES = ("splits", "split_sizes", "split_indexes", "split_indices", "input_split", "in_split", "channel_splits")
 
 
 def split(trace: Trace, call: Call) -> None:
@@ -21,7 +24,7 @@ def split(trace: Trace, call: Call) -> None:
     ids = trace.get(call.args[0])
     dim = call.value(2, "dim", 0)
     pieces = [(out, trace.get(out)) for out in call.out]
-    if ids is None or dim % ids.ndim not in varying(ids) or _states_widths(trace) or _counted(trace, pieces, dim):
+    if ids is None or dim % ids.ndim not in varying(ids) or _states_widths(trace) or _counted(trace, call, pieces):
         return
     if len({out.shape for out in call.out}) == 1 and _split(trace, ids, dim % ids.ndim, len(pieces)):
         first = pieces[0][1]
@@ -54,21 +57,33 @@ def _split(trace: Trace, ids: Tensor, dim: int, pieces: int) -> bool:
     return trace.cut(ids, dim, pieces) is not None
 
 
-def _counted(trace: Trace, pieces: Sequence[tuple[Tensor, Tensor | None]], dim: int) -> bool:
-    """Whether an attribute says how wide every piece is: then it follows, and places at the same one go together."""
-    stated = getattr(trace.stack[-1][1], SPLIT_SIZE, None) if trace.stack else None
-    if not isinstance(stated, int) or any(own is None or out.shape[dim] != stated for out, own in pieces):
-        return False
-    for _, own in pieces:
-        assert own is not None
-        others = [other for other in range(own.ndim) if other != dim % own.ndim]
-        trace.counted(trace.where, SPLIT_SIZE, head(own, *others).flatten())
-    return True
+def _counted(trace: Trace, call: Call, pieces: Sequence[tuple[Tensor, Tensor | None]]) -> bool:
+    """Whether attributes say how wide the pieces are, one number for all or a list: then these follow."""
+    dim = call.value(2, "dim", 0)
+    widths = [out.shape[dim] for out, _ in pieces]
+    attribute, places = _stated(trace, call, widths)
+    for place, (_, own) in zip(places, pieces, strict=False):
+        if own is not None:
+            trace.counted(trace.where, attribute, line(own, dim % own.ndim), place)
+    return bool(places)
+
+
+def _stated(trace: Trace, call: Call, widths: Sequence[int]) -> tuple[str, list[int]]:
+    """The attribute of the running module that holds these widths, and the place of each in it; no places without."""
+    module = trace.stack[-1][1] if trace.stack else None
+    for name in SPLIT_SIZES:
+        said = getattr(module, name, None)
+        if isinstance(said, list | tuple) and list(said) == widths:
+            return name, list(range(len(widths)))
+    # By one number alone ``chunk`` comes here too, which needs none.
+    names = SPLIT_SIZE if "with_sizes" in call.name else SPLIT_SIZE[:1]
+    name = next((name for name in names if set(widths) == {getattr(module, name, None)}), "")
+    return name, [0] * len(widths) if name else []
 
 
 def _states_widths(trace: Trace) -> bool:
     """Whether the running module knows how wide its pieces are, however wide the others are."""
-    return bool(trace.stack) and isinstance(trace.stack[-1][1], SlimAttention)
+    return trace.runs(SlimAttention, SlimRelativeAttention, SlimWindowAttention)
 
 
 SPLITS: dict[str, Rule] = {

@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from compressor.architectures.cifar_resnet import PaddedShortcut
-from compressor.groups.channel_ids import FIXED, along, compact, head, varying
+from compressor.architectures.window_attention import SlimWindowAttention
+from compressor.groups.channel_ids import FIXED, along, compact, head, line, varying
 from compressor.groups.trace import Call, Cut, Rule, Trace, View, narrowed
 
 # What attention modules call the number of their heads and the width of each.
@@ -81,6 +82,10 @@ def _moved_view(trace: Trace, call: Call, view: View) -> None:
 
 def _guessed(trace: Trace, call: Call, view: View, out: Tensor, number: int) -> None:
     """Channels of a parameter lie on its only long axis, of images on the second, else on the last."""
+    name = view.name.rpartition(".")[2]
+    if trace.runs(SlimWindowAttention) and name in trace.holder(view)[1]._buffers:
+        # Where tokens lie is no channel.
+        return
     ids = parameter_ids(trace, call.args[0], view)
     if ids is None:
         return
@@ -106,6 +111,10 @@ def reshaped(trace: Trace, call: Call) -> None:
         return
     new = compact(ids.reshape(call.out.shape))
     for dim, pieces in _cuts(ids, call.out.shape):
+        # Of a batch and its heads that were taken together only the heads are channels.
+        pieces = [place for place in pieces if place or place in varying(new)]
+        if len(pieces) < 2:
+            continue
         cut = trace.cut(ids, dim, math.prod(call.out.shape[place] for place in pieces[:-1]))
         if cut is None:
             continue
@@ -113,18 +122,14 @@ def reshaped(trace: Trace, call: Call) -> None:
         first = head(new, *(dim for dim in pieces if dim != kept))
         trace.union(new, first, "")
         new = first.expand(new.shape)
-        pieces_ids = _vector(first, kept)
+        pieces_ids = line(first, kept)
         if len(torch.unique(pieces_ids)) == len(pieces_ids):
             _count(trace, COUNTS[cut], pieces_ids)
     for dim in varying(new):
-        if _stated(trace, WIDTHS, new.shape[dim]) and trace.reading(ids) is not None:
-            _count(trace, WIDTHS, _vector(new, dim))
+        # The first are samples, taken together with heads perhaps.
+        if dim and _stated(trace, WIDTHS, new.shape[dim]) and trace.reading(ids) is not None:
+            _count(trace, WIDTHS, line(new, dim))
     trace.set(call.out, new)
-
-
-def _vector(ids: Tensor, dim: int) -> Tensor:
-    """The ids along ``dim``, at the first place along all others."""
-    return head(ids, *(other for other in range(ids.ndim) if other != dim)).flatten()
 
 
 def _stated(trace: Trace, attributes: Sequence[str], count: int) -> list[str]:
