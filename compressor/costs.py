@@ -173,7 +173,7 @@ def _parameters(model: nn.Module, groups: Sequence[ChannelGroup]) -> CostModel:
         if axis not in axes[tensor]:
             axes[tensor].append(axis)
     for tensor, name in names.items():
-        if any(branch.holds(_holder(name)) for branch in branches(groups)):
+        if any(branch.holds(name) for branch in branches(groups)):
             axes[tensor] += ()
     places = {tensor: place for place, tensor in enumerate(axes)}
     tables = np.zeros((2, len(axes), len(groups)))
@@ -185,20 +185,15 @@ def _parameters(model: nn.Module, groups: Sequence[ChannelGroup]) -> CostModel:
         one, other = [tensor.shape[axis] for axis in its_axes] + [1] * (2 - len(its_axes))
         rows.append((float(one), float(other), tensor.numel() / (one * other)))
     rest = count_parameters(model) - sum(tensor.numel() for tensor in axes)
-    layers, modules = [names[tensor] for tensor in axes], [_holder(names[tensor]) for tensor in axes]
+    layers = [names[tensor] for tensor in axes]
     constants = [ending for branch in branches(groups) for ending in branch.endings]
     for ending in constants:
         made, its = _made_by(model, ending.reader, groups)
         layers.append(f"{ending.module} (constant)")
         rows.append((1.0, float(made), 1.0))
         tables = np.concatenate([tables, np.stack([np.zeros_like(its), its])[:, None]], 1)
-    found = _branch_costs(modules, groups, instead=[ending.module for ending in constants])
+    found = _branch_costs(layers[: len(axes)], groups, instead=[ending.module for ending in constants])
     return _cost_model(layers, groups, rows, tables, float(rest), found)
-
-
-def _holder(name: str) -> str:
-    """The module of a parameter."""
-    return name.rpartition(".")[0]
 
 
 def _made_by(model: nn.Module, layer: str, groups: Sequence[ChannelGroup]) -> tuple[int, NDArray[np.float64]]:
@@ -210,17 +205,17 @@ def _made_by(model: nn.Module, layer: str, groups: Sequence[ChannelGroup]) -> tu
 
 
 def _branch_costs(
-    modules: Sequence[str], groups: Sequence[ChannelGroup], instead: Sequence[str] = ()
+    layers: Sequence[str], groups: Sequence[ChannelGroup], instead: Sequence[str] = ()
 ) -> BranchCosts | None:
-    """What goes with branches of layers in ``modules``, and of more that are ``instead`` of these."""
+    """What goes with branches of ``layers``, modules or parameters, and of more that are ``instead`` of these."""
     found = branches(groups)
     if not found:
         return None
     members = np.zeros((len(found), len(groups)), dtype=np.int64)
     for number, places in enumerate(found.values()):
         members[number, places] = 1
-    goes = [next((n for n, one in enumerate(found) if one.holds(name)), len(found)) for name in (*modules, *instead)]
-    late = np.arange(len(goes)) >= len(modules)
+    goes = [next((n for n, one in enumerate(found) if one.holds(name)), len(found)) for name in (*layers, *instead)]
+    late = np.arange(len(goes)) >= len(layers)
     return BranchCosts(members, members.sum(1), np.array(goes, dtype=np.int64), late)
 
 

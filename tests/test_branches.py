@@ -13,9 +13,11 @@ from compressor.architectures.cifar_resnet import resnet20
 from compressor.architectures.constant import Constant
 from compressor.costs import count_macs
 from compressor.equivalence import output_difference
+from compressor.errors import TargetNotMet
 from compressor.export import export_onnx
 from compressor.groups import find_groups, zero
 from compressor.shrinking import remove_zero_channels
+from compressor.splitting import Splitting
 from compressor.stages.shrink import layer_changes
 
 IMAGE = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
@@ -113,3 +115,55 @@ def test_a_dead_branch_that_is_not_added_keeps_a_channel():
     shrunk = remove_zero_channels(model, IMAGE, align=1)
     assert shrunk.channels["inner"] == (6, 1)
     assert isinstance(shrunk.model.inner, nn.Conv2d)
+
+
+class Blocks(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stem, self.head = nn.Conv2d(3, 8, 1), nn.Linear(8, 3)
+        self.first, self.second = (
+            nn.Sequential(nn.Conv2d(8, 12, 3, padding=1), nn.ReLU(), nn.Conv2d(12, 8, 3, padding=1)) for _ in range(2)
+        )
+
+    def forward(self, x):
+        x = torch.relu(self.stem(x))
+        x = x + self.first(x)
+        return self.head((x + self.second(x)).mean((2, 3)))
+
+
+def trained(**options):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = Blocks()
+        # What the second block makes is hardly read.
+        nn.init.constant_(model.second[2].weight, 1e-4)
+        splitting = Splitting(model, IMAGE, total_steps=6, align=4, **options)
+        optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+        splitting.attach(optimizer)
+        for _ in range(6):
+            optimizer.zero_grad()
+            model(IMAGE).square().mean().backward()
+            optimizer.step()
+        return model, splitting, splitting.project()
+
+
+def test_a_target_that_only_whole_blocks_meet_is_met_to_the_onnx_file(tmp_path):
+    model, splitting, projection = trained(target_macs=0.05)
+    gone = [name for name, (_, after) in projection.channels.items() if not after]
+    assert set(gone) <= {"first.0", "second.0"}
+    assert gone
+    assert projection.met
+    shrunk = remove_zero_channels(model, IMAGE, groups=splitting.groups, align=4)
+    assert shrunk.channels == projection.channels
+    assert count_macs(shrunk.model, IMAGE) == projection.macs[1]
+    checkpoints.save(shrunk.model, tmp_path / "small.pt", arch=f"{__file__}:Blocks", input_shape=(3, 32, 32))
+    loaded = checkpoints.load(tmp_path / "small.pt", trust_arch=True).model
+    assert output_difference(shrunk.model, loaded, IMAGE) == 0.0
+    export_onnx(loaded, IMAGE, tmp_path / "small.onnx")
+    convolutions = [node for node in onnx.load(tmp_path / "small.onnx").graph.node if node.op_type == "Conv"]
+    assert len(convolutions) == 5 - 2 * len(gone)
+
+
+def test_blocks_that_are_to_stay_put_the_target_out_of_reach():
+    with pytest.raises(TargetNotMet, match="--keep-blocks"):
+        trained(target_macs=0.05, keep_blocks=True)

@@ -136,6 +136,8 @@ class Finder:
     def _ending(
         self, reader: str, module: str, norm: str | None, seen: Mapping[tuple[str, int], Left]
     ) -> Ending | None:
+        if not seen.keys() & {(module, 1), (module, -1)}:
+            return None
         last = reader if module == reader else self._last_in(module)
         if last is None:
             return None

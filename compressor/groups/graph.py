@@ -33,6 +33,7 @@ class Graph:
         with _trainable(model), _noted(model, leaves) as (made, embedded):
             outputs = [tensor.grad_fn for tensor in outputs_with_graph(model, given)]
         self._numbers: dict[Any, int] = {}
+        self._known: dict[int, set[int]] = {}
         self._behind = self._linked([node for nodes in [outputs, *made.values()] for node in nodes if node is not None])
         self._users = _turned(self._behind)
         self._kinds = [type(node).__name__ for node in self._numbers]
@@ -49,17 +50,24 @@ class Graph:
         left = [node for node in (self.outputs if roots is None else roots) if node not in removed]
         seen = set(left)
         while left:
-            fresh = {node for node in self._behind[left.pop()] if node not in removed} - seen
-            seen |= fresh
-            left += fresh
+            for node in self._behind[left.pop()]:
+                if node not in seen and node not in removed:
+                    seen.add(node)
+                    left.append(node)
         return seen
 
     def depends(self, removed: Collection[int], roots: Iterable[int] | None = None) -> bool:
         """Whether each root still depends on every input that it depends on, when those ``removed`` are constant."""
         return all(
-            self.alive(removed, [root]) & self.sources == self.alive((), [root]) & self.sources
+            self.alive(removed, [root]) & self.sources == self._read_by(root)
             for root in (self.outputs if roots is None else roots)
         )
+
+    def _read_by(self, root: int) -> set[int]:
+        """The inputs on which an operation depends."""
+        if root not in self._known:
+            self._known[root] = self.alive((), [root]) & self.sources
+        return self._known[root]
 
     def read(self, nodes: Iterable[int], alive: Collection[int]) -> bool:
         """Whether something that is alive, or the network itself, reads what one of them gives."""

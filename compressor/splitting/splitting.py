@@ -82,11 +82,8 @@ class Splitting(SplittingBase):
         self.schedule = Schedule(total_steps=total_steps, beta_start=start, beta_end=end)
         super().__init__(model, example_input, config, total_steps, groups)
         target = config.target
-        self._selection = (
-            Selection(self.prunable, target, Alignment.parse(config.align), keep_blocks=config.keep_blocks)
-            if target
-            else None
-        )
+        steps, keep = Alignment.parse(config.align), config.keep_blocks
+        self._selection = Selection(self.prunable, target, steps, keep_blocks=keep) if target else None
         # It acts until the zeros are chosen.
         self._lambda = (config.strength or 0.0) / SELECTED
         self._units: dict[Tensor, float] = {}

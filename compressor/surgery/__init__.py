@@ -48,7 +48,7 @@ def without(
 
     The result shares with ``model`` the modules ``kept``, which hold nothing of the groups, as well.
     """
-    small = _copied(model, kept)
+    small = copied(model, kept)
     slim_touched(small, {member.module for group, _ in chosen for member in group.members})
     fold(small, constants)
     gone: dict[Tensor, dict[int, set[int]]] = defaultdict(lambda: defaultdict(set))
@@ -79,7 +79,7 @@ def _fewer(stated: Any, place: int, lost: int) -> Any:
     return stated - lost
 
 
-def _copied(model: nn.Module, kept: Set[nn.Module]) -> nn.Module:
+def copied(model: nn.Module, kept: Set[nn.Module] = frozenset()) -> nn.Module:
     """A deep copy that shares all tensors and the modules ``kept`` with ``model``."""
     copied = list(_outside(model, kept))
     held = [value for module in copied for value in vars(module).values()]

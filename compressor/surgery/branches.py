@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,6 +16,7 @@ from compressor.equivalence import Inputs, outputs
 from compressor.hooks import hooked
 from compressor.inputs import Examples
 from compressor.layer_kinds import MAKERS, channel_axis
+from compressor.surgery import copied
 from compressor.surgery.replacements import slim_touched
 
 # By how much the layers of a branch divide heights and widths.
@@ -136,7 +136,7 @@ def bypassed(model: nn.Module, branches: Sequence[Branch], inputs: Inputs) -> It
 
 
 def _with(model: nn.Module, branches: Sequence[Branch], constants: Mapping[str, nn.Module]) -> nn.Module:
-    small = copy.deepcopy(model)
+    small = copied(model)
     for branch in branches:
         for name in (*branch.gone, *(ending.norm for ending in branch.endings if ending.norm is not None)):
             small.set_submodule(name, nn.Identity())
