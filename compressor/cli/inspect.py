@@ -27,7 +27,9 @@ NETWORK = "the network itself"
     show_default=True,
     help="Round kept channels up to multiples of N; auto: of 8, or of 4 in narrow layers.",
 )
-@click.option("--keep-blocks", is_flag=True, help="Keep channels in every residual block, as fine-tune --keep-blocks.")
+@click.option(
+    "--keep-blocks", is_flag=True, help="Keep channels in every residual block; else a target may drop whole blocks."
+)
 @model_options
 def inspect(console: Console, model: str | None, align: str, keep_blocks: bool, **options: Any) -> None:
     """Show which channels can be removed, and why others cannot.

@@ -14,6 +14,7 @@ from zoo_networks import PATTERNS
 from zoo_tools import groups_of, seeded, small_of
 
 from compressor.alignment import Alignment
+from compressor.architectures.constant import Constant
 from compressor.costs import count_macs, count_parameters
 from compressor.equivalence import outputs
 from compressor.forecast import Forecast
@@ -40,7 +41,9 @@ def predicted(pattern):
                 zero(model, group, torch.arange(prediction.channels[group.name], group.channels))
         small = remove_zero_channels(model, inputs, groups=groups, align=1).model
         # What zero channels still send goes into biases, which nobody can know before.
-        added = set(dict(small.named_parameters())) - set(dict(model.named_parameters()))
+        held = {name for name, module in small.named_modules() if not isinstance(module, Constant)}
+        added = {name for name, _ in small.named_parameters() if name.rpartition(".")[0] in held}
+        added -= {name for name, _ in model.named_parameters()}
         parameters = count_parameters(small) - sum(small.get_parameter(name).numel() for name in added)
         return (prediction.macs, prediction.parameters), (count_macs(small, inputs), parameters)
     return None, None
