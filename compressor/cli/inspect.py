@@ -122,8 +122,10 @@ def _obstacles(record: Inspection) -> list[Any]:
     if record.changes and record.least_macs_with_changes is not None:
         rows = [(change.change, _few(change.groups), percent(change.macs / record.macs)) for change in record.changes]
         lines.append(table(("to remove more", "groups", "MACs"), rows, words=("groups",)))
-        least = percent(record.least_macs_with_changes / record.macs)
-        lines.append(f"With all of that the least would be {least}, if nothing else then stands in the way.")
+        # Channels that a norm has made one are no more by any forecast.
+        if record.least_macs is None or record.least_macs_with_changes < record.least_macs:
+            least = percent(record.least_macs_with_changes / record.macs)
+            lines.append(f"With all of that the least would be {least}, if nothing else then stands in the way.")
     if record.unaligned:
         layers = [f"{layer.layer} ({layer.channels})" for layer in record.unaligned]
         lines.append(f"Widths that are no whole step of --align, so slower than they could be: {_few(layers)}.")
