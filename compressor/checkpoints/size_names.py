@@ -49,6 +49,7 @@ SIZES = (
     "nf",
     "nx",
     "split_size",
+    "width",
     "splits",
     "split_sizes",
     "split_indexes",

@@ -44,6 +44,24 @@ def halves_by_number():
     return nn.Sequential(conv(3, 8), nn.ReLU(), Halves(4), nn.ReLU(), tail(6))
 
 
+class Cascade(nn.Module):
+    """Res2Net's pieces, one number wide, each of which is added to the next before its convolution."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.width = width
+        self.first, self.second = conv(width, width), conv(width, width)
+
+    def forward(self, x):
+        one, two, three = torch.split(x, self.width, 1)
+        one = F.relu(self.first(one))
+        return torch.cat([one, F.relu(self.second(one + two)), three], 1)
+
+
+def cascade():
+    return nn.Sequential(conv(3, 12), nn.ReLU(), Cascade(4), conv(12, 6), nn.ReLU(), tail(6))
+
+
 class EagerHeads(nn.Module):
     """Attention as many write it: the scale is the width of a head, a number of the module's."""
 
@@ -107,6 +125,7 @@ def powers_of_a_number():
 PATTERNS = (
     Pattern(mixed_kernels, {"0": 6, "2.large": 4, "4": 6}),
     Pattern(halves_by_number, {"0": 4, "2.out": 6}),
+    Pattern(cascade, {"0": 4, "2.second": 4, "3": 6}),
     Pattern(heads_scaled_by_their_width, {"embed": 8, "attention.query": 4}),
     Pattern(radix_attention, {"0": 4, "2.conv": 8, "2.squeeze": 6, "3": 6}),
     Pattern(powers_of_a_number, {"conv": 8}),

@@ -13,8 +13,8 @@ from compressor.groups.channel_ids import line, varying
 from compressor.groups.rules.views import moved
 from compressor.groups.trace import Call, Rule, Trace
 
-# What modules call the width of each of several equal pieces, as GPT-2 and YOLO do, and the widths of all of them.
-SPLIT_SIZE = ("split_size", "c")
+# What modules call the width of each of several equal pieces, as GPT-2, Res2Net and YOLO do, and the list of all widths.
+SPLIT_SIZE = ("split_size", "width", "c")
 SPLIT_SIZES = ("splits", "split_sizes", "split_indexes", "split_indices", "input_split", "in_split", "channel_splits")
 
 
@@ -75,8 +75,8 @@ def _stated(trace: Trace, call: Call, widths: Sequence[int]) -> tuple[str, list[
         said = getattr(module, name, None)
         if isinstance(said, list | tuple) and list(said) == widths:
             return name, list(range(len(widths)))
-    # By one number alone ``chunk`` comes here too, which needs none.
-    names = SPLIT_SIZE if "with_sizes" in call.name else SPLIT_SIZE[:1]
+    # By one number alone ``chunk`` comes here too, which needs none and which YOLO uses.
+    names = SPLIT_SIZE if "with_sizes" in call.name else SPLIT_SIZE[:-1]
     name = next((name for name in names if set(widths) == {getattr(module, name, None)}), "")
     return name, [0] * len(widths) if name else []
 
