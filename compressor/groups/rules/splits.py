@@ -13,7 +13,7 @@ from compressor.groups.channel_ids import line, varying
 from compressor.groups.rules.views import moved
 from compressor.groups.trace import Call, Rule, Trace
 
-# What modules call the width of each of several equal pieces, as GPT-2, Res2Net and YOLO do, and the list of all widths.
+# What modules call the width of each of several equal pieces, as GPT-2, Res2Net and YOLO do, or a list of widths.
 SPLIT_SIZE = ("split_size", "width", "c")
 SPLIT_SIZES = ("splits", "split_sizes", "split_indexes", "split_indices", "input_split", "in_split", "channel_splits")
 
