@@ -25,6 +25,7 @@ from compressor.checkpoints.metadata import FORMAT, DataChoice, Metadata, from_p
 from compressor.checkpoints.network import Fed, Network, described
 from compressor.checkpoints.reading import read
 from compressor.checkpoints.structure import Edit, difference, replay
+from compressor.checkpoints.unsaved import restore, unsaved
 from compressor.computed_weights import FOLDED, fold_weights, tell
 from compressor.errors import CheckpointError, UnknownName, UsageError
 from compressor.files import refuse_existing, write_bytes
@@ -86,6 +87,7 @@ def load(
             replay(network, edits)
     except CheckpointError as error:
         raise CheckpointError(f"{path} does not fit {architecture.ref}: {error}") from error
+    restore(network, edits, state, path)
     fill(network, state, path, architecture.ref, ours=header is not None)
     known = described(metadata, architecture, network, Fed(input_shape, example, outputs), normalize, classes)
     kind = UsageError if input_shape or example is not None else CheckpointError
@@ -147,8 +149,13 @@ def save(
         raise UsageError(f"{path} must end in {' or '.join(SUFFIXES)}")
     refuse_existing(path, overwrite=overwrite)
     dense = _built(network.metadata.architecture, trust=True)
-    header = network.metadata.to_plain(difference(dense, network.model))
-    kept = {**network.model.state_dict(), **network.metadata.example_tensors()}
+    edits = difference(dense, network.model)
+    header = network.metadata.to_plain(edits)
+    kept = {
+        **network.model.state_dict(),
+        **unsaved(network.model, edits),
+        **network.metadata.example_tensors(),
+    }
     state = {key: value.detach().cpu().contiguous() for key, value in kept.items()}
     if path.suffix == ".safetensors":
         # Tied weights are written once per name: the format has no sharing.

@@ -218,9 +218,12 @@ def _is_size(value: object) -> bool:
 
 
 def _arguments(module: nn.Module) -> dict[str, int | tuple[int, ...]]:
-    """The sizes with which a module of the same kind is made, but for those that are so by themselves."""
+    """The sizes with which a module of the same kind is made."""
     asked = inspect.signature(type(module)).parameters
     known = {name: getattr(module, name) for name in SIZES if name in asked}
+    if not isinstance(module, Constant):
+        return known
+    # Older versions, which know the others, read one that is as it always was.
     return {name: value for name, value in known.items() if value != asked[name].default}
 
 
