@@ -186,8 +186,9 @@ NETWORKS: dict[str, Callable[[], Built]] = {
         f"torchvision:{name}": partial(detector, name)
         for name in (
             "fasterrcnn_mobilenet_v3_large_320_fpn", "fasterrcnn_resnet50_fpn", "retinanet_resnet50_fpn",
-            "ssdlite320_mobilenet_v3_large", "ssd300_vgg16", "fcos_resnet50_fpn",
+            "ssdlite320_mobilenet_v3_large", "fcos_resnet50_fpn",
         )
     },
+    "torchvision:ssd300_vgg16": partial(detector, "ssd300_vgg16", 300),
     "diffusers:unet2d": diffusion,
 }  # fmt: skip
