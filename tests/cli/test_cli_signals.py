@@ -17,11 +17,13 @@ every_signal = pytest.mark.parametrize("name", CODES)
 
 
 @pytest.fixture(autouse=True)
-def ctrl_c_arrives():
-    """A shell starts what it runs in the background with Ctrl-C ignored, and so do those tests then."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+def signals_arrive():
+    """A shell starts what it runs in the background with Ctrl-C ignored, nohup with SIGHUP, and so do these tests then."""
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
     yield
-    signal.signal(signal.SIGINT, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def stop_by(name):
