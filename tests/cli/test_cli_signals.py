@@ -18,7 +18,7 @@ every_signal = pytest.mark.parametrize("name", CODES)
 
 @pytest.fixture(autouse=True)
 def signals_arrive():
-    """A shell starts what it runs in the background with Ctrl-C ignored, nohup with SIGHUP, and so do these tests then."""
+    """A shell starts what it runs in the background with Ctrl-C ignored, nohup with SIGHUP: so would these tests be."""
     usual = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
     before = {number: signal.signal(number, handler) for number, handler in usual.items()}
     yield
