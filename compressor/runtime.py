@@ -91,6 +91,17 @@ def open_session(path: Path, *, provider: str = "cpu", threads: int = 0, checked
     return session
 
 
+def profiled_session(model: bytes, profile: Path, *, provider: str = "cpu", threads: int = 0) -> ort.InferenceSession:
+    """A session on a model of our own that notes when each of its nodes starts and ends.
+
+    ``end_profiling`` of it gives the path of the file, which starts with ``profile``.
+    """
+    chosen = choose(provider)
+    options = _options(chosen, threads)
+    options.enable_profiling, options.profile_file_prefix = True, str(profile)
+    return ort.InferenceSession(model, options, providers=[(chosen.id, dict(chosen.options))])
+
+
 def why(error: Exception) -> str:
     """What an error of ONNX Runtime says, in one line, and what helps where a model asked for too much memory."""
     said = first_line(error)

@@ -19,6 +19,7 @@ from msgspec import Raw, Struct, field
 
 import compressor
 from compressor.benchmarking.latency import Samples
+from compressor.benchmarking.layer_models import Layer
 from compressor.benchmarking.memory import Footprint
 from compressor.benchmarking.onnx_file import Input
 from compressor.errors import CompressorError
@@ -76,6 +77,30 @@ class TrialTask(Struct, frozen=True, tag="trial"):
     shape: tuple[int, ...] | None
     stored_bytes: int
     allowed_bytes: int = field(default_factory=allowed)
+
+
+class LayerAt(Struct, frozen=True):
+    """A layer at the widths at which it is to be timed."""
+
+    layer: Layer
+    inputs: int
+    outputs: int
+
+
+class LayersTask(Struct, frozen=True, tag="layers"):
+    """Time layers by themselves, all of them so many times, each time in a fresh session; a `LayersAnswer` comes back."""
+
+    layers: tuple[LayerAt, ...]
+    batch: int
+    passes: int
+    settings: BenchmarkSettings
+    allowed_bytes: int = field(default_factory=allowed)
+
+
+class LayersAnswer(Struct, frozen=True):
+    """The microseconds of each layer, one entry a pass."""
+
+    us: tuple[tuple[float, ...], ...]
 
 
 class Line(Struct, frozen=True, omit_defaults=True):

@@ -24,11 +24,16 @@ from numpy.typing import NDArray
 
 from compressor.benchmarking.affinity import pin
 from compressor.benchmarking.latency import Call, Samples, sample
+from compressor.benchmarking.layer_models import INPUT
 from compressor.benchmarking.memory import footprint
+from compressor.benchmarking.node_times import node_times
 from compressor.benchmarking.onnx_file import Input
 from compressor.benchmarking.process import (
     LatencyAnswer,
     LatencyTask,
+    LayerAt,
+    LayersAnswer,
+    LayersTask,
     Line,
     MemoryAnswer,
     MemoryTask,
@@ -42,13 +47,18 @@ from compressor.progress import Progress
 from compressor.records.benchmark import BenchmarkSettings
 from compressor.runtime import InferenceSession, open_session, why
 
+Task = LatencyTask | MemoryTask | TrialTask | LayersTask
+LAYER_RUNS = 20
+# What stands around a layer only because it is alone.
+BESIDE = ("Reorder", "Relu")
+
 
 def main() -> None:
     """Answer the task on stdin."""
     channel = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what libraries print must not end up between our lines
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too, which ends this process
-    task = msgspec.json.decode(sys.stdin.buffer.readline(), type=LatencyTask | MemoryTask | TrialTask)
+    task = msgspec.json.decode(sys.stdin.buffer.readline(), type=Task)
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
 
     def write(line: Line) -> None:
@@ -66,12 +76,14 @@ def main() -> None:
         write(Line(answer=Raw(msgspec.json.encode(answer))))
 
 
-def _bounds(task: LatencyTask | MemoryTask | TrialTask) -> AbstractContextManager[None]:
+def _bounds(task: Task) -> AbstractContextManager[None]:
     """Memory for the files and what they ask for; drivers of other providers map far more than they use."""
     if isinstance(task, TrialTask):
         return bounded(task.stored_bytes, fed=4 * math.prod(task.shape or ()), limit=task.allowed_bytes)
     if task.settings.provider != "cpu":
         return nullcontext()
+    if isinstance(task, LayersTask):
+        return bounded(0, fed=max(_entries_of(one, task.batch) * 4 for one in task.layers), limit=task.allowed_bytes)
     files = task.files if isinstance(task, LatencyTask) else (task.file,)
     batch = max(task.settings.batches)
     fed = sum(_entries(entry, batch) * np.dtype(entry.dtype).itemsize for file in files for entry in file.inputs)
@@ -82,10 +94,16 @@ def _entries(entry: Input, batch: int) -> int:
     return math.prod(batch if size is None else size for size in entry.shape)
 
 
-def _answer(task: LatencyTask | MemoryTask | TrialTask, on_progress: Progress) -> LatencyAnswer | MemoryAnswer | bool:
+def _entries_of(one: LayerAt, batch: int) -> int:
+    return math.prod(one.layer.input_shape(one.inputs, batch))
+
+
+def _answer(task: Task, on_progress: Progress) -> LatencyAnswer | MemoryAnswer | LayersAnswer | bool:
     if isinstance(task, TrialTask):
         return trial(task)
     pin(task.settings.threads)
+    if isinstance(task, LayersTask):
+        return layers(task, on_progress)
     return memory(task) if isinstance(task, MemoryTask) else latency(task, on_progress)
 
 
@@ -130,6 +148,25 @@ def latency(task: LatencyTask, on_progress: Progress) -> LatencyAnswer:
         providers=tuple(tuple(_open(file, task.settings).get_providers()) for file in files),
         batches=tuple(timed(index, batch) for index, batch in enumerate(batches)),
     )
+
+
+def layers(task: LayersTask, on_progress: Progress) -> LayersAnswer:
+    """Time every layer by itself; in each pass in another order, so that a disturbance hits others each time."""
+    order, us = random.Random(task.settings.seed), [list[float]() for _ in task.layers]
+    wanted = task.passes * len(task.layers)
+    for number in range(task.passes):
+        for done, place in enumerate(order.sample(range(len(us)), len(us))):
+            us[place].append(_layer_us(task.layers[place], task))
+            on_progress((number * len(us) + done + 1) / wanted, f"layer {done + 1} of {len(us)}, pass {number + 1}")
+    return LayersAnswer(tuple(map(tuple, us)))
+
+
+def _layer_us(one: LayerAt, task: LayersTask) -> float:
+    shape = one.layer.input_shape(one.inputs, task.batch)
+    feed = {INPUT: np.random.default_rng(task.settings.seed).standard_normal(shape).astype(np.float32)}
+    model = one.layer.model(one.inputs, one.outputs, task.batch)
+    nodes = node_times(model, feed, runs=LAYER_RUNS, provider=task.settings.provider, threads=task.settings.threads)
+    return sum(node.us for node in nodes if not node.operator.startswith(BESIDE))
 
 
 def random_inputs(inputs: Sequence[Input], *, batch: int, seed: int) -> dict[str, NDArray[Any]]:

@@ -1,0 +1,60 @@
+"""The layers of a network as the runtime sees them: what it is asked to do, without the widths."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from compressor.benchmarking.layer_models import Layer
+from compressor.equivalence import Inputs, outputs
+from compressor.hooks import hooked
+from compressor.inputs import Examples, samples_in
+from compressor.layer_kinds import CONVOLUTIONS, TRANSPOSED
+
+
+@torch.no_grad()
+def layers_of(model: nn.Module, example_input: Inputs) -> dict[str, list[Layer]]:
+    """By module: the layer of each of its calls, for convolutions and linear layers that can be timed by themselves.
+
+    Left out are other modules, convolutions in several groups unless they are depthwise, and padding with
+    anything but zeros.
+    """
+    found: dict[str, list[Layer]] = {}
+    example = Examples.of(example_input).first
+    samples = samples_in(example.calls[0])
+
+    def watch(name: str) -> Any:
+        def hook(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
+            layer = layer_of(module, args[0], samples)
+            if layer is not None:
+                found.setdefault(name, []).append(layer)
+
+        return hook
+
+    kinds = (nn.Linear, *CONVOLUTIONS)
+    with hooked(m.register_forward_hook(watch(name)) for name, m in model.named_modules() if isinstance(m, kinds)):
+        outputs(model, example)
+    return found
+
+
+def layer_of(module: nn.Module, given: Tensor, samples: int) -> Layer | None:
+    """The layer that ``module`` is for what it is ``given``; None for one that is not timed by itself."""
+    if isinstance(module, nn.Linear):
+        return Layer("linear", (max(1, given.numel() // given.shape[-1] // samples),))
+    assert isinstance(module, CONVOLUTIONS)
+    depthwise = module.groups == module.in_channels == module.out_channels and module.groups > 1
+    padding = module.padding
+    if isinstance(padding, str) or module.padding_mode != "zeros" or (module.groups > 1 and not depthwise):
+        return None
+    transposed = isinstance(module, TRANSPOSED)
+    return Layer(
+        kind="transposed" if transposed else "depthwise" if depthwise else "convolution",
+        size=tuple(given.shape[2:]),
+        kernel=tuple(module.kernel_size),
+        strides=tuple(module.stride),
+        padding=tuple(padding),
+        dilations=tuple(module.dilation),
+        output_padding=tuple(module.output_padding) if transposed else (),
+    )
