@@ -27,7 +27,7 @@ FLOORS = (
     {"bare_weights", "computed_weights", "products"},
     {"checkpoints", "positions", "surgery"},
     {"groups"},
-    {"alignment", "costs"},
+    {"alignment", "costs", "latency"},
     {"benchmarking", "export", "shrinking", "splitting"},
     {"forecast", "training"},
     {"stages"},

@@ -19,13 +19,13 @@ from msgspec import Raw, Struct, field
 
 import compressor
 from compressor.benchmarking.latency import Samples
-from compressor.benchmarking.layer_models import Layer
 from compressor.benchmarking.memory import Footprint
 from compressor.benchmarking.onnx_file import Input
 from compressor.errors import CompressorError
 from compressor.limits import allowed
 from compressor.progress import Progress
 from compressor.records.benchmark import BenchmarkSettings
+from compressor.records.costs import Layer
 
 WORKER = "compressor.benchmarking.worker"
 Answer = TypeVar("Answer")
@@ -88,7 +88,7 @@ class LayerAt(Struct, frozen=True):
 
 
 class LayersTask(Struct, frozen=True, tag="layers"):
-    """Time layers by themselves, all of them so many times, each time in a fresh session; a `LayersAnswer` comes back."""
+    """Time layers by themselves, each so many times in a fresh session; a `LayersAnswer` comes back."""
 
     layers: tuple[LayerAt, ...]
     batch: int

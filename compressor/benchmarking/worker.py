@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from compressor.benchmarking.affinity import pin
 from compressor.benchmarking.latency import Call, Samples, sample
-from compressor.benchmarking.layer_models import INPUT
+from compressor.benchmarking.layer_models import INPUT, input_shape, layer_model
 from compressor.benchmarking.memory import footprint
 from compressor.benchmarking.node_times import node_times
 from compressor.benchmarking.onnx_file import Input
@@ -95,7 +95,7 @@ def _entries(entry: Input, batch: int) -> int:
 
 
 def _entries_of(one: LayerAt, batch: int) -> int:
-    return math.prod(one.layer.input_shape(one.inputs, batch))
+    return math.prod(input_shape(one.layer, one.inputs, batch))
 
 
 def _answer(task: Task, on_progress: Progress) -> LatencyAnswer | MemoryAnswer | LayersAnswer | bool:
@@ -162,9 +162,9 @@ def layers(task: LayersTask, on_progress: Progress) -> LayersAnswer:
 
 
 def _layer_us(one: LayerAt, task: LayersTask) -> float:
-    shape = one.layer.input_shape(one.inputs, task.batch)
+    shape = input_shape(one.layer, one.inputs, task.batch)
     feed = {INPUT: np.random.default_rng(task.settings.seed).standard_normal(shape).astype(np.float32)}
-    model = one.layer.model(one.inputs, one.outputs, task.batch)
+    model = layer_model(one.layer, one.inputs, one.outputs, task.batch)
     nodes = node_times(model, feed, runs=LAYER_RUNS, provider=task.settings.provider, threads=task.settings.threads)
     return sum(node.us for node in nodes if not node.operator.startswith(BESIDE))
 

@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from compressor.benchmarking.layer_models import Layer
 from compressor.equivalence import Inputs, outputs
 from compressor.hooks import hooked
 from compressor.inputs import Examples, samples_in
 from compressor.layer_kinds import CONVOLUTIONS, TRANSPOSED
+from compressor.records.costs import Layer
 
 
 @torch.no_grad()

@@ -7,17 +7,27 @@ from typing import Any, Literal
 
 from msgspec import field
 
-from compressor.records import SCHEMA_VERSION, Metric, Record, Tool
+from compressor.records import SCHEMA_VERSION, Interval, Metric, Record, Tool
 from compressor.records.benchmark import BenchmarkReport
+
+TargetKind = Literal["macs", "params", "latency", "size", "drop"]
 
 
 class Target(Record, frozen=True, kw_only=True):
-    """A share of the dense network's cost that was asked for, and what was reached."""
+    """What was asked for, and what was reached: at most so much.
 
-    kind: Literal["macs", "params"]
+    MACs, parameters and latency are shares of the dense network's; a size is in bytes, ``compressed`` ones or those of
+    the exported file; a drop is in points of the metric on the validation part. ``ci95`` is that of what was reached,
+    where it was measured. ``next`` says what the next wider aligned network would have been.
+    """
+
+    kind: TargetKind
     asked: float
     reached: float
     met: bool
+    ci95: Interval | None = None
+    compressed: bool = False
+    next: str = ""
 
 
 class Epoch(Record, frozen=True, kw_only=True):
@@ -111,7 +121,10 @@ class TrainingEpoch(Epoch, frozen=True, kw_only=True):
 
 
 class RunReport(Record, frozen=True, kw_only=True, tag_field="kind", tag="run"):
-    """A whole run: every stage, what was checked on the way, and the benchmark of what it ended with."""
+    """A whole run: every stage, what was checked on the way, and the benchmark of what it ended with.
+
+    ``target`` is the one of the ``targets`` that binds most: of which the largest share was used.
+    """
 
     schema_version: int = SCHEMA_VERSION
     tool: Tool = field(default_factory=Tool)
@@ -123,6 +136,7 @@ class RunReport(Record, frozen=True, kw_only=True, tag_field="kind", tag="run"):
     removal: Removal | None
     gap: float | None
     target: Target | None
+    targets: tuple[Target, ...] = ()
     export: tuple[Export, ...]
     layers: tuple[LayerChange, ...]
     training: tuple[TrainingEpoch, ...]

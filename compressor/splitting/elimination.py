@@ -38,7 +38,9 @@ def elimination_order(sizes: Sequence[int], pairs: Sequence[tuple[int, int]]) ->
     return order
 
 
-def best(worth: Sequence[Table], pairs: Mapping[tuple[int, int], Table], order: Sequence[int]) -> tuple[list[int], float]:
+def best(
+    worth: Sequence[Table], pairs: Mapping[tuple[int, int], Table], order: Sequence[int]
+) -> tuple[list[int], float]:
     """A level for each variable, and what no choice is worth more than.
 
     ``worth[v]`` (levels of v,) and ``pairs[v, w]`` (levels of v, levels of w) add up. The choice is the best there is
