@@ -17,7 +17,7 @@ ROOT = Path(compressor.__file__).parent
 FLOORS = (
     {"__version__", "errors"},
     {"foreign", "limits", "locks"},
-    {"regular_files"},
+    {"processor", "regular_files"},
     {"files", "methods", "process_memory", "progress", "records", "registry", "teaching", "wrappers"},
     {"codec", "hooks", "onnx_safety", "structures"},
     {"inputs"},
