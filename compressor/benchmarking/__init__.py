@@ -15,12 +15,16 @@ from pathlib import Path
 
 from compressor.benchmarking.environment import allowed_cpus, busy_processors, describe, load_average, timing_warnings
 from compressor.benchmarking.onnx_file import Graph, check_batch, fingerprint, measure_size, read_graph, stored_bytes
+from compressor.benchmarking.placement import check_placement, operator_times, provider_shares
 from compressor.benchmarking.process import (
     Answer,
+    FileProfile,
     LatencyAnswer,
     LatencyTask,
     MemoryAnswer,
     MemoryTask,
+    ProfileAnswer,
+    ProfileTask,
     Subject,
     TrialTask,
     request,
@@ -34,6 +38,7 @@ from compressor.runtime import choose
 __all__ = ["benchmark", "check_settings", "try_out"]
 
 MEMORY_SHARE = 0.1  # of the progress bar
+PROFILE_SHARE = 0.1  # of the seconds
 # A process is stopped after so many times the seconds that timing may take, or, where nothing is timed, so many.
 PATIENCE, TRIAL_SECONDS = 10, 120
 # Starting a process takes a while, however short the timing.
@@ -51,13 +56,15 @@ def benchmark(
     rounds: int = 6,
     max_seconds: float = 60.0,
     seed: int = 0,
+    allow_fallback: bool = False,
     progress: Progress | None = None,
 ) -> BenchmarkReport:
     """Measure ONNX ``files`` beside each other; the first is the baseline.
 
     Timing takes ``max_seconds`` at most (but two session pairs per batch at least). Raises `UsageError` for
     settings and inputs that cannot be timed, `CheckpointError` for a file that is no ONNX model,
-    `CompressorError` when a model cannot be run.
+    `CompressorError` when a model cannot be run, or nodes that do more than compute shapes run on another provider
+    than asked for and ``allow_fallback`` is not set.
     """
     started, clock, load, busy = datetime.now(UTC), time.monotonic(), load_average(), busy_processors()
     settings = BenchmarkSettings(
@@ -68,6 +75,7 @@ def benchmark(
         rounds=rounds,
         seed=seed,
         max_seconds=max_seconds,
+        allow_fallback=allow_fallback,
     )
     check_settings(settings)
     paths = [Path(file).absolute() for file in files]
@@ -135,13 +143,16 @@ def measure(
         for path, graph in zip(paths, graphs, strict=True)
     )
     memories, warnings = _memories(subjects, settings, on_progress)
+    on_progress(MEMORY_SHARE, "profile")
+    profiles = _profiles(subjects, settings)
+    elsewhere = check_placement(labels, profiles, settings)
     timed = _patient(
         LatencyTask(subjects, settings),
         LatencyAnswer,
         lambda share, text: on_progress(MEMORY_SHARE + (1 - MEMORY_SHARE) * share, text),
     )
     variants = tuple(
-        _variant(label, path, graph, memory, settings.batches, timed, index)
+        _variant(label, path, graph, memory, profiles[index], settings.batches, timed, index)
         for index, (label, path, graph, memory) in enumerate(zip(labels, paths, graphs, memories, strict=True))
     )
     batches = tuple(
@@ -149,7 +160,7 @@ def measure(
         for batch, samples in zip(settings.batches, timed.batches, strict=True)
     )
     doubtful = [warning for batch in batches for warning in batch.warnings]
-    return Measured(variants, batches, (*graph_warnings(labels, graphs), *warnings, *doubtful))
+    return Measured(variants, batches, (*graph_warnings(labels, graphs), *elsewhere, *warnings, *doubtful))
 
 
 def _read(paths: Sequence[Path], settings: BenchmarkSettings, on_progress: Progress) -> list[Graph]:
@@ -161,6 +172,11 @@ def _read(paths: Sequence[Path], settings: BenchmarkSettings, on_progress: Progr
             check_batch(path.name, graph.inputs, batch)
         graphs.append(graph)
     return graphs
+
+
+def _profiles(subjects: tuple[Subject, ...], settings: BenchmarkSettings) -> tuple[FileProfile, ...]:
+    seconds = PROFILE_SHARE * settings.max_seconds / len(subjects)
+    return _patient(ProfileTask(subjects, seconds, settings), ProfileAnswer, silent).files
 
 
 def _memories(
@@ -180,7 +196,7 @@ def _memories(
     return memories, []
 
 
-def _patient(task: LatencyTask | MemoryTask, answer: type[Answer], on_progress: Progress) -> Answer:
+def _patient(task: LatencyTask | MemoryTask | ProfileTask, answer: type[Answer], on_progress: Progress) -> Answer:
     seconds = max(LEAST_SECONDS, PATIENCE * task.settings.max_seconds)
     return request(task, answer, on_progress, seconds=seconds, lifted_by="; a larger --max-seconds gives more time")
 
@@ -198,6 +214,7 @@ def _variant(
     path: Path,
     graph: Graph,
     memory: Memory | None,
+    profile: FileProfile,
     batches: Sequence[int],
     timed: LatencyAnswer,
     index: int,
@@ -220,6 +237,8 @@ def _variant(
             latency_of(batch, samples.calls_ns[index]) for batch, samples in zip(batches, timed.batches, strict=True)
         ),
         unaligned_layers=graph.unaligned,
+        operators=operator_times(profile.nodes),
+        providers=provider_shares(profile),
     )
 
 

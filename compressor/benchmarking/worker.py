@@ -12,7 +12,7 @@ import random
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from compressor.benchmarking.memory import footprint
 from compressor.benchmarking.node_times import node_times
 from compressor.benchmarking.onnx_file import Input
 from compressor.benchmarking.process import (
+    FileProfile,
     LatencyAnswer,
     LatencyTask,
     LayerAt,
@@ -37,17 +38,20 @@ from compressor.benchmarking.process import (
     Line,
     MemoryAnswer,
     MemoryTask,
+    ProfileAnswer,
+    ProfileTask,
     Subject,
     TrialTask,
 )
+from compressor.benchmarking.profiling import profile
 from compressor.benchmarking.statistics import settled
 from compressor.errors import CompressorError
 from compressor.process_memory import bounded
 from compressor.progress import Progress
 from compressor.records.benchmark import BenchmarkSettings
-from compressor.runtime import InferenceSession, open_session, why
+from compressor.runtime import InferenceSession, choose, given_nodes, open_session, why
 
-Task = LatencyTask | MemoryTask | TrialTask | LayersTask
+Task = LatencyTask | MemoryTask | ProfileTask | TrialTask | LayersTask
 LAYER_RUNS = 20
 # What stands around a layer only because it is alone.
 BESIDE = ("Reorder", "Relu")
@@ -84,7 +88,7 @@ def _bounds(task: Task) -> AbstractContextManager[None]:
         return nullcontext()
     if isinstance(task, LayersTask):
         return bounded(0, fed=max(_entries_of(one, task.batch) * 4 for one in task.layers), limit=task.allowed_bytes)
-    files = task.files if isinstance(task, LatencyTask) else (task.file,)
+    files = (task.file,) if isinstance(task, MemoryTask) else task.files
     batch = max(task.settings.batches)
     fed = sum(_entries(entry, batch) * np.dtype(entry.dtype).itemsize for file in files for entry in file.inputs)
     return bounded(sum(file.stored_bytes for file in files), fed=fed, limit=task.allowed_bytes)
@@ -98,12 +102,14 @@ def _entries_of(one: LayerAt, batch: int) -> int:
     return math.prod(input_shape(one.layer, one.inputs, batch))
 
 
-def _answer(task: Task, on_progress: Progress) -> LatencyAnswer | MemoryAnswer | LayersAnswer | bool:
+def _answer(task: Task, on_progress: Progress) -> LatencyAnswer | MemoryAnswer | ProfileAnswer | LayersAnswer | bool:
     if isinstance(task, TrialTask):
         return trial(task)
     pin(task.settings.threads)
     if isinstance(task, LayersTask):
         return layers(task, on_progress)
+    if isinstance(task, ProfileTask):
+        return ProfileAnswer(tuple(_profiled(file, task) for file in task.files))
     return memory(task) if isinstance(task, MemoryTask) else latency(task, on_progress)
 
 
@@ -150,6 +156,18 @@ def latency(task: LatencyTask, on_progress: Progress) -> LatencyAnswer:
     )
 
 
+def _profiled(file: Subject, task: ProfileTask) -> FileProfile:
+    asked, batch = choose(task.settings.provider).id, task.settings.batches[0]
+    feed = random_inputs(file.inputs, batch=batch, seed=task.settings.seed)
+
+    def opened(path: Path | None) -> tuple[InferenceSession, Call]:
+        session = _open(file, task.settings, path)
+        return session, _call(session, file, batch, feed)
+
+    nodes = profile(opened, seconds=task.seconds)
+    return FileProfile(asked, given_nodes(opened(None)[0], asked), nodes)
+
+
 def layers(task: LayersTask, on_progress: Progress) -> LayersAnswer:
     """Time every layer by itself; in each pass in another order, so that a disturbance hits others each time."""
     order, us = random.Random(task.settings.seed), [list[float]() for _ in task.layers]
@@ -194,23 +212,23 @@ def _timed(
 
 def _opener(file: Subject, batch: int, settings: BenchmarkSettings) -> Callable[[], Call]:
     feed = random_inputs(file.inputs, batch=batch, seed=settings.seed)
-
-    def open_call() -> Call:
-        session = _open(file, settings)
-
-        def call() -> object:
-            try:
-                return session.run(None, feed)
-            except Exception as error:  # ONNX Runtime's errors have no common base
-                raise CompressorError(f"{file.path} does not run at batch {batch}: {why(error)}") from error
-
-        return call
-
-    return open_call
+    return lambda: _call(_open(file, settings), file, batch, feed)
 
 
-def _open(file: Subject, settings: BenchmarkSettings) -> InferenceSession:
-    return open_session(Path(file.path), provider=settings.provider, threads=settings.threads, checked=True)
+def _call(session: InferenceSession, file: Subject, batch: int, feed: Mapping[str, NDArray[Any]]) -> Call:
+    def call() -> object:
+        try:
+            return session.run(None, feed)
+        except Exception as error:  # ONNX Runtime's errors have no common base
+            raise CompressorError(f"{file.path} does not run at batch {batch}: {why(error)}") from error
+
+    return call
+
+
+def _open(file: Subject, settings: BenchmarkSettings, profile: Path | None = None) -> InferenceSession:
+    return open_session(
+        Path(file.path), provider=settings.provider, threads=settings.threads, checked=True, profile=profile
+    )
 
 
 def _draw(generator: np.random.Generator, dtype: np.dtype[Any], shape: Sequence[int]) -> NDArray[Any]:

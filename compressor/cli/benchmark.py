@@ -33,7 +33,10 @@ def benchmark(console: Console, files: tuple[str, ...], out: Path | None, overwr
     from compressor.benchmarking import benchmark as measure
     from compressor.cli.publishing import check_report_path, show
     from compressor.report.benchmark_tables import latency_table
+    from compressor.report.operators import operator_table
+    from compressor.report.providers import provider_table
     from compressor.report.publishing import publish
+    from compressor.report.terminal import FittedTable
 
     if out is not None:
         check_report_path(out, overwrite=overwrite)
@@ -41,4 +44,5 @@ def benchmark(console: Console, files: tuple[str, ...], out: Path | None, overwr
         report = measure(files, progress=progress, **settings)
     report = replace(report, warnings=console.with_printed(report.warnings))
     written = [f"Wrote {', '.join(map(str, publish(report, out)))}"] if out is not None else []
-    show(console, report, latency_table(report), *written)
+    tables = [one for one in (operator_table(report), provider_table(report)) if one.rows]
+    show(console, report, latency_table(report), *map(FittedTable, tables), *written)

@@ -24,7 +24,8 @@ FORMAT = 2
 class RunPlan:
     """What a run does; ``recipe.epochs`` is the total: half fine-tunes with the penalty, half recovers.
 
-    With ``allow_chance`` also for a dense network that is no better than guessing.
+    With ``allow_chance`` also for a dense network that is no better than guessing. With ``allow_fallback`` nodes may
+    run on another provider than ``provider``.
     """
 
     penalties: SplittingConfig
@@ -37,6 +38,7 @@ class RunPlan:
     command: str = ""
     notes: tuple[str, ...] = ()
     allow_chance: bool = False
+    allow_fallback: bool = False
 
     def __post_init__(self) -> None:
         if self.recipe.epochs < 2:

@@ -26,6 +26,7 @@ class Environment(Record, frozen=True, kw_only=True):
     load_before: tuple[float, ...] = ()
     load_after: tuple[float, ...] = ()
     busy_before: float | None = None
+    busy_during: float | None = None
     memory_total_bytes: int | None = None
     os: str | None = None
     kernel: str | None = None
@@ -47,6 +48,7 @@ class BenchmarkSettings(Record, frozen=True, kw_only=True):
     max_seconds: float = 60.0
     graph_optimization: str = "all"
     spinning: bool = False
+    allow_fallback: bool = False
 
 
 class FileSize(Record, frozen=True, kw_only=True):
@@ -93,8 +95,29 @@ class UnalignedLayer(Record, frozen=True, kw_only=True):
     channels: int
 
 
+class OperatorTime(Record, frozen=True, kw_only=True):
+    """All nodes of one operator on one provider: how many, and the microseconds that they take together in a call."""
+
+    operator: str
+    provider: str
+    nodes: int
+    us: float
+
+
+class ProviderShare(Record, frozen=True, kw_only=True):
+    """What one provider really ran: nodes of the graph, those of them that only compute shapes, and microseconds."""
+
+    provider: str
+    nodes: int
+    shape_nodes: int = 0
+    us: float
+
+
 class Variant(Record, frozen=True, kw_only=True):
-    """One benchmarked file: what it is, what it weighs, how long it takes."""
+    """One benchmarked file: what it is, what it weighs, how long it takes.
+
+    ``operators`` and ``providers`` are from a profile of their own, at the first batch size.
+    """
 
     name: str
     path: str = ""
@@ -111,6 +134,8 @@ class Variant(Record, frozen=True, kw_only=True):
     memory: Memory | None
     latency: tuple[Latency, ...]
     unaligned_layers: tuple[UnalignedLayer, ...]
+    operators: tuple[OperatorTime, ...] = ()
+    providers: tuple[ProviderShare, ...] = ()
 
 
 class Comparison(Record, frozen=True, kw_only=True):
