@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from compressor.benchmarking.environment import allowed_cpus, busy_processors, describe, load_average, timing_warnings
-from compressor.benchmarking.onnx_file import Graph, check_batch, fingerprint, measure_size, read_graph, stored_bytes
-from compressor.benchmarking.placement import check_placement, operator_times, provider_shares
+from compressor.benchmarking.environment import allowed_cpus, describe, load_average, timing_warnings
+from compressor.benchmarking.load import Watch, busy_processors
+from compressor.benchmarking.onnx_file import Graph, check_batch, read_graph, stored_bytes
+from compressor.benchmarking.placement import check_placement
 from compressor.benchmarking.process import (
     Answer,
     FileProfile,
@@ -29,7 +30,8 @@ from compressor.benchmarking.process import (
     TrialTask,
     request,
 )
-from compressor.benchmarking.results import BatchResult, batch_result, latency_of, load_time
+from compressor.benchmarking.results import BatchResult, batch_result
+from compressor.benchmarking.variants import graph_warnings, variant
 from compressor.errors import UsageError
 from compressor.progress import Progress, silent
 from compressor.records.benchmark import BenchmarkReport, BenchmarkSettings, Memory, Variant
@@ -80,7 +82,7 @@ def benchmark(
     check_settings(settings)
     paths = [Path(file).absolute() for file in files]
     measured = measure(paths, labels_of(paths, names), settings, progress or silent)
-    environment = describe(load, busy)
+    environment = describe(load, busy, measured.busy)
     return BenchmarkReport(
         started=started.isoformat(timespec="seconds"),
         duration_s=round(time.monotonic() - clock, 3),
@@ -126,11 +128,12 @@ def labels_of(paths: Sequence[Path], names: Sequence[str] | None) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """The files as variants, the verdicts of every batch size, and what is doubtful."""
+    """The files, the verdicts of every batch size, what is doubtful, and how many processors others kept busy."""
 
     variants: tuple[Variant, ...]
     batches: tuple[BatchResult, ...]
     warnings: tuple[str, ...]
+    busy: float | None
 
 
 def measure(
@@ -146,13 +149,15 @@ def measure(
     on_progress(MEMORY_SHARE, "profile")
     profiles = _profiles(subjects, settings)
     elsewhere = check_placement(labels, profiles, settings)
+    watch = Watch()
     timed = _patient(
         LatencyTask(subjects, settings),
         LatencyAnswer,
         lambda share, text: on_progress(MEMORY_SHARE + (1 - MEMORY_SHARE) * share, text),
     )
+    busy = watch.others()
     variants = tuple(
-        _variant(label, path, graph, memory, profiles[index], settings.batches, timed, index)
+        variant(label, path, graph, memory, profiles[index], settings.batches, timed, index)
         for index, (label, path, graph, memory) in enumerate(zip(labels, paths, graphs, memories, strict=True))
     )
     batches = tuple(
@@ -160,7 +165,7 @@ def measure(
         for batch, samples in zip(settings.batches, timed.batches, strict=True)
     )
     doubtful = [warning for batch in batches for warning in batch.warnings]
-    return Measured(variants, batches, (*graph_warnings(labels, graphs), *elsewhere, *warnings, *doubtful))
+    return Measured(variants, batches, (*graph_warnings(labels, graphs), *elsewhere, *warnings, *doubtful), busy)
 
 
 def _read(paths: Sequence[Path], settings: BenchmarkSettings, on_progress: Progress) -> list[Graph]:
@@ -207,54 +212,3 @@ def try_out(path: Path, external: Sequence[Path], shape: tuple[int, ...] | None)
     `CompressorError` when that fails, takes too long or too much memory: here it would take this process along.
     """
     request(TrialTask(str(path), shape, stored_bytes(path, external)), bool, silent, seconds=TRIAL_SECONDS)
-
-
-def _variant(
-    name: str,
-    path: Path,
-    graph: Graph,
-    memory: Memory | None,
-    profile: FileProfile,
-    batches: Sequence[int],
-    timed: LatencyAnswer,
-    index: int,
-) -> Variant:
-    return Variant(
-        name=name,
-        path=path.name,
-        sha256=fingerprint(path, graph.external),
-        opset=graph.opset,
-        exporter=graph.metadata.get("compressor.exporter"),
-        macs=graph.macs,
-        parameters=graph.parameters,
-        parameters_nonzero=graph.parameters_nonzero,
-        size=measure_size(path, graph.external),
-        metadata=graph.metadata,
-        providers_actual=timed.providers[index],
-        load_ms=load_time([ns for samples in timed.batches for ns in samples.opens_ns[index]]),
-        memory=memory,
-        latency=tuple(
-            latency_of(batch, samples.calls_ns[index]) for batch, samples in zip(batches, timed.batches, strict=True)
-        ),
-        unaligned_layers=graph.unaligned,
-        operators=operator_times(profile.nodes),
-        providers=provider_shares(profile),
-    )
-
-
-def graph_warnings(labels: Sequence[str], graphs: Sequence[Graph]) -> list[str]:
-    """Say where the facts of the files are incomplete or do not compare."""
-    warnings = []
-    for label, graph in zip(labels, graphs, strict=True):
-        if graph.macs is None:
-            warnings.append(f"{label}: MACs are unknown, because shapes cannot be inferred")
-        elif graph.uncounted:
-            warnings.append(f"{label}: MACs leave out {', '.join(graph.uncounted)}")
-        if _samples(graph) != _samples(graphs[0]):
-            warnings.append(f"{label} takes inputs of other shapes than {labels[0]}")
-    return warnings
-
-
-def _samples(graph: Graph) -> list[tuple[int | None, ...]]:
-    """Input shapes without the batch, which may be open in one file and fixed in another."""
-    return sorted(entry.shape[1:] for entry in graph.inputs)
