@@ -32,7 +32,8 @@ from compressor.benchmarking.process import (
 )
 from compressor.benchmarking.results import BatchResult, batch_result
 from compressor.benchmarking.variants import graph_warnings, variant
-from compressor.errors import UsageError
+from compressor.benchmarking.width_costs import Times, time_widths
+from compressor.errors import CompressorError, UsageError
 from compressor.progress import Progress, silent
 from compressor.records.benchmark import BenchmarkReport, BenchmarkSettings, Memory, Variant
 from compressor.runtime import choose
@@ -40,7 +41,7 @@ from compressor.runtime import choose
 __all__ = ["benchmark", "check_settings", "try_out"]
 
 MEMORY_SHARE = 0.1  # of the progress bar
-PROFILE_SHARE = 0.1  # of the seconds
+PROFILE_SHARE, WIDTHS_SHARE = 0.1, 0.2  # of the seconds
 # A process is stopped after so many times the seconds that timing may take, or, where nothing is timed, so many.
 PATIENCE, TRIAL_SECONDS = 10, 120
 # Starting a process takes a while, however short the timing.
@@ -149,6 +150,7 @@ def measure(
     on_progress(MEMORY_SHARE, "profile")
     profiles = _profiles(subjects, settings)
     elsewhere = check_placement(labels, profiles, settings)
+    widths, untimed = _widths(graphs, settings, on_progress)
     watch = Watch()
     timed = _patient(
         LatencyTask(subjects, settings),
@@ -157,7 +159,7 @@ def measure(
     )
     busy = watch.others()
     variants = tuple(
-        variant(label, path, graph, memory, profiles[index], settings.batches, timed, index)
+        variant(label, path, graph, memory, profiles[index], widths, settings.batches, timed, index)
         for index, (label, path, graph, memory) in enumerate(zip(labels, paths, graphs, memories, strict=True))
     )
     batches = tuple(
@@ -165,7 +167,9 @@ def measure(
         for batch, samples in zip(settings.batches, timed.batches, strict=True)
     )
     doubtful = [warning for batch in batches for warning in batch.warnings]
-    return Measured(variants, batches, (*graph_warnings(labels, graphs), *elsewhere, *warnings, *doubtful), busy)
+    return Measured(
+        variants, batches, (*graph_warnings(labels, graphs), *elsewhere, *warnings, *untimed, *doubtful), busy
+    )
 
 
 def _read(paths: Sequence[Path], settings: BenchmarkSettings, on_progress: Progress) -> list[Graph]:
@@ -182,6 +186,20 @@ def _read(paths: Sequence[Path], settings: BenchmarkSettings, on_progress: Progr
 def _profiles(subjects: tuple[Subject, ...], settings: BenchmarkSettings) -> tuple[FileProfile, ...]:
     seconds = PROFILE_SHARE * settings.max_seconds / len(subjects)
     return _patient(ProfileTask(subjects, seconds, settings), ProfileAnswer, silent).files
+
+
+def _widths(
+    graphs: Sequence[Graph], settings: BenchmarkSettings, on_progress: Progress
+) -> tuple[Times, tuple[str, ...]]:
+    """What layers off the fast path take at other widths, and why that is not known."""
+    found = [one for graph in graphs for one in graph.unaligned]
+    seconds = WIDTHS_SHARE * settings.max_seconds
+    try:
+        return time_widths(
+            found, settings, seconds=seconds, on_progress=lambda _, text: on_progress(MEMORY_SHARE, text)
+        ), ()
+    except CompressorError as error:
+        return {}, (f"layers off the fast path were not timed: {error}",)
 
 
 def _memories(

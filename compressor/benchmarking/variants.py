@@ -9,6 +9,7 @@ from compressor.benchmarking.onnx_file import Graph, fingerprint, measure_size
 from compressor.benchmarking.placement import operator_times, provider_shares
 from compressor.benchmarking.process import FileProfile, LatencyAnswer
 from compressor.benchmarking.results import latency_of, load_time
+from compressor.benchmarking.width_costs import Times, unaligned_layer
 from compressor.records.benchmark import Memory, Variant
 
 
@@ -18,6 +19,7 @@ def variant(
     graph: Graph,
     memory: Memory | None,
     profile: FileProfile,
+    widths: Times,
     batches: Sequence[int],
     timed: LatencyAnswer,
     index: int,
@@ -40,7 +42,7 @@ def variant(
         latency=tuple(
             latency_of(batch, samples.calls_ns[index]) for batch, samples in zip(batches, timed.batches, strict=True)
         ),
-        unaligned_layers=graph.unaligned,
+        unaligned_layers=tuple(unaligned_layer(one, widths) for one in graph.unaligned),
         operators=operator_times(profile.nodes),
         providers=provider_shares(profile),
     )

@@ -32,6 +32,7 @@ def benchmark(console: Console, files: tuple[str, ...], out: Path | None, overwr
 
     from compressor.benchmarking import benchmark as measure
     from compressor.cli.publishing import check_report_path, show
+    from compressor.report.alignment import alignment_table
     from compressor.report.benchmark_tables import latency_table
     from compressor.report.operators import operator_table
     from compressor.report.providers import provider_table
@@ -44,5 +45,5 @@ def benchmark(console: Console, files: tuple[str, ...], out: Path | None, overwr
         report = measure(files, progress=progress, **settings)
     report = replace(report, warnings=console.with_printed(report.warnings))
     written = [f"Wrote {', '.join(map(str, publish(report, out)))}"] if out is not None else []
-    tables = [one for one in (operator_table(report), provider_table(report)) if one.rows]
+    tables = [one for one in (operator_table(report), provider_table(report), alignment_table(report)) if one.rows]
     show(console, report, latency_table(report), *map(FittedTable, tables), *written)

@@ -10,6 +10,8 @@ from msgspec import field
 from compressor.records import SCHEMA_VERSION, Interval, Record, Tool
 
 Verdict = Literal["faster", "slower", "same", "inconclusive"]
+WidthRule = Literal["layout", "block"]
+"""Why a width is slow: the next convolution leaves the blocked layout, or the last block of outputs is not full."""
 
 
 class Environment(Record, frozen=True, kw_only=True):
@@ -88,11 +90,26 @@ class Latency(Record, frozen=True, kw_only=True):
     mean_ms: float
 
 
+class WidthCost(Record, frozen=True, kw_only=True):
+    """What a layer would take at another width, in microseconds; None where that was not timed."""
+
+    channels: int
+    us: float | None = None
+
+
 class UnalignedLayer(Record, frozen=True, kw_only=True):
-    """A convolution whose channel count drops the next one out of the runtime's fast layout."""
+    """A convolution whose ``channels`` are no whole ``step``, and so slower by a ``rule`` than they could be.
+
+    ``us`` is what it and the layers that read nothing else take by themselves, ``snapped`` the same at the whole steps
+    below and above.
+    """
 
     name: str
     channels: int
+    rule: WidthRule = "layout"
+    step: int = 4
+    us: float | None = None
+    snapped: tuple[WidthCost, ...] = ()
 
 
 class OperatorTime(Record, frozen=True, kw_only=True):

@@ -15,11 +15,11 @@ from markupsafe import Markup, escape
 from compressor.records.benchmark import BenchmarkReport
 from compressor.records.run import Gate, Report, RunReport
 from compressor.report import charts
+from compressor.report.alignment import alignment_table
 from compressor.report.benchmark_tables import (
     environment_tables,
     files_table,
     latency_table,
-    unaligned_table,
     verdict_table,
 )
 from compressor.report.format import duration, metric_title, moment, plain
@@ -177,7 +177,7 @@ def _benchmark_sections(benchmark: BenchmarkReport) -> tuple[Section, ...]:
     return (
         _section("Benchmark", tables=[latency_table(benchmark), verdict_table(benchmark)]),
         _section("Where the time goes", tables=[operator_table(benchmark), provider_table(benchmark)]),
-        _section("Files", tables=[files_table(benchmark), unaligned_table(benchmark)], folded=True),
+        _section("Files", tables=[files_table(benchmark), alignment_table(benchmark)], folded=True),
         _section("Environment", tables=environment_tables(benchmark), folded=True),
     )
 

@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterable, Sequence
 
 from compressor.records.run import Gate, Report, RunReport
-from compressor.report.benchmark_tables import files_table, latency_table, unaligned_table, verdict_table
+from compressor.report.alignment import alignment_table
+from compressor.report.benchmark_tables import files_table, latency_table, verdict_table
 from compressor.report.format import plain
 from compressor.report.headline import all_warnings, benchmark_of, headline
 from compressor.report.operators import operator_table
@@ -27,7 +28,7 @@ def report_markdown(report: Report) -> str:
         folded += [layer_table(report)]
     if (benchmark := benchmark_of(report)) is not None:
         tables += [latency_table(benchmark), provider_table(benchmark), operator_table(benchmark)]
-        folded += [verdict_table(benchmark), files_table(benchmark), unaligned_table(benchmark)]
+        folded += [verdict_table(benchmark), files_table(benchmark), alignment_table(benchmark)]
     notes = report.notes if isinstance(report, RunReport) else ()
     return _page(headline(report), all_warnings(report), tables, folded, notes)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from compressor.records.benchmark import BenchmarkReport, OperatorTime, Variant
-from compressor.report.format import microseconds, share
+from compressor.report.format import microseconds, plain, share
 from compressor.report.table import Cell, Column, Table, row
 
 NOTE = (
@@ -20,7 +20,7 @@ def operator_table(benchmark: BenchmarkReport) -> Table:
     profiled = [variant for variant in benchmark.variants if variant.operators]
     columns = [Column("Operator", numeric=False)]
     for variant in profiled:
-        columns += [Column(f"{variant.name} µs"), Column("share", spare=1), Column("nodes", spare=2)]
+        columns += [Column(f"{plain(variant.name)} µs"), Column("share", spare=1), Column("nodes", spare=2)]
     operators = list(dict.fromkeys(one.operator for variant in profiled for one in variant.operators))
     rows = [row(name, *_cells(profiled, name)) for name in operators]
     if operators:
