@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from math import prod
-from typing import Any
+from typing import Any, Protocol
 
 from onnx import GraphProto, NodeProto, TensorProto, helper
 
@@ -24,9 +24,18 @@ READ_IN = 4  # channels: nchwc_transformer.cc, channel_alignment
 KEEPING = frozenset({"AveragePool", "BatchNormalization", "Clip", "Dropout", "Elu", "Gelu", "HardSigmoid", "HardSwish"})
 KEEPING |= {"Identity", "LeakyRelu", "MaxPool", "Mish", "PRelu", "Relu", "Sigmoid", "Softplus", "Tanh"}
 
+IN_BLOCKS = ("convolution", "depthwise")
+
+
+class Site(Protocol):
+    """Where a width counts."""
+
+    def at(self, width: int) -> Iterator[tuple[Layer, int, int]]:
+        """The layers whose time is that of ``width``, each with its inputs and outputs."""
+
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class LayerSite:
     """A layer in its place: its inputs, and the layers that read its channels and nothing else, with their outputs."""
 
     layer: Layer
@@ -34,7 +43,7 @@ class Site:
     readers: tuple[tuple[Layer, int], ...] = ()
 
     def at(self, width: int) -> Iterator[tuple[Layer, int, int]]:
-        """The layers whose time is that of ``width``: each with its inputs and outputs."""
+        """The layer and its readers at that width."""
         yield self.layer, width if self.layer.kind == "depthwise" else self.inputs, width
         for reader, outputs in self.readers:
             yield reader, width, width if reader.kind == "depthwise" else outputs
@@ -109,8 +118,8 @@ def misfits(graph: GraphProto, shapes: Shapes) -> list[Misfit]:
     return found[::-1]
 
 
-def _in_blocks(site: Site | None) -> bool:
-    return site is not None and site.layer.kind in ("convolution", "depthwise")
+def _in_blocks(site: LayerSite | None) -> bool:
+    return site is not None and site.layer.kind in IN_BLOCKS
 
 
 def _readers(nodes: list[NodeProto], channels: int, shapes: Shapes, floats: set[str]) -> Iterator[tuple[Layer, int]]:
@@ -120,7 +129,7 @@ def _readers(nodes: list[NodeProto], channels: int, shapes: Shapes, floats: set[
             yield site.layer, shapes[node.output[0]][1]
 
 
-def _layer(node: NodeProto, shapes: Shapes, floats: set[str]) -> Site | None:
+def _layer(node: NodeProto, shapes: Shapes, floats: set[str]) -> LayerSite | None:
     """The layer that a node is, without readers; None for one that is not timed by itself."""
     if node.op_type not in ("Conv", "ConvTranspose") or node.input[1] not in floats:
         return None
@@ -144,4 +153,4 @@ def _layer(node: NodeProto, shapes: Shapes, floats: set[str]) -> Site | None:
         dilations=tuple(asked.get("dilations", (1,) * axes)),
         output_padding=tuple(asked.get("output_padding", (0,) * axes)) if transposed else (),
     )
-    return Site(layer, given[1])
+    return LayerSite(layer, given[1])

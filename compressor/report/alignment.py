@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from compressor.records.benchmark import BenchmarkReport, UnalignedLayer, WidthCost
 from compressor.report.format import microseconds
-from compressor.report.table import Cell, Column, Table, row
+from compressor.report.table import Column, Table, row
 
 RULES = {"layout": "read in fours", "block": "blocks of {step}"}
 NOTE = (
@@ -33,10 +33,9 @@ def alignment_table(benchmark: BenchmarkReport) -> Table:
             variant.name,
             layer.name,
             str(layer.channels),
-            RULES[layer.rule].format(step=layer.step),
+            rule(layer),
             "" if layer.us is None else microseconds(layer.us),
-            _snapped(layer, [one for one in layer.snapped if one.channels < layer.channels]),
-            _snapped(layer, [one for one in layer.snapped if one.channels > layer.channels]),
+            *snapped(layer),
         )
         for variant in benchmark.variants
         for layer in variant.unaligned_layers
@@ -46,13 +45,21 @@ def alignment_table(benchmark: BenchmarkReport) -> Table:
     return Table("Layers off the fast path", columns, rows, f"{NOTE}{note}".rstrip())
 
 
-def _snapped(layer: UnalignedLayer, widths: list[WidthCost]) -> Cell:
-    """The width, and how much longer it takes: ``16: −43 %``."""
-    if not widths:
-        return Cell("")
-    (one,) = widths
-    if one.us is None or not layer.us:
-        return Cell(str(one.channels))
-    change = round(100 * (one.us / layer.us - 1))
+def rule(layer: UnalignedLayer) -> str:
+    """What its width breaks: ``blocks of 16``."""
+    return RULES[layer.rule].format(step=layer.step)
+
+
+def snapped(layer: UnalignedLayer) -> tuple[str, str]:
+    """The whole steps below and above, and how much longer they take: ``48: −24 %``; empty where there is none."""
+    down = "".join(_change(layer, one) for one in layer.snapped if one.channels < layer.channels)
+    up = "".join(_change(layer, one) for one in layer.snapped if one.channels > layer.channels)
+    return down, up
+
+
+def _change(layer: UnalignedLayer, step: WidthCost) -> str:
+    if step.us is None or not layer.us:
+        return str(step.channels)
+    change = round(100 * (step.us / layer.us - 1))
     sign = "−" if change < 0 else "+" if change else "±"
-    return Cell(f"{one.channels}: {sign}{abs(change)} %")
+    return f"{step.channels}: {sign}{abs(change)} %"

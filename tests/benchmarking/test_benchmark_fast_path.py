@@ -84,7 +84,7 @@ def sites(path):
     return [one.site for one in read_graph(path).unaligned]
 
 
-PLAIN = Layer("convolution", (8, 8), (3, 3), (1, 1), (1, 1), (1, 1))
+PLAIN = Layer(kind="convolution", size=(8, 8), kernel=(3, 3), strides=(1, 1), padding=(1, 1), dilations=(1, 1))
 
 
 def test_a_layer_is_timed_with_the_convolution_that_reads_it_alone(chain):
