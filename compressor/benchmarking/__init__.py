@@ -27,11 +27,13 @@ from compressor.benchmarking.process import (
     ProfileAnswer,
     ProfileTask,
     Subject,
+    ThroughputAnswer,
+    ThroughputTask,
     TrialTask,
     request,
 )
 from compressor.benchmarking.results import BatchResult, batch_result
-from compressor.benchmarking.variants import graph_warnings, variant
+from compressor.benchmarking.variants import Measurements, graph_warnings, variant
 from compressor.benchmarking.width_costs import Times, time_widths
 from compressor.errors import CompressorError, UsageError
 from compressor.progress import Progress, silent
@@ -41,7 +43,8 @@ from compressor.runtime import choose
 __all__ = ["benchmark", "check_settings", "try_out"]
 
 MEMORY_SHARE = 0.1  # of the progress bar
-PROFILE_SHARE, WIDTHS_SHARE = 0.1, 0.2  # of the seconds
+PROFILE_SHARE, WIDTHS_SHARE, THROUGHPUT_SHARE = 0.1, 0.2, 0.2  # of the seconds, besides the timing
+Task = LatencyTask | MemoryTask | ProfileTask | ThroughputTask
 # A process is stopped after so many times the seconds that timing may take, or, where nothing is timed, so many.
 PATIENCE, TRIAL_SECONDS = 10, 120
 # Starting a process takes a while, however short the timing.
@@ -151,6 +154,7 @@ def measure(
     profiles = _profiles(subjects, settings)
     elsewhere = check_placement(labels, profiles, settings)
     widths, untimed = _widths(graphs, settings, on_progress)
+    rates = _rates(subjects, settings) if len(settings.batches) > 1 else None
     watch = Watch()
     timed = _patient(
         LatencyTask(subjects, settings),
@@ -158,9 +162,10 @@ def measure(
         lambda share, text: on_progress(MEMORY_SHARE + (1 - MEMORY_SHARE) * share, text),
     )
     busy = watch.others()
+    found = Measurements(graphs=graphs, memories=memories, profiles=profiles, widths=widths, rates=rates, timed=timed)
     variants = tuple(
-        variant(label, path, graph, memory, profiles[index], widths, settings.batches, timed, index)
-        for index, (label, path, graph, memory) in enumerate(zip(labels, paths, graphs, memories, strict=True))
+        variant(index, label, path, settings.batches, found)
+        for index, (label, path) in enumerate(zip(labels, paths, strict=True))
     )
     batches = tuple(
         batch_result(labels, batch, samples, settings.rounds)
@@ -202,24 +207,34 @@ def _widths(
         return {}, (f"layers off the fast path were not timed: {error}",)
 
 
+def _rates(subjects: tuple[Subject, ...], settings: BenchmarkSettings) -> ThroughputAnswer:
+    return _patient(
+        ThroughputTask(subjects, THROUGHPUT_SHARE * settings.max_seconds, settings), ThroughputAnswer, silent
+    )
+
+
 def _memories(
     subjects: Sequence[Subject], settings: BenchmarkSettings, on_progress: Progress
-) -> tuple[list[Memory | None], list[str]]:
-    """Memory of each file in a process of its own, and why there is none."""
-    batch = max(settings.batches)
-    method = f"VmRSS around opening a session, VmHWM over its first runs at batch {batch}"
-    memories: list[Memory | None] = []
+) -> tuple[list[dict[int, Memory]], list[str]]:
+    """Memory of each file at each batch size, in a process of its own, and why there is none."""
+    memories: list[dict[int, Memory]] = []
     for subject in subjects:
         on_progress(MEMORY_SHARE * len(memories) / len(subjects), f"memory of {Path(subject.path).name}")
-        answer = _patient(MemoryTask(subject, batch, settings), MemoryAnswer, silent)
-        added = answer.footprint
-        if added is None:
-            return [None] * len(subjects), [f"memory was not measured: {answer.unavailable}"]
-        memories.append(Memory(session_bytes=added.session_bytes, run_peak_bytes=added.run_peak_bytes, method=method))
+        memories.append({})
+        for batch in settings.batches:
+            answer = _patient(MemoryTask(subject, batch, settings), MemoryAnswer, silent)
+            added = answer.footprint
+            if added is None:
+                return [{} for _ in subjects], [f"memory was not measured: {answer.unavailable}"]
+            memories[-1][batch] = Memory(
+                session_bytes=added.session_bytes,
+                run_peak_bytes=added.run_peak_bytes,
+                method=f"VmRSS around opening a session, VmHWM over its first runs at batch {batch}",
+            )
     return memories, []
 
 
-def _patient(task: LatencyTask | MemoryTask | ProfileTask, answer: type[Answer], on_progress: Progress) -> Answer:
+def _patient(task: Task, answer: type[Answer], on_progress: Progress) -> Answer:
     seconds = max(LEAST_SECONDS, PATIENCE * task.settings.max_seconds)
     return request(task, answer, on_progress, seconds=seconds, lifted_by="; a larger --max-seconds gives more time")
 

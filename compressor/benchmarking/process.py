@@ -94,6 +94,21 @@ class ProfileAnswer(Struct, frozen=True):
     files: tuple[FileProfile, ...]
 
 
+class ThroughputTask(Struct, frozen=True, tag="throughput"):
+    """Run all files in closed loops at every batch size, for so many seconds; a `ThroughputAnswer` comes back."""
+
+    files: tuple[Subject, ...]
+    seconds: float
+    settings: BenchmarkSettings
+    allowed_bytes: int = field(default_factory=allowed)
+
+
+class ThroughputAnswer(Struct, frozen=True):
+    """Items a second, by file, by batch size and by round."""
+
+    rates: tuple[tuple[tuple[float, ...], ...], ...]
+
+
 class TrialTask(Struct, frozen=True, tag="trial"):
     """Open a file and run it on one black image of ``shape``, if that is known; True comes back."""
 

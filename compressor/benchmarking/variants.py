@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from compressor.benchmarking.onnx_file import Graph, fingerprint, measure_size
 from compressor.benchmarking.placement import operator_times, provider_shares
-from compressor.benchmarking.process import FileProfile, LatencyAnswer
-from compressor.benchmarking.results import latency_of, load_time
+from compressor.benchmarking.process import FileProfile, LatencyAnswer, ThroughputAnswer
+from compressor.benchmarking.results import latency_of, load_time, throughput_of
 from compressor.benchmarking.width_costs import Times, unaligned_layer
-from compressor.records.benchmark import Memory, Variant
+from compressor.records.benchmark import Memory, Throughput, Variant
 
 
-def variant(
-    name: str,
-    path: Path,
-    graph: Graph,
-    memory: Memory | None,
-    profile: FileProfile,
-    widths: Times,
-    batches: Sequence[int],
-    timed: LatencyAnswer,
-    index: int,
-) -> Variant:
-    """The record of one file, the ``index``-th of those that were timed."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Measurements:
+    """What was measured of all files, in their order; memory is by batch size, where the system tells."""
+
+    graphs: Sequence[Graph]
+    memories: Sequence[Mapping[int, Memory]]
+    profiles: Sequence[FileProfile]
+    widths: Times
+    rates: ThroughputAnswer | None
+    timed: LatencyAnswer
+
+
+def variant(index: int, name: str, path: Path, batches: Sequence[int], found: Measurements) -> Variant:
+    """The record of one file, the ``index``-th."""
+    graph, memory, profile = found.graphs[index], found.memories[index], found.profiles[index]
+    samples = [batch.calls_ns[index] for batch in found.timed.batches]
     return Variant(
         name=name,
         path=path.name,
@@ -36,16 +41,21 @@ def variant(
         parameters_nonzero=graph.parameters_nonzero,
         size=measure_size(path, graph.external),
         metadata=graph.metadata,
-        providers_actual=timed.providers[index],
-        load_ms=load_time([ns for samples in timed.batches for ns in samples.opens_ns[index]]),
-        memory=memory,
-        latency=tuple(
-            latency_of(batch, samples.calls_ns[index]) for batch, samples in zip(batches, timed.batches, strict=True)
-        ),
-        unaligned_layers=tuple(unaligned_layer(one, widths) for one in graph.unaligned),
+        providers_actual=found.timed.providers[index],
+        load_ms=load_time([ns for batch in found.timed.batches for ns in batch.opens_ns[index]]),
+        memory=memory.get(max(batches)),
+        latency=tuple(map(latency_of, batches, samples)),
+        unaligned_layers=tuple(unaligned_layer(one, found.widths) for one in graph.unaligned),
         operators=operator_times(profile.nodes),
         providers=provider_shares(profile),
+        throughput=tuple(_throughput(index, batches, found)),
     )
+
+
+def _throughput(index: int, batches: Sequence[int], found: Measurements) -> Iterator[Throughput]:
+    if found.rates is not None:
+        for batch, rates in zip(batches, found.rates.rates[index], strict=True):
+            yield throughput_of(batch, rates, found.memories[index].get(batch))
 
 
 def graph_warnings(labels: Sequence[str], graphs: Sequence[Graph]) -> list[str]:

@@ -41,17 +41,22 @@ from compressor.benchmarking.process import (
     ProfileAnswer,
     ProfileTask,
     Subject,
+    ThroughputAnswer,
+    ThroughputTask,
     TrialTask,
 )
 from compressor.benchmarking.profiling import profile
+from compressor.benchmarking.random_inputs import random_inputs
 from compressor.benchmarking.statistics import settled
+from compressor.benchmarking.throughput import throughput
 from compressor.errors import CompressorError
 from compressor.process_memory import bounded
 from compressor.progress import Progress
 from compressor.records.benchmark import BenchmarkSettings
 from compressor.runtime import InferenceSession, choose, given_nodes, open_session, why
 
-Task = LatencyTask | MemoryTask | ProfileTask | TrialTask | LayersTask
+Task = LatencyTask | MemoryTask | ProfileTask | ThroughputTask | TrialTask | LayersTask
+Result = LatencyAnswer | MemoryAnswer | ProfileAnswer | ThroughputAnswer | LayersAnswer | bool
 LAYER_RUNS = 20
 # What stands around a layer only because it is alone.
 BESIDE = ("Reorder", "Relu")
@@ -102,7 +107,7 @@ def _entries_of(one: LayerAt, batch: int) -> int:
     return math.prod(input_shape(one.layer, one.inputs, batch))
 
 
-def _answer(task: Task, on_progress: Progress) -> LatencyAnswer | MemoryAnswer | ProfileAnswer | LayersAnswer | bool:
+def _answer(task: Task, on_progress: Progress) -> Result:
     if isinstance(task, TrialTask):
         return trial(task)
     pin(task.settings.threads)
@@ -110,6 +115,8 @@ def _answer(task: Task, on_progress: Progress) -> LatencyAnswer | MemoryAnswer |
         return layers(task, on_progress)
     if isinstance(task, ProfileTask):
         return ProfileAnswer(tuple(_profiled(file, task) for file in task.files))
+    if isinstance(task, ThroughputTask):
+        return _throughput(task)
     return memory(task) if isinstance(task, MemoryTask) else latency(task, on_progress)
 
 
@@ -168,6 +175,18 @@ def _profiled(file: Subject, task: ProfileTask) -> FileProfile:
     return FileProfile(asked, given_nodes(opened(None)[0], asked), nodes)
 
 
+def _throughput(task: ThroughputTask) -> ThroughputAnswer:
+    places = [(file, batch) for file in task.files for batch in task.settings.batches]
+    rates = throughput(
+        [_opener(file, batch, task.settings) for file, batch in places],
+        [batch for _, batch in places],
+        seconds=task.seconds,
+        order=random.Random(task.settings.seed),
+    )
+    by_place = iter(map(tuple, rates))
+    return ThroughputAnswer(tuple(tuple(next(by_place) for _ in task.settings.batches) for _ in task.files))
+
+
 def layers(task: LayersTask, on_progress: Progress) -> LayersAnswer:
     """Time every layer by itself; in each pass in another order, so that a disturbance hits others each time."""
     order, us = random.Random(task.settings.seed), [list[float]() for _ in task.layers]
@@ -185,15 +204,6 @@ def _layer_us(one: LayerAt, task: LayersTask) -> float:
     model = layer_model(one.layer, one.inputs, one.outputs, task.batch)
     nodes = node_times(model, feed, runs=LAYER_RUNS, provider=task.settings.provider, threads=task.settings.threads)
     return sum(node.us for node in nodes if not node.operator.startswith(BESIDE))
-
-
-def random_inputs(inputs: Sequence[Input], *, batch: int, seed: int) -> dict[str, NDArray[Any]]:
-    """Draw N(0, 1) for floating-point inputs, 0 to 9 for integers and coin flips for booleans."""
-    generator = np.random.default_rng(seed)
-    return {
-        entry.name: _draw(generator, np.dtype(entry.dtype), [batch if n is None else n for n in entry.shape])
-        for entry in inputs
-    }
 
 
 def _timed(
@@ -229,12 +239,6 @@ def _open(file: Subject, settings: BenchmarkSettings, profile: Path | None = Non
     return open_session(
         Path(file.path), provider=settings.provider, threads=settings.threads, checked=True, profile=profile
     )
-
-
-def _draw(generator: np.random.Generator, dtype: np.dtype[Any], shape: Sequence[int]) -> NDArray[Any]:
-    if dtype.kind == "f":
-        return generator.standard_normal(shape).astype(dtype)
-    return generator.integers(0, 2 if dtype.kind == "b" else 10, size=shape).astype(dtype)
 
 
 if __name__ == "__main__":

@@ -62,6 +62,14 @@ def parse_float(text: str) -> float:
         raise UsageError(f"{shortened(text)} is not a valid number, for example 0.5") from None
 
 
+def parse_batches(text: str) -> tuple[int, ...]:
+    """``1,2,4`` as a tuple."""
+    parts = [part.strip() for part in text.split(",")]
+    if not all(re.fullmatch(r"0*[1-9][0-9]{0,17}", part, re.ASCII) for part in parts):
+        raise UsageError(f"{shortened(text)} is no batch size; write whole numbers of at least 1, for example 1,2,4")
+    return tuple(map(int, parts))
+
+
 def parse_shape(text: str) -> tuple[int, ...]:
     """``3x32x32`` or ``3,32,32`` as a tuple."""
     parts = [part.strip() for part in text.lower().replace(",", "x").split("x")]

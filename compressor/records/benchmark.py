@@ -112,6 +112,16 @@ class UnalignedLayer(Record, frozen=True, kw_only=True):
     snapped: tuple[WidthCost, ...] = ()
 
 
+class Throughput(Record, frozen=True, kw_only=True):
+    """Items a second of one session in a closed loop at one batch size, and the bytes that it needs at its peak."""
+
+    batch: int
+    items_per_s: float
+    ci95: Interval
+    loops: int
+    peak_bytes: float | None = None
+
+
 class OperatorTime(Record, frozen=True, kw_only=True):
     """All nodes of one operator on one provider: how many, and the microseconds that they take together in a call."""
 
@@ -133,7 +143,8 @@ class ProviderShare(Record, frozen=True, kw_only=True):
 class Variant(Record, frozen=True, kw_only=True):
     """One benchmarked file: what it is, what it weighs, how long it takes.
 
-    ``operators`` and ``providers`` are from a profile of their own, at the first batch size.
+    ``memory`` is at the largest batch size; ``operators`` and ``providers`` are from a profile of their own, at the
+    first. ``throughput`` is measured where there are several.
     """
 
     name: str
@@ -153,6 +164,7 @@ class Variant(Record, frozen=True, kw_only=True):
     unaligned_layers: tuple[UnalignedLayer, ...]
     operators: tuple[OperatorTime, ...] = ()
     providers: tuple[ProviderShare, ...] = ()
+    throughput: tuple[Throughput, ...] = ()
 
 
 class Comparison(Record, frozen=True, kw_only=True):

@@ -29,6 +29,7 @@ from compressor.report.providers import provider_table
 from compressor.report.run_tables import check_table, gate_table, layer_table, parity_table, stage_table
 from compressor.report.side_by_side import Labelled, SideBySide, compare_reports, comparison_table
 from compressor.report.table import Table, facts
+from compressor.report.throughput import throughput_table
 
 TEMPLATE = "report.html.j2"
 
@@ -175,7 +176,7 @@ def _latency_chart(benchmark: BenchmarkReport) -> Chart:
 
 def _benchmark_sections(benchmark: BenchmarkReport) -> tuple[Section, ...]:
     return (
-        _section("Benchmark", tables=[latency_table(benchmark), verdict_table(benchmark)]),
+        _section("Benchmark", tables=[latency_table(benchmark), throughput_table(benchmark), verdict_table(benchmark)]),
         _section("Where the time goes", tables=[operator_table(benchmark), provider_table(benchmark)]),
         _section("Files", tables=[files_table(benchmark), alignment_table(benchmark)], folded=True),
         _section("Environment", tables=environment_tables(benchmark), folded=True),

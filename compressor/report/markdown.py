@@ -15,6 +15,7 @@ from compressor.report.providers import provider_table
 from compressor.report.run_tables import check_table, gate_table, layer_table, parity_table, stage_table
 from compressor.report.side_by_side import Labelled, compare_reports, comparison_table
 from compressor.report.table import Table
+from compressor.report.throughput import throughput_table
 
 MARKS = {"good": "🟢 ", "bad": "🔴 ", "open": "🟡 ", "plain": ""}
 
@@ -27,7 +28,12 @@ def report_markdown(report: Report) -> str:
         tables += [gate_table(report.gates), stage_table(report), check_table(report), parity_table(report)]
         folded += [layer_table(report)]
     if (benchmark := benchmark_of(report)) is not None:
-        tables += [latency_table(benchmark), provider_table(benchmark), operator_table(benchmark)]
+        tables += [
+            latency_table(benchmark),
+            throughput_table(benchmark),
+            provider_table(benchmark),
+            operator_table(benchmark),
+        ]
         folded += [verdict_table(benchmark), files_table(benchmark), alignment_table(benchmark)]
     notes = report.notes if isinstance(report, RunReport) else ()
     return _page(headline(report), all_warnings(report), tables, folded, notes)

@@ -6,14 +6,23 @@ import report_documents as documents
 from msgspec.structs import replace
 from test_report_tables import drawn
 
-from compressor.records.benchmark import BenchmarkReport, OperatorTime, ProviderShare, UnalignedLayer, WidthCost
+from compressor.records.benchmark import (
+    BenchmarkReport,
+    OperatorTime,
+    ProviderShare,
+    Throughput,
+    UnalignedLayer,
+    WidthCost,
+)
 from compressor.report.alignment import alignment_table
+from compressor.report.benchmark_tables import latency_table
 from compressor.report.html import report_html
 from compressor.report.markdown import report_markdown
 from compressor.report.operators import operator_table
 from compressor.report.providers import provider_table
 from compressor.report.table import Table
 from compressor.report.terminal import FittedTable
+from compressor.report.throughput import throughput_table
 
 CPU, VINO = "CPUExecutionProvider", "OpenVINOExecutionProvider"
 
@@ -32,7 +41,8 @@ def report(provider: str = "cpu") -> BenchmarkReport:
                        snapped=(WidthCost(channels=48, us=76.4), WidthCost(channels=64, us=100.2))),
         UnalignedLayer(name="conv2", channels=3, snapped=(WidthCost(channels=4),)),
     )  # fmt: skip
-    dense = replace(dense, operators=operators(Conv=750.0, ReorderInput=30.0, Pad=20.0))
+    loops = (Throughput(batch=8, items_per_s=12_345.0, ci95=(12_000.0, 12_700.0), loops=5, peak_bytes=15_100_000.0),)
+    dense = replace(dense, throughput=loops, operators=operators(Conv=750.0, ReorderInput=30.0, Pad=20.0))
     small = replace(
         small, operators=operators(Conv=375.0, ReorderInput=25.0), providers=shares, unaligned_layers=layers
     )
@@ -60,6 +70,7 @@ def test_a_report_that_was_not_profiled_has_no_such_tables() -> None:
     assert not operator_table(plain).rows
     assert not provider_table(plain).rows
     assert not alignment_table(plain).rows
+    assert not throughput_table(plain).rows
 
 
 def test_providers_are_shown_where_another_than_the_cpu_was_asked_for() -> None:
@@ -77,9 +88,24 @@ def test_layers_off_the_fast_path_are_shown_with_what_snapping_would_give() -> N
     ]
 
 
+def test_throughput_has_a_row_for_each_batch() -> None:
+    assert texts(throughput_table(report())) == [["dense", "8", "12.3 k", "12.0 k–12.7 k", "15.1 MB"]]
+
+
+def test_load_time_is_in_the_first_table() -> None:
+    assert "5.40 ms" in drawn(FittedTable(latency_table(report())), 80)
+
+
 def test_the_tables_are_on_the_page_and_in_the_markdown() -> None:
     for text in (report_html(report("openvino")), report_markdown(report("openvino"))):
-        for words in ("Time by operator", "Nodes by provider", "Layers off the fast path", "ReorderInput", "−24"):
+        for words in (
+            "Time by operator",
+            "Nodes by provider",
+            "Layers off the fast path",
+            "ReorderInput",
+            "−24",
+            "12.3 k",
+        ):
             assert words in text
 
 
