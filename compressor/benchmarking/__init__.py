@@ -63,6 +63,7 @@ def benchmark(
     max_seconds: float = 60.0,
     seed: int = 0,
     allow_fallback: bool = False,
+    details: bool = True,
     progress: Progress | None = None,
 ) -> BenchmarkReport:
     """Measure ONNX ``files`` beside each other; the first is the baseline.
@@ -70,7 +71,8 @@ def benchmark(
     Timing takes ``max_seconds`` at most (but two session pairs per batch at least). Raises `UsageError` for
     settings and inputs that cannot be timed, `CheckpointError` for a file that is no ONNX model,
     `CompressorError` when a model cannot be run, or nodes that do more than compute shapes run on another provider
-    than asked for and ``allow_fallback`` is not set.
+    than asked for and ``allow_fallback`` is not set. Without ``details`` it is not measured where the time goes, nor
+    what widths off the fast path cost.
     """
     started, clock, load, busy = datetime.now(UTC), time.monotonic(), load_average(), busy_processors()
     settings = BenchmarkSettings(
@@ -85,7 +87,7 @@ def benchmark(
     )
     check_settings(settings)
     paths = [Path(file).absolute() for file in files]
-    measured = measure(paths, labels_of(paths, names), settings, progress or silent)
+    measured = measure(paths, labels_of(paths, names), settings, progress or silent, details=details)
     environment = describe(load, busy, measured.busy)
     return BenchmarkReport(
         started=started.isoformat(timespec="seconds"),
@@ -141,7 +143,12 @@ class Measured:
 
 
 def measure(
-    paths: Sequence[Path], labels: Sequence[str], settings: BenchmarkSettings, on_progress: Progress
+    paths: Sequence[Path],
+    labels: Sequence[str],
+    settings: BenchmarkSettings,
+    on_progress: Progress,
+    *,
+    details: bool = True,
 ) -> Measured:
     """Read, weigh and time the files."""
     graphs = _read(paths, settings, on_progress)
@@ -151,9 +158,9 @@ def measure(
     )
     memories, warnings = _memories(subjects, settings, on_progress)
     on_progress(MEMORY_SHARE, "profile")
-    profiles = _profiles(subjects, settings)
-    elsewhere = check_placement(labels, profiles, settings)
-    widths, untimed = _widths(graphs, settings, on_progress)
+    profiles = _profiles(subjects, settings) if details or settings.provider != "cpu" else ()
+    elsewhere = check_placement(labels, profiles, settings) if profiles else ()
+    widths, untimed = _widths(graphs, settings, on_progress) if details else ({}, ())
     rates = _rates(subjects, settings) if len(settings.batches) > 1 else None
     watch = Watch()
     timed = _patient(

@@ -28,7 +28,8 @@ class Measurements:
 
 def variant(index: int, name: str, path: Path, batches: Sequence[int], found: Measurements) -> Variant:
     """The record of one file, the ``index``-th."""
-    graph, memory, profile = found.graphs[index], found.memories[index], found.profiles[index]
+    graph, memory = found.graphs[index], found.memories[index]
+    profile = found.profiles[index] if found.profiles else None
     samples = [batch.calls_ns[index] for batch in found.timed.batches]
     return Variant(
         name=name,
@@ -46,8 +47,8 @@ def variant(index: int, name: str, path: Path, batches: Sequence[int], found: Me
         memory=memory.get(max(batches)),
         latency=tuple(map(latency_of, batches, samples)),
         unaligned_layers=tuple(unaligned_layer(one, found.widths) for one in graph.unaligned),
-        operators=operator_times(profile.nodes),
-        providers=provider_shares(profile),
+        operators=operator_times(profile.nodes) if profile is not None else (),
+        providers=provider_shares(profile) if profile is not None else (),
         throughput=tuple(_throughput(index, batches, found)),
     )
 

@@ -151,6 +151,7 @@ class _Trials:
                 provider=self.runtime.provider,
                 max_seconds=self.runtime.max_seconds,
                 seed=self.runtime.seed,
+                details=False,
             )
             trial = replace(trial, latency=report.comparisons[0].ratio, latency_ci95=report.comparisons[0].ci95)
         return trial

@@ -13,8 +13,9 @@ from torch import nn
 
 from compressor.alignment import Alignment
 from compressor.benchmarking import benchmark, check_settings
-from compressor.benchmarking.environment import busy_processors, describe, load_average
+from compressor.benchmarking.environment import describe, load_average
 from compressor.benchmarking.layer_times import Widths, layer_costs
+from compressor.benchmarking.load import busy_processors
 from compressor.channels import shared_places, ties
 from compressor.checkpoints import Network
 from compressor.costs.curves import grid
@@ -161,6 +162,7 @@ def _timed_networks(
             rounds=settings.rounds,
             max_seconds=settings.max_seconds,
             seed=settings.seed,
+            details=False,
             progress=lambda share, text: tell(LAYERS + NETWORKS * (0.5 + 0.5 * share), text),
         )
     return chosen, report.comparisons, 1000 * report.variants[0].latency[0].p50_ms

@@ -186,3 +186,9 @@ def test_layers_that_cannot_be_run_alone_do_not_stop_a_benchmark(chain, monkeypa
     report = benchmark([chain(31, 64)], max_seconds=2.0, pairs=2, rounds=1)
     assert "layers off the fast path were not timed: the benchmark process died" in report.warnings
     assert report.variants[0].unaligned_layers[0].us is None
+
+
+def test_without_details_nothing_but_the_files_is_timed(chain):
+    (variant,) = benchmark([chain(31, 64)], max_seconds=2.0, pairs=2, rounds=1, details=False).variants
+    assert (variant.operators, variant.providers) == ((), ())
+    assert [(one.channels, one.us) for one in variant.unaligned_layers] == [(31, None)]
