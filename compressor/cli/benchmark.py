@@ -18,7 +18,7 @@ BATCHES = Parsed("batches", parse_batches)
 
 @command("benchmark")
 @click.argument("files", metavar="A.onnx [B.onnx ...]", nargs=-1, required=True)
-@click.option("--batch", "--batches", "batches", type=BATCHES, metavar="N,N,...", multiple=True, default=("1",),
+@click.option("--batches", "--batch", "batches", type=BATCHES, metavar="N,N,...", multiple=True, default=("1",),
               show_default=True, callback=lambda ctx, option, lists: tuple(chain.from_iterable(lists)),
               help="Batch sizes; with several, items a second and memory are measured at each too.")  # fmt: skip
 @runtime_options

@@ -66,6 +66,7 @@ class RunPlan:
             opset=self.opset,
             max_seconds=self.max_seconds,
             seed=self.recipe.seed,
+            allow_fallback=self.allow_fallback,
         )
 
     def noted(self, notes: tuple[str, ...]) -> RunPlan:
