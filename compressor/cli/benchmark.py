@@ -11,9 +11,9 @@ import click
 from compressor.cli.command import command
 from compressor.cli.console import Console
 from compressor.cli.options import out_option, overwrite_option, runtime_options
-from compressor.cli.parsing import Parsed, parse_batches
+from compressor.cli.parsing import Parsed, parse_integers
 
-BATCHES = Parsed("batches", parse_batches)
+BATCHES = Parsed("batches", parse_integers)
 
 
 @command("benchmark")

@@ -54,20 +54,17 @@ def parse_integer(text: str) -> int:
     return int(text)
 
 
+def parse_integers(text: str) -> tuple[int, ...]:
+    """``1,2,4`` as a tuple."""
+    return tuple(map(parse_integer, text.split(",")))
+
+
 def parse_float(text: str) -> float:
     """A number; what it may be, infinities and NaN included, is checked where it is used."""
     try:
         return float(text)
     except ValueError:
         raise UsageError(f"{shortened(text)} is not a valid number, for example 0.5") from None
-
-
-def parse_batches(text: str) -> tuple[int, ...]:
-    """``1,2,4`` as a tuple."""
-    parts = [part.strip() for part in text.split(",")]
-    if not all(re.fullmatch(r"0*[1-9][0-9]{0,17}", part, re.ASCII) for part in parts):
-        raise UsageError(f"{shortened(text)} is no batch size; write whole numbers of at least 1, for example 1,2,4")
-    return tuple(map(int, parts))
 
 
 def parse_shape(text: str) -> tuple[int, ...]:
