@@ -14,9 +14,10 @@ from compressor.files import gzipped_bytes, refuse_existing
 if TYPE_CHECKING:
     from compressor.records.run import Report
     from compressor.report.table import Table
+    from compressor.report.terminal import FittedTable
 
 
-def show(console: Console, report: Report, table: Table, *closing: str) -> None:
+def show(console: Console, report: Report, table: Table, *closing: str | FittedTable) -> None:
     """Print a report: its table, its findings and the closing lines; warnings go to stderr, each once."""
     from compressor.report.headline import all_warnings, finding_lines
     from compressor.report.terminal import FittedTable

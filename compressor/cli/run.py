@@ -90,7 +90,7 @@ def run(console: Console, model: str, **options: Any) -> None:
         options["target_macs"] = 0.5
     recipe = recipe_of(options)
     penalties = SplittingConfig(**{key: options[key] for key in SplittingConfig.__dataclass_fields__})
-    others = ("opset", "threads", "provider", "max_seconds", "checkpoint_every", "allow_chance")
+    others = ("opset", "threads", "provider", "max_seconds", "checkpoint_every", "allow_chance", "allow_fallback")
     plan = RunPlan(
         recipe=recipe,
         penalties=penalties,

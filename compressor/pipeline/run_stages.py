@@ -160,6 +160,7 @@ class Stages:
             threads=self.plan.threads,
             max_seconds=self.plan.max_seconds,
             seed=self.plan.recipe.seed,
+            allow_fallback=self.plan.allow_fallback,
             progress=self.progress,
         )
         return Finished(result=measured)

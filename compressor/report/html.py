@@ -15,18 +15,21 @@ from markupsafe import Markup, escape
 from compressor.records.benchmark import BenchmarkReport
 from compressor.records.run import Gate, Report, RunReport
 from compressor.report import charts
+from compressor.report.alignment import alignment_table
 from compressor.report.benchmark_tables import (
     environment_tables,
     files_table,
     latency_table,
-    unaligned_table,
     verdict_table,
 )
 from compressor.report.format import duration, metric_title, moment, plain
 from compressor.report.headline import KeyFigure, all_warnings, benchmark_of, headline, key_figures
+from compressor.report.operators import operator_table
+from compressor.report.providers import provider_table
 from compressor.report.run_tables import check_table, gate_table, layer_table, parity_table, stage_table
 from compressor.report.side_by_side import Labelled, SideBySide, compare_reports, comparison_table
 from compressor.report.table import Table, facts
+from compressor.report.throughput import throughput_table
 
 TEMPLATE = "report.html.j2"
 
@@ -173,8 +176,9 @@ def _latency_chart(benchmark: BenchmarkReport) -> Chart:
 
 def _benchmark_sections(benchmark: BenchmarkReport) -> tuple[Section, ...]:
     return (
-        _section("Benchmark", tables=[latency_table(benchmark), verdict_table(benchmark)]),
-        _section("Files", tables=[files_table(benchmark), unaligned_table(benchmark)], folded=True),
+        _section("Benchmark", tables=[latency_table(benchmark), throughput_table(benchmark), verdict_table(benchmark)]),
+        _section("Where the time goes", tables=[operator_table(benchmark), provider_table(benchmark)]),
+        _section("Files", tables=[files_table(benchmark), alignment_table(benchmark)], folded=True),
         _section("Environment", tables=environment_tables(benchmark), folded=True),
     )
 

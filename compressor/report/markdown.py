@@ -6,12 +6,16 @@ import re
 from collections.abc import Iterable, Sequence
 
 from compressor.records.run import Gate, Report, RunReport
-from compressor.report.benchmark_tables import files_table, latency_table, unaligned_table, verdict_table
+from compressor.report.alignment import alignment_table
+from compressor.report.benchmark_tables import files_table, latency_table, verdict_table
 from compressor.report.format import plain
 from compressor.report.headline import all_warnings, benchmark_of, headline
+from compressor.report.operators import operator_table
+from compressor.report.providers import provider_table
 from compressor.report.run_tables import check_table, gate_table, layer_table, parity_table, stage_table
 from compressor.report.side_by_side import Labelled, compare_reports, comparison_table
 from compressor.report.table import Table
+from compressor.report.throughput import throughput_table
 
 MARKS = {"good": "🟢 ", "bad": "🔴 ", "open": "🟡 ", "plain": ""}
 
@@ -24,8 +28,13 @@ def report_markdown(report: Report) -> str:
         tables += [gate_table(report.gates), stage_table(report), check_table(report), parity_table(report)]
         folded += [layer_table(report)]
     if (benchmark := benchmark_of(report)) is not None:
-        tables += [latency_table(benchmark)]
-        folded += [verdict_table(benchmark), files_table(benchmark), unaligned_table(benchmark)]
+        tables += [
+            latency_table(benchmark),
+            throughput_table(benchmark),
+            provider_table(benchmark),
+            operator_table(benchmark),
+        ]
+        folded += [verdict_table(benchmark), files_table(benchmark), alignment_table(benchmark)]
     notes = report.notes if isinstance(report, RunReport) else ()
     return _page(headline(report), all_warnings(report), tables, folded, notes)
 
