@@ -12,7 +12,6 @@ from unicodedata import category
 
 from compressor.records import Metric
 from compressor.records.benchmark import Comparison, Verdict
-from compressor.records.run import Target
 
 Tone = Literal["good", "bad", "open", "plain"]
 
@@ -112,6 +111,12 @@ def metric_change(before: Metric, after: Metric) -> str:
     return f"{sign}{abs(difference):.4g} {plain(after.unit)}".rstrip()
 
 
+def metric_step(difference: float, measured: Metric) -> str:
+    """A difference without its unit, already in points for a share: ``+0.28``."""
+    shown = f"{abs(difference):.2f}" if measured.unit == "share" else f"{abs(difference):.4g}"
+    return f"{'±' if float(shown) == 0 else '−' if difference < 0 else '+'}{shown}"
+
+
 def metric_title(measured: Iterable[Metric | None]) -> str:
     """The heading of a column of metrics: the name of the first, ``Accuracy`` where none was measured."""
     return next((plain(one.name).capitalize() for one in measured if one is not None), "Accuracy")
@@ -128,11 +133,6 @@ def points(difference: float) -> str:
     shown = f"{abs(100 * difference):.2f}"
     sign = "±" if float(shown) == 0 else "−" if difference < 0 else "+"
     return f"{sign}{shown} points"
-
-
-def target_cost(target: Target) -> str:
-    """What the target is a share of: ``MACs`` or ``parameters``."""
-    return "MACs" if target.kind == "macs" else "parameters"
 
 
 def verdict(comparison: Comparison) -> str:

@@ -9,8 +9,8 @@ from compressor.errors import UsageError
 from compressor.records import Metric
 from compressor.records.run import Gate, Report, RunReport
 from compressor.report.drops import drop_gate
+from compressor.report.figures import benchmark_of, final_metric
 from compressor.report.format import plain
-from compressor.report.headline import benchmark_of, final_metric
 
 
 def check_limits(*, max_drop: float | None, min_speedup: float | None) -> None:

@@ -8,8 +8,9 @@ from compressor.records import Metric, Record
 from compressor.records.benchmark import BenchmarkReport, Comparison, Latency, Variant
 from compressor.records.run import Gate, Report, RunReport
 from compressor.report.benchmark_tables import batch_column, comparison_for, first_timing, stored_bytes
+from compressor.report.figures import benchmark_of, final_metric
 from compressor.report.format import TONES, count, metric, metric_title, milliseconds, plain, short_verdict, size
-from compressor.report.headline import all_warnings, benchmark_of, final_metric
+from compressor.report.headline import all_warnings
 from compressor.report.table import Cell, Column, Table, row, without_empty_columns
 
 Labelled = Sequence[tuple[str, Report]]

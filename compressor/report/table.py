@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 
 from compressor.report.format import UNKNOWN, Tone, plain
 
+NOTHING = "–"
+
 
 @dataclass(frozen=True, slots=True)
 class Column:
@@ -40,6 +42,13 @@ class Table:
     columns: tuple[Column, ...]
     rows: tuple[tuple[Cell, ...], ...]
     caption: str = ""
+
+
+def without_holes(table: Table) -> Table:
+    """``table`` without the columns in which no row has text; a dash says where there is nothing to say."""
+    filled = without_empty_columns(table)
+    rows = tuple(tuple(cell if cell.text else replace(cell, text=NOTHING) for cell in cells) for cells in filled.rows)
+    return replace(filled, rows=rows)
 
 
 def without_empty_columns(table: Table) -> Table:
