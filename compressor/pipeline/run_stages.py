@@ -81,7 +81,9 @@ class Stages:
             raise CompressorError(f"{doubt}; repeat the run with --overwrite and what is right, or with --allow-chance")
         self._save(self.network, "dense.pt")
         self.groups.kept()
-        rows = self._rows("dense", self.network, "dense.pt", (evaluation.metric, ""), variant="dense")
+        rows = self._rows(
+            "dense", self.network, "dense.pt", (evaluation.metric, "the network as it came"), variant="dense"
+        )
         return Finished(result=evaluation, rows=rows)
 
     def fine_tune(self) -> Finished[FineTuning]:
@@ -127,7 +129,9 @@ class Stages:
             )
             self._save(recovered.network, "recovered.pt")
             write_metrics(self.folder.file("recover.jsonl"), recovered.record.epochs)
-        rows = self._rows("recover", recovered.network, "recovered.pt", (recovered.record.final, ""))
+        rows = self._rows(
+            "recover", recovered.network, "recovered.pt", (recovered.record.final, "trained on without a penalty")
+        )
         return Finished(result=recovered.record, rows=rows)
 
     def export(self) -> Finished[tuple[Export, ...]]:

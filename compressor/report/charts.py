@@ -80,7 +80,8 @@ def channel_chart(run: RunReport) -> str | None:
 def training_chart(run: RunReport) -> str | None:
     """Loss, metric, MACs kept, gap and beta over the epochs, as far as they were logged; a title over each phase."""
     epochs = run.training
-    panels = [panel for panel in _panels(epochs) if any(value is not None for value in panel.values)]
+    enough = 1 if len(epochs) == 1 else 2
+    panels = [panel for panel in _panels(epochs) if sum(value is not None for value in panel.values) >= enough]
     if not panels:
         return None
     phases = _phases([epoch.phase for epoch in epochs])

@@ -82,8 +82,8 @@ def summary_table(run: RunReport) -> Table:
     """Dense and small side by side: one row per key figure."""
     columns = (
         Column("What", numeric=False),
-        Column("Dense"),
-        Column("Small"),
+        Column("Dense", spare=2),
+        Column("Small", spare=1),
         Column("Left"),
         Column("Verdict [95 % CI]", numeric=False),
     )

@@ -29,13 +29,33 @@ class Step:
 
 
 @dataclass(frozen=True)
+class Product:
+    """A file of the run, what it is, and whether it is one to ship."""
+
+    file: str
+    what: str
+    size_bytes: int | None
+    ship: bool
+
+
+@dataclass(frozen=True)
 class Shipping:
     """The advice in a sentence, the files of the folder, and what to do next."""
 
     advice: str
     tone: Tone
-    files: Table
+    products: tuple[Product, ...]
     steps: tuple[Step, ...]
+
+    @property
+    def files(self) -> Table:
+        """The products, those to ship first."""
+        columns = (Column("File", numeric=False), Column("What it is", numeric=False, wraps=True), Column("Size"))
+        rows = tuple(
+            row(one.file, one.what if one.ship else f"not to ship: {one.what}", size(one.size_bytes))
+            for one in self.products
+        )
+        return Table("Files of this run", columns, rows)
 
 
 def shipping_of(report: Report) -> Shipping | None:
@@ -44,7 +64,7 @@ def shipping_of(report: Report) -> Shipping | None:
         return None
     advice, tone = _advice(report)
     command = command_of(report.command)
-    return Shipping(advice, tone, _files_table(report), tuple(_steps(report, command)) if command else ())
+    return Shipping(advice, tone, tuple(_products(report)), tuple(_steps(report, command)) if command else ())
 
 
 def shipping_lines(report: Report) -> list[str]:
@@ -52,9 +72,10 @@ def shipping_lines(report: Report) -> list[str]:
     shipping = shipping_of(report)
     if shipping is None:
         return []
-    files = [f"  {name.text}: {what.text}" for name, what, *_ in shipping.files.rows]
+    files = [f"  {plain(one.file)}: {one.what}" for one in shipping.products if one.ship]
+    others = [plain(one.file) for one in shipping.products if not one.ship]
     steps = [line for step in shipping.steps for line in (f"{step.why}:", f"  {step.command}")]
-    return [shipping.advice, *files, *steps]
+    return [shipping.advice, *files, *([f"  not to ship: {', '.join(others)}"] if others else []), *steps]
 
 
 def _advice(run: RunReport) -> tuple[str, Tone]:
@@ -78,15 +99,15 @@ def _change(run: RunReport) -> Change | None:
     return change_of(run.stages[0].metric, final_metric(run))
 
 
-def _files_table(run: RunReport) -> Table:
+def _products(run: RunReport) -> Iterator[Product]:
     """What to ship first, then the same network for PyTorch, then what was only on the way."""
-    columns = (Column("File", numeric=False), Column("What it is", numeric=False, wraps=True), Column("Size"))
     *earlier, last = (stage for stage in run.stages if stage.file)
-    described = [(last, "the small network, for ONNX Runtime")]
+    yield Product(last.file, "the small network, for ONNX Runtime", last.size_bytes, ship=True)
     if earlier and earlier[-1].parameters == last.parameters:
-        described.append((earlier.pop(), "the same network for PyTorch, to load or to train on"))
-    described += [(stage, f"not to ship: the network {_place(stage)}") for stage in earlier]
-    return Table("Files", columns, tuple(row(stage.file, what, size(stage.size_bytes)) for stage, what in described))
+        same = earlier.pop()
+        yield Product(same.file, "the same network for PyTorch, to load or to train on", same.size_bytes, ship=True)
+    for stage in earlier:
+        yield Product(stage.file, f"the network {_place(stage)}", stage.size_bytes, ship=False)
 
 
 def _place(stage: StageRow) -> str:
@@ -114,7 +135,8 @@ def _steps(run: RunReport, command: Command) -> Iterator[Step]:
 
 def _mending(run: RunReport, command: Command) -> Iterator[Step]:
     failed, change, epochs = _failed(run), _change(run), run.settings.get("epochs")
-    short = "max-drop" in failed or (change is not None and change.is_worse)
+    # Where the change is within noise it takes more samples, which the gate's own text says.
+    short = change is not None and (change.is_worse or ("max-drop" in failed and not change.is_noise))
     # Reports are read from files: settings may hold anything.
     if short and isinstance(epochs, int) and 0 < epochs < MOST_EPOCHS:
         longer = command.again(epochs=str(LONGER * epochs), out=f"{command.out}-longer")

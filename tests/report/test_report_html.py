@@ -128,7 +128,12 @@ def test_a_missed_target_and_the_warnings_stand_before_the_tables() -> None:
         "compress run digits-resnet --penalty l1-l2 --target-macs 0.5 --out runs/digits",
         "2025-06-01 10:00 UTC · took 2 min 31 s · compressor 0.1.0",
         "AMD EPYC 9354 32-Core Processor",
-        "1.90x faster CI 1.86–1.94 · batch 1",
+        "Latency 52.6 % 2.34 ms → 1.23 ms 1.90x faster [1.86–1.94]",
+        "Accuracy +0.28 points 98.33 % → 98.61 % [−1.43 to +1.99], within noise 360 samples, taken as independent",
+        "Ship small.onnx.",
+        "recovered.pt the same network for PyTorch, to load or to train on 480 kB",
+        "shrunk.pt not to ship: the network without those channels, before it was recovered 480 kB",
+        "compress benchmark runs/digits/dense.onnx runs/digits/small.onnx --out there.json",
         "Removing 1012 of 2100 channels changes nothing, float64",
         "graph optimization all",
     ],
@@ -141,7 +146,8 @@ def test_a_run_without_benchmark_training_or_accuracy_still_has_a_page() -> None
     run = documents.run(benchmark=None, training=(), layers=(), export=(), removal=None, target=None, gap=None)
     page = Page(report_html(documents.without_metrics(run)))
     assert "svg" not in page.tags
-    assert "latency was not measured" in page.text
+    assert "Speed not measured" in page.text
+    assert "Ship small.onnx if what was not measured does not matter." in page.text
 
 
 def test_a_name_with_dollars_is_no_formula() -> None:

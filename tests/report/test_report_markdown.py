@@ -12,9 +12,11 @@ def table_lines(text: str) -> list[str]:
 
 def test_a_run_has_headline_stages_proofs_and_benchmark() -> None:
     text = report_markdown(documents.run())
-    assert text.startswith("### 49.8 % of the MACs")
+    assert text.startswith("### 1.90x faster (CI 1.86–1.94), half the compute")
     assert "| onnx | 98.61 % \\[97.2–99.6\\] | 41.0 M | 49.8 % |" in text
-    assert "**Equivalence checks**" in text
+    assert "| Latency | 2.34 ms | 1.23 ms | 52.6 % | 🟢 1.90x faster \\[1.86–1.94\\] |" in text
+    assert "**Ship small.onnx.**" in text
+    assert "<summary>Equivalence checks</summary>" in text
     assert "**Latency and size**" in text
 
 
@@ -49,4 +51,4 @@ def test_documents_stand_side_by_side() -> None:
         ["| new", "dense"],
         ["| new", "small"],
     ]
-    assert "*new: Target missed: 40.0 % of the MACs asked" in text
+    assert "*new: Target missed: at most 40.0 % of the MACs asked" in text
