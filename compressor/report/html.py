@@ -22,12 +22,18 @@ from compressor.report.benchmark_tables import (
     unaligned_table,
     verdict_table,
 )
+from compressor.report.differences import (
+    Labelled,
+    comparison_headline,
+    comparison_notes,
+    difference_table,
+)
 from compressor.report.figures import KeyFigure, benchmark_of, key_figures
 from compressor.report.format import duration, metric_title, moment, plain
 from compressor.report.headline import all_warnings, headline
 from compressor.report.run_tables import check_table, gate_table, layer_table, parity_table, stage_table
 from compressor.report.shipping import Shipping, shipping_of
-from compressor.report.side_by_side import Labelled, SideBySide, compare_reports, comparison_table
+from compressor.report.side_by_side import SideBySide, compare_reports, comparison_table
 from compressor.report.table import Table, facts
 from compressor.report.targets import target_table, targets_of
 
@@ -130,8 +136,9 @@ def comparison_page(labelled: Labelled, gates: Sequence[Gate] = ()) -> Page:
     ]
     sections = [
         _section("Gates", tables=[gate_table(gates)]),
-        _section("Side by side", tables=[comparison_table(result)]),
+        _section("Differences", tables=[difference_table(labelled)]),
         _section("Charts", drawn=drawn),
+        _section("Side by side", tables=[comparison_table(result)]),
     ]
     for label, report in labelled:
         if (benchmark := benchmark_of(report)) is not None:
@@ -139,10 +146,10 @@ def comparison_page(labelled: Labelled, gates: Sequence[Gate] = ()) -> Page:
             sections.append(_section(f"Environment of {label}", tables=machine, folded=True))
     return Page(
         title=f"Comparison of {', '.join(label for label, _ in labelled)}",
-        headline=f"{len(labelled)} reports side by side.",
+        headline=comparison_headline(labelled),
         subtitle="",
         warnings=result.warnings,
-        notes=tuple(f"{label}: {headline(report)}" for label, report in labelled),
+        notes=tuple(comparison_notes(labelled)),
         sections=tuple(filter(_has_content, sections)),
     )
 

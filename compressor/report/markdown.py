@@ -7,12 +7,13 @@ from collections.abc import Iterable, Sequence
 
 from compressor.records.run import Gate, Report, RunReport
 from compressor.report.benchmark_tables import files_table, latency_table, unaligned_table, verdict_table
+from compressor.report.differences import Labelled, comparison_headline, comparison_notes, difference_table
 from compressor.report.figures import benchmark_of, summary_table
 from compressor.report.format import plain
 from compressor.report.headline import all_warnings, headline
 from compressor.report.run_tables import check_table, gate_table, layer_table, parity_table, stage_table
 from compressor.report.shipping import Shipping, Step, shipping_of
-from compressor.report.side_by_side import Labelled, compare_reports, comparison_table
+from compressor.report.side_by_side import compare_reports, comparison_table
 from compressor.report.table import Table
 from compressor.report.targets import target_table, targets_of
 
@@ -37,8 +38,9 @@ def report_markdown(report: Report) -> str:
 def comparison_markdown(labelled: Labelled, gates: Sequence[Gate] = ()) -> str:
     """Several labelled reports side by side as Markdown, with the gates between them."""
     result = compare_reports(labelled)
-    lines = [f"{label}: {headline(report)}" for label, report in labelled]
-    return _page("Side by side", result.warnings, [gate_table(gates), comparison_table(result)], [], lines)
+    tables = [gate_table(gates), difference_table(labelled)]
+    title, notes = comparison_headline(labelled), comparison_notes(labelled)
+    return _page(title, result.warnings, tables, [comparison_table(result)], notes)
 
 
 def escape(text: str) -> str:

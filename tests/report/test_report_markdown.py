@@ -45,7 +45,12 @@ def test_names_keep_to_their_cell() -> None:
 
 def test_documents_stand_side_by_side() -> None:
     text = comparison_markdown([("old", documents.run()), ("new", documents.missed_target())])
-    assert [line.split(" | ")[:2] for line in table_lines(text)[2:]] == [
+    assert text.startswith(
+        "### new against old: accuracy ±0.00 points (within noise: CI −1.71 to +1.71); the same MACs; "
+    )
+    assert "| old | 98.61 % | – | 41.0 M |" in text
+    assert "| new | 98.61 % | ±0.00 points \\[−1.71 to +1.71\\] | 41.0 M |" in text
+    assert [line.split(" | ")[:2] for line in table_lines(text[text.index("Side by side") :])[2:]] == [
         ["| old", "dense"],
         ["| old", "small"],
         ["| new", "dense"],
