@@ -25,7 +25,7 @@ def compare(
     out: Path | None,
     overwrite: bool,
 ) -> None:
-    """Say how JSON reports differ from the first, with limits that can fail a CI job.
+    """Say how JSON reports differ; limits can fail a CI job.
 
     Runs are called by their folders. A warning says when the reports come from different environments. The limits
     --max-drop and --min-speedup compare every later report with the first, and a report that is given alone with its

@@ -287,5 +287,5 @@ def test_a_missed_target_is_exit_code_1_and_everything_is_kept(run, copy):
     assert (
         done.error[-1] == "Error: 0.600 of the MACs are left, but at most 0.5 was asked for; the result is kept in copy"
     )
-    assert "Target missed: 50.0 % of the MACs asked, 60.0 % reached." in done.stdout
+    assert "Target missed: at most 50.0 % of the MACs asked, 60.0 % of the MACs reached." in done.stdout
     assert (copy / "report.html").exists()
