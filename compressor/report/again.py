@@ -7,6 +7,12 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 
+class Copyable(str):
+    """A line that a terminal may break, but no writer: it is to be copied as a whole."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True)
 class Command:
     """The words of a command, and the folder that it wrote."""

@@ -113,8 +113,9 @@ def tradeoff_chart(result: SideBySide) -> str | None:
         axes.margins(x=0.25, y=0.2)
         for _, metric, timing in whole:
             _tradeoff_point(axes, metric, factor, timing)
-        for label, metric, timing in whole:
-            _label_point(axes, label, timing.ratio, factor * metric.value)
+        places = [(timing.ratio, factor * metric.value) for _, metric, timing in whole]
+        for index, (label, _, _) in enumerate(whole):
+            _label_point(axes, label, places[index], _close(axes, places, index))
         axes.set_xlabel("latency / its own baseline")
         axes.set_ylabel(_short(axis))
         axes.grid()
@@ -151,13 +152,22 @@ def _tradeoff_point(axes: Axes, metric: Metric, factor: float, timing: Compariso
     )
 
 
-def _label_point(axes: Axes, label: str, x: float, y: float) -> None:
-    # The label stays inside the axes: to the left of points in the right half.
+def _close(axes: Axes, places: Sequence[tuple[float, float]], index: int) -> int:
+    """How many earlier points lie so near that the labels would cover each other."""
+    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+    x, y = places[index]
+    near = (abs(a - x) < 0.3 * (right - left) and abs(b - y) < 0.06 * (top - bottom) for a, b in places[:index])
+    return sum(near)
+
+
+def _label_point(axes: Axes, label: str, place: tuple[float, float], above: int) -> None:
+    """``above`` so many lines; the label stays inside the axes: to the left of points in the right half."""
+    x, _ = place
     side = -1 if x > 0.5 * sum(axes.get_xlim()) else 1
     axes.annotate(
         _short(label, 18),
-        (x, y),
-        xytext=(6 * side, 5),
+        place,
+        xytext=(6 * side, 5 + 12 * min(above, 5)),
         textcoords="offset points",
         ha="right" if side < 0 else "left",
         fontsize=9,

@@ -33,7 +33,7 @@ from compressor.report.format import duration, metric_title, moment, plain
 from compressor.report.headline import all_warnings, headline
 from compressor.report.run_tables import check_table, gate_table, layer_table, parity_table, stage_table
 from compressor.report.shipping import Shipping, shipping_of
-from compressor.report.side_by_side import SideBySide, compare_reports, comparison_table
+from compressor.report.side_by_side import ComparedNetwork, SideBySide, compare_reports, comparison_table
 from compressor.report.table import Table, facts
 from compressor.report.targets import target_table, targets_of
 
@@ -123,13 +123,11 @@ def benchmark_page(benchmark: BenchmarkReport) -> Page:
 def comparison_page(labelled: Labelled, gates: Sequence[Gate] = ()) -> Page:
     """The page of several reports side by side."""
     result = compare_reports(labelled)
-    timed = [
-        (f"{row.label}: {row.variant}, batch {row.batch}", row.comparison) for row in result.rows if row.comparison
-    ]
+    timed = [row for row in result.rows if row.comparison]
     drawn = [
         Chart(charts.tradeoff_chart(result) or "", *_tradeoff_words(result)),
         Chart(
-            charts.latency_chart([comparison for _, comparison in timed], [name for name, _ in timed]) or "",
+            charts.latency_chart([row.comparison for row in timed if row.comparison], _row_names(timed)) or "",
             "Latency",
             "Each against the baseline of its own document.",
         ),
@@ -152,6 +150,16 @@ def comparison_page(labelled: Labelled, gates: Sequence[Gate] = ()) -> Page:
         notes=tuple(comparison_notes(labelled)),
         sections=tuple(filter(_has_content, sections)),
     )
+
+
+def _row_names(rows: Sequence[ComparedNetwork]) -> list[str]:
+    """By label, and by what else tells them apart."""
+    variants = len({row.variant for row in rows}) > 1
+    batches = len({row.batch for row in rows}) > 1
+    parts = [
+        (row.label, f": {row.variant}" if variants else "", f", batch {row.batch}" if batches else "") for row in rows
+    ]
+    return ["".join(part) for part in parts]
 
 
 def _tradeoff_words(result: SideBySide) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 from compressor.records.run import Report, RunReport, StageRow
-from compressor.report.again import Command, command_of
+from compressor.report.again import Command, Copyable, command_of
 from compressor.report.change import Change, change_of
 from compressor.report.figures import final_metric, main_comparison
 from compressor.report.format import Tone, plain, size
@@ -74,7 +74,7 @@ def shipping_lines(report: Report) -> list[str]:
         return []
     files = [f"  {plain(one.file)}: {one.what}" for one in shipping.products if one.ship]
     others = [plain(one.file) for one in shipping.products if not one.ship]
-    steps = [line for step in shipping.steps for line in (f"{step.why}:", f"  {step.command}")]
+    steps = [line for step in shipping.steps for line in (f"{step.why}:", Copyable(f"  {step.command}"))]
     return [shipping.advice, *files, *([f"  not to ship: {', '.join(others)}"] if others else []), *steps]
 
 
