@@ -13,6 +13,7 @@ from compressor.cli.command import command
 from compressor.cli.console import Console
 from compressor.cli.gates import gate_lines, gate_options, require_held
 from compressor.cli.options import (
+    costs_option,
     data_options,
     model_options,
     out_option,
@@ -35,6 +36,7 @@ from compressor.cli.options import (
 @click.option(
     "--max-seconds", type=float, default=60.0, show_default=True, help="Seconds that measuring latency may take."
 )
+@costs_option
 @click.option(
     "--allow-chance", is_flag=True, help="Go on although the dense network is no better than guessing on the test part."
 )
@@ -46,7 +48,8 @@ from compressor.cli.options import (
 def run(console: Console, model: str, **options: Any) -> None:
     """Run all stages: fine-tune, shrink, recover, export, benchmark.
 
-    Without --target-macs or --target-params, half of the multiply-accumulates (MACs) are kept. When a run was
+    Without a target half of the multiply-accumulates (MACs) are kept; of several targets all are met. A latency and a
+    size are measured before the training, on the network that the weights leave now, and in the end. When a run was
     interrupted, the same command goes on where it stopped: finished stages are not repeated, a training goes on from
     its last state, and another stage that was interrupted starts again. --overwrite replaces the run that is there once
     the new one is whole. The limits --max-drop and --min-speedup compare the small network with the dense one in the
@@ -65,7 +68,7 @@ def run(console: Console, model: str, **options: Any) -> None:
 
     from compressor.cli.loading import load_network, load_samples, provenance
     from compressor.cli.publishing import show
-    from compressor.cli.training import recipe_of, require_met
+    from compressor.cli.training import costs_of, recipe_of, require_met
     from compressor.errors import UsageError
     from compressor.methods import method
     from compressor.pipeline import Callbacks, RunPlan
@@ -83,12 +86,18 @@ def run(console: Console, model: str, **options: Any) -> None:
         )
     gates = {key: options[key] for key in ("max_drop", "min_speedup")}
     check_limits(**gates)
-    if options["target_macs"] is None and options["target_params"] is None:
+    if all(options[f"target_{kind}"] is None for kind in ("macs", "params", "latency", "size")):
         options["target_macs"] = 0.5
     recipe = recipe_of(options)
     penalties = SplittingConfig(**{key: options[key] for key in SplittingConfig.__dataclass_fields__})
     others = ("opset", "threads", "provider", "max_seconds", "checkpoint_every", "allow_chance")
-    plan = RunPlan(recipe=recipe, penalties=penalties, command=_command(), **{key: options[key] for key in others})
+    plan = RunPlan(
+        recipe=recipe,
+        penalties=penalties,
+        command=_command(),
+        **{key: options[key] for key in others},
+        costs=costs_of(options),
+    )
     network, data = load_samples(console, load_network(model, options), options)
     plan = plan.noted(provenance(network.metadata.data, data))
 
@@ -99,7 +108,7 @@ def run(console: Console, model: str, **options: Any) -> None:
         callbacks = Callbacks(start=start, skip=skip, progress=progress, complete=complete)
         report = work(network, data, plan, out, overwrite=options["overwrite"], callbacks=callbacks)
     show(console, report, stage_table(report), *gate_lines(report.gates), f"Report: {out / 'report.html'}")
-    require_met(report.target, out)
+    require_met(report.targets, out)
     require_held(report.gates)
 
 

@@ -57,8 +57,22 @@ class CostModel:
         gone = self.channels - left
         inputs = self.inputs - self.inputs_per_channel @ gone
         outputs = self.outputs - self.outputs_per_channel @ gone
-        costs: NDArray[np.float64] = self.per_pair * inputs * outputs
+        costs = self.priced(inputs, outputs)
         return costs if self.branches is None else costs * self.branches.there(left)
+
+    def priced(self, inputs: NDArray[np.float64], outputs: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Cost of every layer (layers,) at these widths (layers,), were all of them there."""
+        costs: NDArray[np.float64] = self.per_pair * inputs * outputs
+        return costs
+
+    def at(self, layer: int, inputs: NDArray[np.float64], outputs: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Cost of one layer at these widths, in arrays of any one shape."""
+        costs: NDArray[np.float64] = self.per_pair[layer] * inputs * outputs
+        return costs
+
+    def bilinear(self, layer: int) -> tuple[float, float, float, float]:
+        """The cost of one layer as a constant and so much for each input, each output and each pair."""
+        return 0.0, 0.0, 0.0, float(self.per_pair[layer])
 
     def of(self, chosen: Sequence[bool]) -> CostModel:
         """The same costs as a function of the ``chosen`` groups alone; the others stay whole."""

@@ -29,8 +29,8 @@ def parameter_model(model: nn.Module, groups: Sequence[ChannelGroup]) -> CostMod
             axes[tensor] += ()
     places = {tensor: place for place, tensor in enumerate(axes)}
     tables = np.zeros((2, len(axes), len(groups)))
-    for column, its in enumerate(parts):
-        for tensor, axis, count in its:
+    for column, lost in enumerate(parts):
+        for tensor, axis, count in lost:
             tables[axes[tensor].index(axis), places[tensor], column] += count
     rows = []
     for tensor, its_axes in axes.items():

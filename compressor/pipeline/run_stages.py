@@ -98,6 +98,8 @@ class Stages:
                 teacher=self.network.model,
                 groups=self.groups.kept(),
                 states=states,
+                costs=self.plan.costs,
+                runtime=self.plan.runtime,
                 progress=self.progress,
             )
             self._save(tuned.network, "sparse.pt")
