@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from compressor.records import Metric
 from compressor.records.benchmark import BenchmarkReport, Comparison, Latency, Variant
@@ -11,17 +11,18 @@ from compressor.records.run import Report, RunReport, TargetKind
 from compressor.report.benchmark_tables import comparison_for, first_timing, stored_bytes
 from compressor.report.change import Basis, Change, change_of
 from compressor.report.format import (
+    BYTES,
+    COUNTS,
     TONES,
     UNKNOWN,
     Tone,
-    count,
+    in_one_unit,
     metric_value,
     milliseconds,
     percent,
     plain,
     share,
     short_verdict,
-    size,
 )
 from compressor.report.table import Cell, Column, Table, row, without_holes
 from compressor.report.targets import targets_of
@@ -75,7 +76,8 @@ def key_figures(run: RunReport) -> Iterator[KeyFigure]:
     yield _kept(run, "MACs", "macs", first.macs, last.macs)
     yield _kept(run, "Parameters", "params", first.parameters, last.parameters)
     for name, before, after in _sizes(run):
-        yield KeyFigure(name, share(after, before), size(before), size(after))
+        dense, small = in_one_unit((before, after), BYTES)
+        yield KeyFigure(name, share(after, before), dense, small)
 
 
 def summary_table(run: RunReport) -> Table:
@@ -124,12 +126,13 @@ def _p50(timing: tuple[Variant, Latency] | None) -> str:
 
 
 def _kept(run: RunReport, name: str, kind: TargetKind, before: int, after: int) -> KeyFigure:
-    values = share(after, before), count(before), count(after)
+    dense, small = in_one_unit((before, after), COUNTS)
+    figure = KeyFigure(name, share(after, before), dense, small)
     target = next((one for one in targets_of(run) if one.kind == kind), None)
     if target is None:
-        return KeyFigure(name, *values)
+        return figure
     outcome = f"target {percent(target.asked)} {'met' if target.met else 'missed'}"
-    return KeyFigure(name, *values, outcome, tone="good" if target.met else "bad")
+    return replace(figure, detail=outcome, tone="good" if target.met else "bad")
 
 
 def _sizes(run: RunReport) -> Iterator[tuple[str, int, int]]:
