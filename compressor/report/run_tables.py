@@ -52,8 +52,8 @@ def _stage_notes(run: RunReport) -> Iterator[str]:
     yield "Brackets are 95 % confidence intervals of each network alone; parameters are counted as PyTorch has them."
     if stale := [stage.stage for stage in run.stages if stage.stale]:
         yield (
-            f"Of {' and '.join(map(plain, stale))} the weights are right, but BatchNorm's running statistics still "
-            f"belong to earlier weights: the low figure is theirs. Re-estimating them is a step of its own."
+            f"BatchNorm's running statistics were re-estimated after {' and '.join(map(plain, stale))}: what their "
+            "figures lack is due to the stale statistics, not to the weights."
         )
 
 
