@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,32 +10,13 @@ import click
 from compressor.cli.command import command
 from compressor.cli.console import Console
 from compressor.cli.gates import gate_lines, gate_options, require_held
-from compressor.cli.options import (
-    data_options,
-    model_options,
-    out_option,
-    overwrite_option,
-    penalty_options,
-    runtime_options,
-    training_options,
-)
+from compressor.cli.options import data_options, model_options, out_option, overwrite_option
+from compressor.cli.planning import plan_of, run_options
 
 
 @command("run")
 @click.argument("model")
-@penalty_options
-@click.option(
-    "--epochs", type=int, default=12, show_default=True, help="Epochs in all: half with the penalty, half to recover."
-)
-@training_options
-@click.option("--opset", type=int, default=18, show_default=True, help="Version of the ONNX operator set, 17 to 23.")
-@runtime_options
-@click.option(
-    "--max-seconds", type=float, default=60.0, show_default=True, help="Seconds that measuring latency may take."
-)
-@click.option(
-    "--allow-chance", is_flag=True, help="Go on although the dense network is no better than guessing on the test part."
-)
+@run_options
 @gate_options
 @data_options
 @model_options
@@ -65,30 +44,20 @@ def run(console: Console, model: str, **options: Any) -> None:
 
     from compressor.cli.loading import load_network, load_samples, provenance
     from compressor.cli.publishing import show
-    from compressor.cli.training import recipe_of, require_met
-    from compressor.errors import UsageError
-    from compressor.methods import method
-    from compressor.pipeline import Callbacks, RunPlan
+    from compressor.cli.training import require_met
+    from compressor.cli.workers import command_line
+    from compressor.pipeline import Callbacks
     from compressor.pipeline import run as work
     from compressor.records.run import RunReport
     from compressor.report.gates import check_limits, check_run
     from compressor.report.run_tables import stage_table
-    from compressor.splitting import SplittingConfig
     from compressor.stages import TITLES
 
-    if not method(options["method"]).target:
-        raise UsageError(
-            f"a run needs a target, which --method {options['method']} does not have; "
-            "use compress fine-tune, then compress shrink"
-        )
     gates = {key: options[key] for key in ("max_drop", "min_speedup")}
     check_limits(**gates)
     if options["target_macs"] is None and options["target_params"] is None:
         options["target_macs"] = 0.5
-    recipe = recipe_of(options)
-    penalties = SplittingConfig(**{key: options[key] for key in SplittingConfig.__dataclass_fields__})
-    others = ("opset", "threads", "provider", "max_seconds", "checkpoint_every", "allow_chance")
-    plan = RunPlan(recipe=recipe, penalties=penalties, command=_command(), **{key: options[key] for key in others})
+    plan = plan_of(options, command_line())
     network, data = load_samples(console, load_network(model, options), options)
     plan = plan.noted(provenance(network.metadata.data, data))
 
@@ -101,7 +70,3 @@ def run(console: Console, model: str, **options: Any) -> None:
     show(console, report, stage_table(report), *gate_lines(report.gates), f"Report: {out / 'report.html'}")
     require_met(report.target, out)
     require_held(report.gates)
-
-
-def _command() -> str:
-    return shlex.join(["compress", *sys.argv[1:]])

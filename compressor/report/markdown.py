@@ -27,14 +27,14 @@ def report_markdown(report: Report) -> str:
         tables += [latency_table(benchmark)]
         folded += [verdict_table(benchmark), files_table(benchmark), unaligned_table(benchmark)]
     notes = report.notes if isinstance(report, RunReport) else ()
-    return _page(headline(report), all_warnings(report), tables, folded, notes)
+    return page_markdown(headline(report), all_warnings(report), tables, folded, notes)
 
 
 def comparison_markdown(labelled: Labelled, gates: Sequence[Gate] = ()) -> str:
     """Several labelled reports side by side as Markdown, with the gates between them."""
     result = compare_reports(labelled)
     lines = [f"{label}: {headline(report)}" for label, report in labelled]
-    return _page("Side by side", result.warnings, [gate_table(gates), comparison_table(result)], [], lines)
+    return page_markdown("Side by side", result.warnings, [gate_table(gates), comparison_table(result)], [], lines)
 
 
 def escape(text: str) -> str:
@@ -43,13 +43,14 @@ def escape(text: str) -> str:
     return quoted.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def _page(
+def page_markdown(
     title: str,
     warnings: Iterable[str],
     tables: Iterable[Table],
     folded: Iterable[Table],
     notes: Iterable[str],
 ) -> str:
+    """Blocks in reading order; ``folded`` tables open on a click."""
     blocks = [f"### {escape(title)}"]
     if listed := [f"> - {escape(warning)}" for warning in warnings]:
         blocks.append("\n".join(["> [!WARNING]", *listed]))
