@@ -12,8 +12,9 @@ import click
 from compressor.cli.command import command
 from compressor.cli.console import Console
 from compressor.cli.options import data_options, model_options, out_option, overwrite_option, penalty_options
-from compressor.cli.parsing import Parsed
+from compressor.cli.parsing import Parsed, shortened
 from compressor.cli.planning import plan_of, run_options
+from compressor.errors import UsageError
 from compressor.records.run import TargetKind
 
 if TYPE_CHECKING:
@@ -31,7 +32,11 @@ READERS = _readers()
 
 
 def _texts(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())
+    """Targets of a kind that is not known yet."""
+    texts = tuple(part.strip() for part in text.split(",") if part.strip())
+    if not texts:
+        raise UsageError(f"{shortened(text)} names no target; write for example 0.75,0.5,0.33,0.25")
+    return texts
 
 
 @command("sweep")
@@ -84,7 +89,6 @@ def sweep(console: Console, model: str, **options: Any) -> None:
 
     from compressor.cli.loading import load_network, load_samples, provenance
     from compressor.cli.workers import command_line, helpers, share_processors
-    from compressor.errors import UsageError
     from compressor.pipeline.sweep import SweepCallbacks, SweepPlan
     from compressor.pipeline.sweep import sweep as work
 
@@ -95,7 +99,7 @@ def sweep(console: Console, model: str, **options: Any) -> None:
     if options["workers"] < 1:
         raise UsageError(f"--workers must be at least 1, got {options['workers']}")
     targets = tuple(READERS[kind].convert(text, None, None) for text in options["targets"])
-    options[f"target_{kind}"] = max(targets, default=None)
+    options[f"target_{kind}"] = max(targets)
     plan = SweepPlan(run=plan_of(options, command_line()), kind=kind, targets=targets)
     network, data = load_samples(console, load_network(model, options), options)
     plan = plan.noted(provenance(network.metadata.data, data))

@@ -34,7 +34,7 @@ WAIT_S = 1.0
 class SweepPlan:
     """What a sweep does: runs like ``run``, whose target of ``kind`` is each of ``targets`` in turn, the largest first.
 
-    `UsageError` when there is no target, or one twice.
+    `UsageError` when a target is there twice.
     """
 
     run: RunPlan
@@ -42,9 +42,8 @@ class SweepPlan:
     targets: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        if not self.targets or len(set(self.targets)) != len(self.targets):
-            given = ", ".join(f"{target:g}" for target in self.targets) or "none"
-            raise UsageError(f"--targets must be distinct, and at least one, got {given}")
+        if len(set(self.targets)) != len(self.targets):
+            raise UsageError(f"--targets must be distinct, got {', '.join(f'{target:g}' for target in self.targets)}")
         object.__setattr__(self, "targets", tuple(sorted(self.targets, reverse=True)))
 
     @property
