@@ -12,11 +12,13 @@ from compressor.cli.console import Console
 from compressor.cli.gates import gate_lines, gate_options, require_held
 from compressor.cli.options import data_options, model_options, out_option, overwrite_option
 from compressor.cli.planning import plan_of, run_options
+from compressor.cli.searching import search_of, search_options, targets_given
 
 
 @command("run")
 @click.argument("model")
 @run_options
+@search_options
 @gate_options
 @data_options
 @model_options
@@ -25,7 +27,8 @@ from compressor.cli.planning import plan_of, run_options
 def run(console: Console, model: str, **options: Any) -> None:
     """Run all stages: fine-tune, shrink, recover, export, benchmark.
 
-    Without --target-macs or --target-params, half of the multiply-accumulates (MACs) are kept. When a run was
+    Without a target, half of the multiply-accumulates (MACs) are kept. With --target-drop the smallest network within
+    that drop is searched for; all runs of the search are kept in OUT/search. When a run was
     interrupted, the same command goes on where it stopped: finished stages are not repeated, a training goes on from
     its last state, and another stage that was interrupted starts again. --overwrite replaces the run that is there once
     the new one is whole. The limits --max-drop and --min-speedup compare the small network with the dense one in the
@@ -46,18 +49,24 @@ def run(console: Console, model: str, **options: Any) -> None:
     from compressor.cli.publishing import show
     from compressor.cli.training import require_met
     from compressor.cli.workers import command_line
+    from compressor.errors import TargetNotMet
     from compressor.pipeline import Callbacks
     from compressor.pipeline import run as work
+    from compressor.pipeline.search import missed_drop, search
     from compressor.records.run import RunReport
     from compressor.report.gates import check_limits, check_run
+    from compressor.report.probe_table import probe_table
     from compressor.report.run_tables import stage_table
+    from compressor.report.terminal import FittedTable
     from compressor.stages import TITLES
 
     gates = {key: options[key] for key in ("max_drop", "min_speedup")}
     check_limits(**gates)
-    if options["target_macs"] is None and options["target_params"] is None:
+    given = targets_given(options)
+    if not given:
         options["target_macs"] = 0.5
     plan = plan_of(options, command_line())
+    wanted = search_of(options, plan, given)
     network, data = load_samples(console, load_network(model, options), options)
     plan = plan.noted(provenance(network.metadata.data, data))
 
@@ -66,7 +75,16 @@ def run(console: Console, model: str, **options: Any) -> None:
 
     with console.stages(TITLES) as (start, skip, progress):
         callbacks = Callbacks(start=start, skip=skip, progress=progress, complete=complete)
-        report = work(network, data, plan, out, overwrite=options["overwrite"], callbacks=callbacks)
-    show(console, report, stage_table(report), *gate_lines(report.gates), f"Report: {out / 'report.html'}")
-    require_met(report.target, out)
+        again = {"overwrite": options["overwrite"], "callbacks": callbacks}
+        if wanted is None:
+            report = work(network, data, plan, out, **again)
+        else:
+            wanted = wanted.noted(plan.notes)
+            report = search(network, data, wanted, out, announce=console.note, **again)
+    shown = (FittedTable(probe_table(report)),) if report.probes else ()
+    show(console, report, stage_table(report), *shown, *gate_lines(report.gates), f"Report: {out / 'report.html'}")
+    if wanted is None:
+        require_met(report.target, out)
+    elif report.target is not None and not report.target.met:
+        raise TargetNotMet(missed_drop(report, wanted, out))
     require_held(report.gates)

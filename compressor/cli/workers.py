@@ -26,7 +26,7 @@ def arguments() -> list[str]:
 
 def command_line() -> str:
     """The command as it is typed."""
-    return shlex.join(["compress", *arguments()])
+    return shlex.join(["compress", *sys.argv[1:]])
 
 
 def share_processors(workers: int) -> None:

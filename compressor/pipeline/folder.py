@@ -104,7 +104,7 @@ def open_folder(path: Path, settings: Settings, *, overwrite: bool) -> RunFolder
     """
     plain = plain_settings(settings)
     settle(path)
-    if not holds_run(path) and any(map(_foreign, path.iterdir())):
+    if not holds_run(path) and holds_others(path, SETTINGS):
         raise UsageError(f"{path} exists and does not hold a run; choose another --out")
     if holds_run(path) and not overwrite:
         require_same(path, _read_settings(path), plain)
@@ -196,6 +196,10 @@ def _read(record: Path, kind: type[Kind]) -> Kind:
         raise CompressorError(f"cannot read {record}: {error.strerror or error}") from error
 
 
-def _foreign(path: Path) -> bool:
-    """Whether a file is not what a run that was killed at its very beginning leaves."""
-    return path.name not in {FOLDER_LOCK, *HIDDEN} and not path.match(f".{SETTINGS}.*.part")
+def holds_others(path: Path, first: str) -> bool:
+    """Whether a folder holds more than what a command leaves that is killed at its very beginning.
+
+    ``first`` is the first file that it writes.
+    """
+    left = {FOLDER_LOCK, f".{first}.lock", *HIDDEN}
+    return any(file.name not in left and not file.match(f".{first}.*.part") for file in path.iterdir())

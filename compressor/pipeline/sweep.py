@@ -14,9 +14,9 @@ from compressor.codec import read_report
 from compressor.data.samples import DataSet
 from compressor.errors import CompressorError, UsageError
 from compressor.files import remove_folder
-from compressor.locks import FOLDER_LOCK, hold_folder
+from compressor.locks import hold_folder
 from compressor.pipeline import Callbacks, run
-from compressor.pipeline.folder import plain_settings, require_same
+from compressor.pipeline.folder import holds_others, plain_settings, require_same
 from compressor.pipeline.frontier import frontier
 from compressor.pipeline.plan import RunPlan, settings_of
 from compressor.pipeline.sweep_queue import JOURNAL, Point, Queue, patiently
@@ -114,18 +114,13 @@ def _opened(out: Path, settings: Mapping[str, Any], *, overwrite: bool) -> Queue
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out} exists and is no folder; choose another --out")
     begun = (out / JOURNAL).exists() or (out / "points").exists()
-    if not begun and out.exists() and any(map(_foreign, out.iterdir())):
+    if not begun and out.exists() and holds_others(out, JOURNAL):
         raise UsageError(f"{out} exists and does not hold a sweep; choose another --out")
     if overwrite and begun:
         _clear(out)
     queue = Queue(out)
     require_same(out, queue.bind(settings), settings, what="sweep")
     return queue
-
-
-def _foreign(path: Path) -> bool:
-    """Whether a file is not what a sweep leaves that is killed at its very beginning."""
-    return path.name not in {FOLDER_LOCK, f".{JOURNAL}.lock"}
 
 
 def _clear(out: Path) -> None:

@@ -24,6 +24,7 @@ from compressor.report.benchmark_tables import (
 )
 from compressor.report.format import duration, metric_title, moment, plain
 from compressor.report.headline import KeyFigure, all_warnings, benchmark_of, headline, key_figures
+from compressor.report.probe_table import probe_table
 from compressor.report.run_tables import check_table, gate_table, layer_table, parity_table, stage_table
 from compressor.report.side_by_side import Labelled, SideBySide, compare_reports, comparison_table
 from compressor.report.table import Table, facts
@@ -79,6 +80,7 @@ def run_page(run: RunReport) -> Page:
     sections = [
         _section("Gates", tables=[gate_table(run.gates)]),
         _section("Stages", tables=[stage_table(run)]),
+        _section("Search", tables=[probe_table(run)]),
         _section("Equivalence checks", tables=[check_table(run), parity_table(run)]),
         _section("Charts", drawn=_run_charts(run)),
         *(_benchmark_sections(run.benchmark) if run.benchmark else ()),

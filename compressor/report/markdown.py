@@ -9,6 +9,7 @@ from compressor.records.run import Gate, Report, RunReport
 from compressor.report.benchmark_tables import files_table, latency_table, unaligned_table, verdict_table
 from compressor.report.format import plain
 from compressor.report.headline import all_warnings, benchmark_of, headline
+from compressor.report.probe_table import probe_table
 from compressor.report.run_tables import check_table, gate_table, layer_table, parity_table, stage_table
 from compressor.report.side_by_side import Labelled, compare_reports, comparison_table
 from compressor.report.table import Table
@@ -22,6 +23,7 @@ def report_markdown(report: Report) -> str:
     folded: list[Table] = []
     if isinstance(report, RunReport):
         tables += [gate_table(report.gates), stage_table(report), check_table(report), parity_table(report)]
+        tables += [probe_table(report)]
         folded += [layer_table(report)]
     if (benchmark := benchmark_of(report)) is not None:
         tables += [latency_table(benchmark)]
