@@ -76,11 +76,11 @@ def _texts(text: str) -> tuple[str, ...]:
 def sweep(console: Console, model: str, **options: Any) -> None:
     """Make a network for each of several targets, and chart them.
 
-    The chart shows accuracy against latency. Each point is a run of its own in OUT/points, with all its files. In the end all networks are measured in turns,
-    and those are marked that another one beats. The same command goes on where it stopped, point by point; given on
-    another machine with the same --out on a shared disk, it takes points that nobody has. With other --targets, what
-    is finished is kept. --overwrite starts all points again. When a point fails or misses its target, the others are
-    kept and the exit code is 1.
+    The chart shows accuracy against latency. Each point is a run of its own in OUT/points, with all its files. In the
+    end all networks are measured in turns, and those are marked that another one beats. The same command goes on where
+    it stopped, point by point; given on another machine with the same --out on a shared disk, it takes points that
+    nobody has. With other --targets, what is finished is kept. --overwrite starts all points again. When a point fails
+    or misses its target, the others are kept and the exit code is 1.
 
     \b
       compress sweep digits_resnet --targets 0.75,0.5,0.33,0.25 --out sweeps/digits
