@@ -19,6 +19,11 @@ from compressor.cli.searching import search_of, search_options, targets_given
 @click.argument("model")
 @run_options
 @search_options
+@click.option(
+    "--plan",
+    is_flag=True,
+    help="Say what would happen, with time, memory, disk and widths by a few steps that are measured, and do nothing.",
+)
 @gate_options
 @data_options
 @model_options
@@ -40,11 +45,13 @@ def run(console: Console, model: str, **options: Any) -> None:
     from compressor.locks import hold_folder
 
     out = options["out"] or Path("runs") / Path(model).stem
-    # Before anything heavy is imported, so that a second run is told at once.
-    click.get_current_context().with_resource(hold_folder(out))
+    if not options["plan"]:
+        # Before anything heavy is imported, so that a second run is told at once.
+        click.get_current_context().with_resource(hold_folder(out))
 
     from msgspec.structs import replace
 
+    from compressor.cli.forecast import show_plan
     from compressor.cli.loading import load_network, load_samples, provenance
     from compressor.cli.publishing import show
     from compressor.cli.training import require_met
@@ -69,6 +76,9 @@ def run(console: Console, model: str, **options: Any) -> None:
     wanted = search_of(options, plan, given)
     network, data = load_samples(console, load_network(model, options), options)
     plan = plan.noted(provenance(network.metadata.data, data))
+    if options["plan"]:
+        show_plan(console, network, data, plan, runs=1 if wanted is None else wanted.probes)
+        return
 
     def complete(report: RunReport) -> RunReport:
         return replace(report, gates=check_run(report, **gates), warnings=console.with_printed(report.warnings))
