@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import torch
 
@@ -44,8 +44,6 @@ MOST_STEPS, STEP_SECONDS = 8, 3.0
 FEW, PASS = 64, 256
 # So small that the weights stay what they are.
 NO_RATE = 1e-9
-# Passes over the test part: before, trained, projected, re-estimated; before and after recovery.
-TUNING_ROWS, RECOVERY_ROWS = 4, 2
 # What benchmarking takes beside the timing: a process for each file, and one for both.
 BENCHMARK_SECONDS = 2.0
 
@@ -57,6 +55,17 @@ def forecast_run(
     check_fit(network, data)
     with scratch_folder() as folder:
         return _Forecast(network, data, plan, folder, progress or silent).record(runs)
+
+
+class Passes(NamedTuple):
+    """What a training evaluates: the test part so often; the samples of BatchNorm's statistics, too, or not."""
+
+    test: int
+    statistics: bool
+
+
+# Before, trained, projected, re-estimated; before and after recovery.
+TUNING, RECOVERY = Passes(4, statistics=True), Passes(2, statistics=False)
 
 
 @dataclass(frozen=True)
@@ -76,19 +85,19 @@ class _Forecast:
     def record(self, runs: int) -> RunForecast:
         groups, grouping = self._grouped()
         passing = self._pass(self.network)
-        tuned, tuning = self._trained(lambda data, recipe: self._tune(data, recipe, groups), passing, TUNING_ROWS)
+        tuned, tuning = self._trained(lambda data, recipe: self._tune(data, recipe, groups), passing, TUNING)
         self.progress(0.5, "removing channels")
         shrunk, shrinking = _timed(lambda: self._shrink(tuned, groups))
         small = self._pass(shrunk.network)
-        _, recovering = self._trained(lambda data, recipe: self._recover(shrunk, data, recipe), small, RECOVERY_ROWS)
+        _, recovering = self._trained(lambda data, recipe: self._recover(shrunk, data, recipe), small, RECOVERY)
         exporting = self._exported(shrunk.network)
         epochs = self.plan.recipe.epochs
         test = len(self.data.test)
         stages = (
             _stage("dense", grouping + passing * test),
-            self._training("fine-tune", epochs - epochs // 2, tuning, passing, TUNING_ROWS, statistics=1),
+            self._training("fine-tune", epochs - epochs // 2, tuning, passing, TUNING),
             _stage("shrink", shrinking + small * test),
-            self._training("recover", epochs // 2, recovering, small, RECOVERY_ROWS, statistics=0),
+            self._training("recover", epochs // 2, recovering, small, RECOVERY),
             _stage("export", exporting + small * test),
             _stage("benchmark", min(self.plan.max_seconds, BENCHMARK_SECONDS) + BENCHMARK_SECONDS),
         )
@@ -132,7 +141,7 @@ class _Forecast:
         return shrink(tuned.network, self.data, align=self.plan.penalties.align, groups=tuple(groups))
 
     def _trained(
-        self, work: Callable[[DataSet, Recipe], FineTuned], passing: float, rows: int
+        self, work: Callable[[DataSet, Recipe], FineTuned], passing: float, passes: Passes
     ) -> tuple[FineTuned, _Training]:
         """The result of a training of some steps, and what a step of it takes."""
         recipe = replace(self.plan.recipe, epochs=1, lr=NO_RATE)
@@ -145,8 +154,10 @@ class _Forecast:
         _, one = steps(1)
         more = max(1, min(MOST_STEPS, int(STEP_SECONDS / one)))
         result, all_of_them = steps(1 + more)
-        step = max(0.0, all_of_them - one - passing * self.batch * more) / more
-        once = max(0.0, one - step - passing * (rows + 1) * FEW)
+        # Statistics are estimated after the one epoch and in the end, on all samples that there are.
+        estimated = passing * 2 * passes.statistics * self.batch
+        step = max(0.0, (all_of_them - one) / more - estimated)
+        once = max(0.0, one - step - estimated - passing * (passes.test + 1) * FEW)
         return result, _Training(step, once, 1 + more)
 
     def _few(self, steps: int) -> DataSet:
@@ -160,13 +171,10 @@ class _Forecast:
             test=_first(self.data.test, FEW),
         )
 
-    def _training(
-        self, name: str, epochs: int, training: _Training, passing: float, rows: int, *, statistics: int
-    ) -> PlannedStage:
-        """A training stage; with ``statistics`` those of BatchNorm are re-estimated after each epoch and in the end."""
+    def _training(self, name: str, epochs: int, training: _Training, passing: float, passes: Passes) -> PlannedStage:
         steps = self._steps(epochs)
-        estimated = statistics * min(SAMPLES, len(self.data.train))
-        passed = epochs * (len(self.data.val) + estimated) + estimated + rows * len(self.data.test)
+        estimated = passes.statistics * min(SAMPLES, len(self.data.train))
+        passed = epochs * (len(self.data.val) + estimated) + estimated + passes.test * len(self.data.test)
         seconds = training.once + steps * training.step + passed * passing
         return PlannedStage(name=name, title=TITLES[name], epochs=epochs, steps=steps, seconds=seconds)
 
