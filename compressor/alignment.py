@@ -4,6 +4,9 @@ ONNX Runtime's convolutions run in blocks of channels: time is a staircase in th
 that is no multiple of 4 leaves the blocked path altogether. So survivors are rounded *up* to the
 end of the step they already pay for. The width of the layers counts: any number of heads that are
 64 wide fills whole steps, and of the places inside of each of 12 heads every second does.
+
+A layer that makes channels pays for whole blocks of the processor, one that reads them by fours, so that below a block
+half of it and a quarter are worth having.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import math
 from dataclasses import dataclass
 
 from compressor.errors import UsageError
+from compressor.processor import channel_block
 
 NARROW = 32
 # No layer is wider than such a number.
@@ -20,22 +24,32 @@ DIGITS = 18
 
 @dataclass(frozen=True)
 class Alignment:
-    """Round kept channels up to multiples of ``multiple``; None: of 8, of 4 in layers narrower than 32."""
+    """Round kept channels up to multiples of ``multiple``; None: of 8, of 4 in layers narrower than 32.
+
+    A target chooses among whole steps; with a ``block``, of output channels that the processor computes at once, among
+    those that fill whole blocks, or a half or a quarter of one.
+    """
 
     multiple: int | None = None
+    block: int | None = None
 
     @classmethod
     def parse(cls, asked: str | int) -> Alignment:
-        """``auto`` or a positive number; `UsageError` otherwise."""
+        """``auto``, for this processor, ``auto:BLOCK`` for another, or a positive number; `UsageError` otherwise."""
         text = str(asked)
         if text == "auto":
-            return cls(None)
-        if not text.isdecimal() or len(text) > DIGITS or int(text) < 1:
-            raise UsageError(f"--align must be auto or a number of at least 1, got {text[:DIGITS]!r}")
-        return cls(int(text))
+            return cls(None, channel_block())
+        number = text.removeprefix("auto:")
+        if not number.isdecimal() or len(number) > DIGITS or int(number) < 1:
+            raise UsageError(
+                f"--align must be auto, auto:BLOCK or a number of at least 1, got {text[: DIGITS + len('auto:')]!r}"
+            )
+        return cls(int(text)) if number == text else cls(None, int(number))
 
     def __str__(self) -> str:
-        return str(self.multiple or "auto")
+        if self.multiple is not None:
+            return str(self.multiple)
+        return "auto" if self.block is None else f"auto:{self.block}"
 
     @property
     def steps(self) -> str:
@@ -54,3 +68,11 @@ class Alignment:
         """``kept`` rounded up to a whole step, at least one step, never above ``channels``."""
         step = self.step(channels, places)
         return min(channels, max(1, -(-kept // step)) * step)
+
+    def levels(self, channels: int, places: int = 1) -> tuple[int, ...]:
+        """The numbers of ``channels`` among which a target chooses, increasing: the last keeps all of them."""
+        steps = dict.fromkeys(self.up(kept, channels, places) for kept in range(1, channels + 1))
+        return tuple(kept for kept in steps if kept == channels or self._fills_blocks(kept * places))
+
+    def _fills_blocks(self, width: int) -> bool:
+        return self.block is None or width % self.block == 0 or self.block % width == 0

@@ -19,6 +19,7 @@ from compressor.files import write_bytes
 from compressor.locks import check_held
 from compressor.records import SCHEMA_VERSION
 from compressor.records.benchmark import BenchmarkReport
+from compressor.records.costs import Costs
 from compressor.records.run import Epoch, Report, RunReport
 from compressor.records.sweep import SweepReport
 from compressor.regular_files import read_bytes
@@ -99,6 +100,21 @@ def write_report(path: Path, report: Report) -> None:
     content = encode(report)
     decode_report(content, str(path))
     write_bytes(Path(path), content + b"\n")
+
+
+def read_costs(path: Path) -> Costs:
+    """What ``compress costs`` measured; `CompressorError` for anything else, and of a newer version."""
+    costs = decode(read_bytes(Path(path), expansion=EXPANSION), Costs, str(path))
+    if costs.schema_version > SCHEMA_VERSION:
+        raise CompressorError(
+            f"{path} has schema version {costs.schema_version}, newer than the {SCHEMA_VERSION} known here; upgrade"
+        )
+    return costs
+
+
+def write_costs(path: Path, costs: Costs) -> None:
+    """Write ``costs`` to ``path``, whole or not at all."""
+    write_bytes(Path(path), encode(costs) + b"\n")
 
 
 @contextlib.contextmanager

@@ -42,7 +42,7 @@ class Forecast:
     def least(self, chosen: Sequence[bool], kind: Kind) -> int | None:
         """The cost of the smallest aligned network when the ``chosen`` groups shrink; None when there are none."""
         budget = self._budget(chosen, kind)
-        return budget.cost.total(budget.least) if any(chosen) else None
+        return budget.costs[0].total(budget.least) if any(chosen) else None
 
     def predictions(self) -> tuple[Prediction, ...]:
         """What `fine_tune` would keep for each of `TARGETS` by the weights as they are; training revises that."""
@@ -51,13 +51,13 @@ class Forecast:
     def _prediction(self, target: float) -> Prediction:
         prunable = [group.prunable for group in self._groups]
         budget, parameters = self._budget(prunable, "macs"), self.parameters.of(prunable)
-        if not any(prunable) or budget.ratio(budget.least) > target:
+        if not any(prunable) or budget.ratios(budget.least)[0] > target:
             return Prediction(target=target, macs=None, parameters=None, channels=None)
-        kept = budget.allocate(self._scores, target)
+        kept = budget.allocate(self._scores, [target]).kept
         names = [group.name for group in self._groups if group.prunable]
         return Prediction(
             target=target,
-            macs=budget.cost.total(kept),
+            macs=budget.costs[0].total(kept),
             parameters=parameters.total(kept),
             channels=dict(zip(names, map(int, kept), strict=True)),
         )
@@ -70,7 +70,7 @@ class Forecast:
     def _budget(self, chosen: Sequence[bool], kind: Kind) -> Budget:
         groups = [group for group, wanted in zip(self._groups, chosen, strict=True) if wanted]
         blocks = () if self._keep_blocks else tuple(branches(groups).values())
-        return Budget(self._cost(kind).of(chosen), self._alignment, ties(groups), blocks)
+        return Budget([self._cost(kind).of(chosen)], self._alignment, ties(groups), blocks)
 
     def _cost(self, kind: Kind) -> CostModel:
         return self.macs if kind == "macs" else self.parameters

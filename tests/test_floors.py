@@ -17,7 +17,7 @@ ROOT = Path(compressor.__file__).parent
 FLOORS = (
     {"__version__", "errors"},
     {"foreign", "limits", "locks"},
-    {"regular_files"},
+    {"processor", "regular_files"},
     {"files", "methods", "process_memory", "progress", "records", "registry", "teaching", "wrappers"},
     {"codec", "hooks", "onnx_safety", "structures"},
     {"inputs"},
@@ -27,7 +27,8 @@ FLOORS = (
     {"bare_weights", "computed_weights", "products"},
     {"checkpoints", "positions", "surgery"},
     {"groups"},
-    {"alignment", "costs", "latency"},
+    {"alignment"},
+    {"costs"},
     {"benchmarking", "export", "shrinking", "splitting"},
     {"forecast", "training"},
     {"stages"},

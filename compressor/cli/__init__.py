@@ -23,6 +23,7 @@ COMMANDS = {
     "recover": "compressor.cli.recover:recover",
     "export": "compressor.cli.export:export",
     "benchmark": "compressor.cli.benchmark:benchmark",
+    "costs": "compressor.cli.costs:costs",
     "compare": "compressor.cli.compare:compare",
     "evaluate": "compressor.cli.evaluate:evaluate",
     "inspect": "compressor.cli.inspect:inspect",

@@ -10,11 +10,13 @@ import click
 from compressor.cli.command import command
 from compressor.cli.console import Console
 from compressor.cli.options import (
+    costs_option,
     data_options,
     model_options,
     out_option,
     overwrite_option,
     penalty_options,
+    runtime_options,
     teacher_option,
     training_options,
 )
@@ -25,6 +27,8 @@ from compressor.cli.options import (
 @penalty_options
 @click.option("--epochs", type=int, default=10, show_default=True, help="Passes over the training part.")
 @training_options
+@runtime_options
+@costs_option
 @teacher_option
 @data_options
 @model_options
@@ -35,9 +39,10 @@ def fine_tune(console: Console, model: str | None, **options: Any) -> None:
 
     MODEL is a checkpoint file or a name from `compress list models`; without it, --arch starts from random weights.
 
-    --target-macs and --target-params say how much of the network may stay: the channels that are needed least become
-    zero. --target-zeros asks for zeros among the weights that stay, beside such a target or alone. --penalty alone
-    implies --target-macs 0.5, unless --group-penalty is none. The methods of the papers take no target.
+    --target-macs, --target-params, --target-latency and --target-size say how much of the network may stay: the
+    channels that are needed least become zero; of several targets all are met. --target-zeros asks for zeros among the
+    weights that stay, beside such a target or alone. --penalty alone implies --target-macs 0.5, unless --group-penalty
+    is none. The methods of the papers take no target.
 
     Without penalty and target the network is only trained, and weights that are exactly zero stay zero. The figures of
     every epoch go to a .jsonl file beside --out. When a training was interrupted, the same command goes on where it
@@ -57,6 +62,7 @@ def fine_tune(console: Console, model: str | None, **options: Any) -> None:
         warn_of_chance,
     )
     from compressor.splitting import SplittingConfig
+    from compressor.stages.aim import Runtime
 
     if _implies_target(options):
         options["target_macs"] = 0.5
@@ -67,16 +73,18 @@ def fine_tune(console: Console, model: str | None, **options: Any) -> None:
     network, data = load_samples(console, load_network(model, options, seed=recipe.seed), options)
     if model is not None:
         warn_of_chance(console, network, data, options["device"])
-    tuned = train_to(console, out, network, data, recipe, penalties, load_teacher(options), options)
+    runtime = Runtime(threads=options["threads"], provider=options["provider"], seed=options["seed"])
+    tuned = train_to(console, out, network, data, recipe, penalties, load_teacher(options), options, runtime)
     show_training(console, tuned.record, out)
-    require_met(tuned.record.target, out)
+    require_met(tuned.record.targets, out)
 
 
 def _implies_target(options: dict[str, Any]) -> bool:
     """Whether penalties were asked for that need a target, and none was given."""
     from compressor.methods import METHODS
 
-    given, groups = options["target_macs"] is not None or options["target_params"] is not None, options["group_penalty"]
+    given = any(options[f"target_{kind}"] is not None for kind in ("macs", "params", "latency", "size"))
+    groups = options["group_penalty"]
     penalises = {options["penalty"], groups} - {None, "none"}
     wanted = given or options["target_zeros"] is not None
     return METHODS[options["method"]].target and not wanted and groups != "none" and bool(penalises)

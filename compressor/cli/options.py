@@ -17,6 +17,7 @@ from compressor.cli.parsing import (
     parse_number_pairs,
     parse_shape,
     parse_share,
+    parse_size,
 )
 from compressor.methods import METHODS
 from compressor.penalties import GROUP_PENALTIES, PENALTIES
@@ -41,6 +42,7 @@ GROUP_PENALTY = Parsed("name", one_of("group penalty", ["none", *GROUP_PENALTIES
 GROWTH = Parsed("factor:epochs", parse_growth)
 SHARE = Parsed("share", parse_share)
 INPUT = Parsed("input", parse_input)
+BYTES = Parsed("size", parse_size)
 
 input_options = _stack(
     click.option(
@@ -130,6 +132,19 @@ penalty_options = _stack(
     click.option("--target-macs", type=SHARE, help="Keep at most this share of the multiply-accumulates (MACs)."),
     click.option("--target-params", type=SHARE, help="Keep at most this share of the parameters."),
     click.option(
+        "--target-latency",
+        type=SHARE,
+        help="Take at most this share of the dense network's time in ONNX Runtime, measured on this machine or "
+        "foretold by --costs.",
+    ),
+    click.option(
+        "--target-size",
+        type=BYTES,
+        metavar="SIZE",
+        help="Write an ONNX file of at most so many bytes, for example 2MB, 500KB or 1MiB.",
+    ),
+    click.option("--compressed", is_flag=True, help="--target-size is that of the file after gzip -6."),
+    click.option(
         "--target-zeros",
         type=SHARE,
         help="Make this share of the convolution and linear weights that stay zero, for a smaller compressed file; "
@@ -176,10 +191,11 @@ penalty_options = _stack(
     ),
     click.option(
         "--align",
-        metavar="auto|N",
+        metavar="auto|auto:BLOCK|N",
         default="auto",
         show_default=True,
-        help="Round kept channels up to multiples of N; auto: of 8, or of 4 in narrow layers.",
+        help="Keep multiples of N channels; auto: whole blocks of as many as this processor computes at once (16 with "
+        "AVX-512, else 8), or a half or a quarter of one; auto:BLOCK for another processor.",
     ),
     click.option(
         "--keep-blocks",
@@ -246,6 +262,13 @@ runtime_options = _stack(
         metavar="NAME",
         help="Execution provider of ONNX Runtime (compress list providers).",
     ),
+)
+
+costs_option = click.option(
+    "--costs",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="What compress costs measured, here or on the machine that counts; else --target-latency measures it first.",
 )
 
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace what is at --out.")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from compressor.cli.options import penalty_options, runtime_options, training_options
+from compressor.cli.options import costs_option, penalty_options, runtime_options, training_options
 
 if TYPE_CHECKING:
     from compressor.pipeline import RunPlan
@@ -35,14 +35,15 @@ def run_options(function: Callable[..., Any]) -> Callable[..., Any]:
         is_flag=True,
         help="Go on although the dense network is no better than guessing on the test part.",
     )
-    for decorate in (allow_chance, max_seconds, runtime_options, opset, training_options, epochs, penalty_options):
+    timing = (max_seconds, runtime_options, opset)
+    for decorate in (allow_chance, costs_option, *timing, training_options, epochs, penalty_options):
         function = decorate(function)
     return function
 
 
 def plan_of(options: dict[str, Any], command: str) -> RunPlan:
     """The run that the options describe; `UsageError` for what it cannot be."""
-    from compressor.cli.training import recipe_of
+    from compressor.cli.training import costs_of, recipe_of
     from compressor.errors import UsageError
     from compressor.methods import method
     from compressor.pipeline import RunPlan
@@ -55,4 +56,5 @@ def plan_of(options: dict[str, Any], command: str) -> RunPlan:
         )
     recipe = recipe_of(options)
     penalties = SplittingConfig(**{key: options[key] for key in SplittingConfig.__dataclass_fields__})
-    return RunPlan(recipe=recipe, penalties=penalties, command=command, **{key: options[key] for key in PLAN})
+    others = {key: options[key] for key in PLAN}
+    return RunPlan(recipe=recipe, penalties=penalties, costs=costs_of(options), command=command, **others)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import filecmp
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,9 +15,11 @@ if TYPE_CHECKING:
 
     from compressor.checkpoints import Network
     from compressor.data.samples import DataSet
+    from compressor.records.costs import Costs
     from compressor.records.run import Target
     from compressor.records.stages import FineTuning, Projection
     from compressor.splitting import SplittingConfig
+    from compressor.stages.aim import Runtime
     from compressor.stages.fine_tune import FineTuned
     from compressor.training.recipe import Recipe
     from compressor.training.states import State, States
@@ -29,6 +32,22 @@ def recipe_of(options: dict[str, Any]) -> Recipe:
     recipe = Recipe(**{key: options[key] for key in options.keys() & Recipe.__dataclass_fields__.keys()})
     recipe.fabric()
     return recipe
+
+
+def costs_of(options: dict[str, Any]) -> Costs | None:
+    """What ``--costs`` holds, for the runtime that is asked for."""
+    from compressor.codec import read_costs
+    from compressor.errors import UsageError
+
+    if options["costs"] is None:
+        return None
+    if options["target_latency"] is None:
+        raise UsageError("--costs needs a --target-latency, which they foretell")
+    costs = read_costs(options["costs"])
+    for name, known in (("threads", costs.threads), ("provider", costs.provider)):
+        if options[name] != known:
+            raise UsageError(f"--costs {options['costs']} are those of --{name} {known}, got --{name} {options[name]}")
+    return costs
 
 
 def check_outputs(out: Path, *, overwrite: bool) -> None:
@@ -53,10 +72,12 @@ def train_to(
     penalties: SplittingConfig | None,
     teacher: nn.Module | None,
     options: dict[str, Any],
+    runtime: Runtime | None = None,
 ) -> FineTuned:
     """Train ``network``, or go on with a training that was interrupted, and write the result to ``out``.
 
-    Without ``penalties`` that is recovery. What is at ``out`` stays until the result is whole.
+    Without ``penalties`` that is recovery, with them their targets are measured in ``runtime``. What is at ``out``
+    stays until the result is whole.
     """
     from compressor.checkpoints.rehearsal import rehearse_saving
     from compressor.splitting import SplittingConfig
@@ -66,7 +87,11 @@ def train_to(
     from compressor.training.states import States
 
     rehearse_saving(network)
-    title, work = ("recover", recover) if penalties is None else ("fine-tune", partial(fine_tune, penalties=penalties))
+    if penalties is None:
+        title, work = "recover", recover
+    else:
+        tune = partial(fine_tune, penalties=penalties, costs=costs_of(options), runtime=runtime)
+        title, work = "fine-tune", tune
     with States(out.with_suffix(""), every=options["checkpoint_every"]) as states:
         if not options["overwrite"] and (out.exists() or out.with_suffix(".jsonl").exists()):
             asked = settings_fingerprint(network, data, recipe, penalties or SplittingConfig(), teacher)
@@ -126,16 +151,27 @@ def warn_of_chance(console: Console, network: Network, data: DataSet, device: st
         console.warn(doubt)
 
 
-def require_met(target: Target | None, kept: Path) -> None:
-    """Raise `TargetNotMet` when there is a target that was missed; ``kept`` is where the result lies all the same."""
+def require_met(targets: Sequence[Target], kept: Path) -> None:
+    """Raise `TargetNotMet` when one of them was missed; ``kept`` is where the result lies all the same."""
     from compressor.errors import TargetNotMet
 
-    if target is not None and not target.met:
-        what = "MACs" if target.kind == "macs" else "parameters"
-        raise TargetNotMet(
-            f"{target.reached:.3f} of the {what} are left, but at most {target.asked:g} was asked for; "
-            f"the result is kept in {kept}"
-        )
+    missed = "; ".join(_missed(target) for target in targets if not target.met)
+    if missed:
+        raise TargetNotMet(f"{missed}; the result is kept in {kept}")
+
+
+def _missed(target: Target) -> str:
+    interval = "" if target.ci95 is None else " [{:.3f}–{:.3f}]".format(*target.ci95)
+    match target.kind:
+        case "size":
+            how = "bytes after gzip -6" if target.compressed else "bytes"
+            return f"the file has {target.reached:,.0f} {how}, but at most {target.asked:,.0f} was asked for"
+        case "latency":
+            return f"it takes {target.reached:.3f}{interval} of the time, but at most {target.asked:g} was asked for"
+        case "drop":
+            return f"{target.reached:.2f} points{interval} are lost, but at most {target.asked:g} was asked for"
+    what = "MACs" if target.kind == "macs" else "parameters"
+    return f"{target.reached:.3f} of the {what} are left, but at most {target.asked:g} was asked for"
 
 
 def show_training(console: Console, record: FineTuning, out: Path) -> None:

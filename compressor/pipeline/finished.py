@@ -8,10 +8,12 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from compressor.pipeline.plan import RunPlan
+from compressor.pipeline.targets import measured_targets
 from compressor.records import Record
 from compressor.records.benchmark import BenchmarkReport
 from compressor.records.run import Export, RunReport, StageRow, TrainingEpoch
 from compressor.records.stages import Evaluation, FineTuning, Shrinking
+from compressor.splitting.targets import binding
 
 Result = TypeVar("Result")
 
@@ -66,6 +68,7 @@ def run_report(run: FinishedRun, settings: Mapping[str, Any], plan: RunPlan) -> 
     """The report of a run with these ``settings``."""
     tunings = {"fine-tune": run.fine_tune.result, "recover": run.recover.result}
     projection, benchmark = run.fine_tune.result.projection, run.benchmark.result
+    targets = measured_targets(projection.targets if projection is not None else (), benchmark)
     return RunReport(
         started=run.dense.started,
         duration_s=run.seconds,
@@ -74,7 +77,8 @@ def run_report(run: FinishedRun, settings: Mapping[str, Any], plan: RunPlan) -> 
         stages=run.rows,
         removal=run.shrink.result.removal,
         gap=projection.gap if projection is not None else None,
-        target=projection.target if projection is not None else None,
+        target=binding(targets),
+        targets=targets,
         export=run.export.result,
         layers=run.shrink.result.layers,
         training=tuple(epoch for phase, tuning in tunings.items() for epoch in _epochs(phase, tuning)),

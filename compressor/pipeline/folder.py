@@ -196,10 +196,11 @@ def _read(record: Path, kind: type[Kind]) -> Kind:
         raise CompressorError(f"cannot read {record}: {error.strerror or error}") from error
 
 
-def holds_others(path: Path, first: str) -> bool:
+def holds_others(path: Path, *first: str) -> bool:
     """Whether a folder holds more than what a command leaves that is killed at its very beginning.
 
-    ``first`` is the first file that it writes.
+    ``first`` are the files that it writes first.
     """
-    left = {FOLDER_LOCK, f".{first}.lock", *HIDDEN}
-    return any(file.name not in left and not file.match(f".{first}.*.part") for file in path.iterdir())
+    left = {FOLDER_LOCK, *first[1:], *(f".{name}.lock" for name in first), *HIDDEN}
+    parts = [f".{name}.*.part" for name in first]
+    return any(file.name not in left and not any(map(file.match, parts)) for file in path.iterdir())

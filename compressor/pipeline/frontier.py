@@ -16,7 +16,7 @@ from compressor.pipeline.plan import RunPlan
 from compressor.progress import Progress
 from compressor.records import Interval, Metric
 from compressor.records.benchmark import BenchmarkReport
-from compressor.records.run import RunReport, StageRow, TargetKind
+from compressor.records.run import RunReport, StageRow, Target, TargetKind
 from compressor.records.sweep import FailedPoint, SweepReport, SweptNetwork
 from compressor.regular_files import read_bytes
 from compressor.report.benchmark_tables import comparison_for
@@ -50,7 +50,9 @@ def frontier(
         seed=plan.recipe.seed,
         progress=progress,
     )
-    networks = _marked([_dense(first, folder, points), *(_point(folder, *item) for item in points.items())], timing)
+    networks = _marked(
+        [_dense(first, folder, points), *(_point(folder, kind, *item) for item in points.items())], timing
+    )
     return SweepReport(
         started=min(report.started for report in points.values()),
         duration_s=round(sum(report.duration_s for report in points.values()) + timing.duration_s, 2),
@@ -91,13 +93,19 @@ def _dense(first: Path, folder: Path, points: Mapping[str, RunReport]) -> SweptN
     return _network(DENSE, row, row.metric, files)
 
 
-def _point(folder: Path, name: str, report: RunReport) -> SweptNetwork:
+def _point(folder: Path, kind: TargetKind, name: str, report: RunReport) -> SweptNetwork:
     place = folder / "points" / name
     files = tuple(_relative(folder, place / file) for file in FILES if (place / file).exists())
     metric = final_metric(report)
     network = _network(name, report.stages[-1], metric, files)
     change = _change(report.stages[0].metric, metric)
-    return replace(network, target=report.target, change_ci95=change, duration_s=report.duration_s)
+    # What was missed matters more than what was asked of this point alone.
+    target = next((one for one in report.targets if not one.met), None) or _own(report, kind)
+    return replace(network, target=target, change_ci95=change, duration_s=report.duration_s)
+
+
+def _own(report: RunReport, kind: TargetKind) -> Target | None:
+    return next((one for one in report.targets if one.kind == kind), report.target)
 
 
 def _network(name: str, row: StageRow, metric: Metric | None, files: tuple[str, ...]) -> SweptNetwork:

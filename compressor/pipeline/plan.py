@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
 from typing import Any
 
 from compressor.benchmarking import check_settings
 from compressor.checkpoints import Network
 from compressor.checkpoints.fingerprints import data_fingerprint, fingerprint
+from compressor.codec import encode
 from compressor.data.samples import DataSet
 from compressor.errors import UsageError
 from compressor.export import DEFAULT_OPSET, check_opset
 from compressor.records.benchmark import BenchmarkSettings
+from compressor.records.costs import Costs
 from compressor.splitting import SplittingConfig
+from compressor.stages.aim import Runtime
 from compressor.training.recipe import Recipe
 from compressor.training.states import check_every
 
@@ -33,6 +37,7 @@ class RunPlan:
     threads: int = 1
     provider: str = "cpu"
     max_seconds: float = 60.0
+    costs: Costs | None = None
     checkpoint_every: int = 1
     command: str = ""
     notes: tuple[str, ...] = ()
@@ -41,13 +46,24 @@ class RunPlan:
     def __post_init__(self) -> None:
         if self.recipe.epochs < 2:
             raise UsageError(f"--epochs of a run is the total and must be at least 2, got {self.recipe.epochs}")
-        if self.penalties.target is None:
-            raise UsageError("a run needs a target: --target-macs or --target-params, a share in (0, 1]")
+        if not self.penalties.targets:
+            raise UsageError("a run needs a target: --target-macs, --target-params, --target-latency or --target-size")
         check_every(self.checkpoint_every)
         check_opset(self.opset)
         # What the last stage needs is checked before the first one runs.
         check_settings(
             BenchmarkSettings(provider=self.provider, threads=self.threads, max_seconds=self.max_seconds, batches=(1,))
+        )
+
+    @property
+    def runtime(self) -> Runtime:
+        """In what networks are exported and measured."""
+        return Runtime(
+            threads=self.threads,
+            provider=self.provider,
+            opset=self.opset,
+            max_seconds=self.max_seconds,
+            seed=self.recipe.seed,
         )
 
     def noted(self, notes: tuple[str, ...]) -> RunPlan:
@@ -73,6 +89,7 @@ def settings_of(network: Network, data: DataSet, plan: RunPlan) -> dict[str, Any
         "train_samples": len(data.train),
         "architecture": network.metadata.architecture.ref,
         "normalization": str(network.metadata.normalization) if network.metadata.normalization else None,
+        "costs": None if plan.costs is None else hashlib.sha256(encode(plan.costs)).hexdigest(),
         "weights_sha256": fingerprint(network.model.state_dict()),
         "data_sha256": data_fingerprint(data),
     }

@@ -97,7 +97,7 @@ class Probes:
         return Probe(
             folder=folder,
             asked=target,
-            within=points <= self.plan.drop and (report.target is None or report.target.met),
+            within=points <= self.plan.drop and all(one.met for one in report.targets),
             drop=Drop(points=points, ci95=(100 * low, 100 * high), n=pairs.n),
             macs=report.stages[-1].macs,
             start=start,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -24,8 +24,10 @@ from compressor.files import scratch_folder
 from compressor.groups.known import KnownGroups
 from compressor.pipeline.plan import RunPlan
 from compressor.progress import Progress, silent
+from compressor.records.costs import Aims
 from compressor.records.plan import PlannedStage, RunForecast
 from compressor.stages import GROUPS, TITLES
+from compressor.stages.aim import aim
 from compressor.stages.evaluate import evaluate
 from compressor.stages.export import export
 from compressor.stages.fine_tune import FineTuned, check_target, fine_tune
@@ -84,6 +86,7 @@ class _Forecast:
 
     def record(self, runs: int) -> RunForecast:
         groups, grouping = self._grouped()
+        self.aims, aiming = _timed(lambda: self._aim(groups))
         passing = self._pass(self.network)
         tuned, tuning = self._trained(lambda data, recipe: self._tune(data, recipe, groups), passing, TUNING)
         self.progress(0.5, "removing channels")
@@ -95,7 +98,7 @@ class _Forecast:
         test = len(self.data.test)
         stages = (
             _stage("dense", grouping + passing * test),
-            self._training("fine-tune", epochs - epochs // 2, tuning, passing, TUNING),
+            self._training("fine-tune", epochs - epochs // 2, tuning, passing, TUNING, before=aiming),
             _stage("shrink", shrinking + small * test),
             self._training("recover", epochs // 2, recovering, small, RECOVERY),
             _stage("export", exporting + small * test),
@@ -124,6 +127,18 @@ class _Forecast:
         check_target(self.network, self.plan.penalties, groups)
         return groups, seconds
 
+    def _aim(self, groups: Sequence[ChannelGroup]) -> Aims:
+        """What a target in latency or bytes needs to be measured; nothing for others."""
+        plan = self.plan
+        return aim(
+            self.network,
+            plan.penalties,
+            groups=groups,
+            costs=plan.costs,
+            runtime=plan.runtime,
+            progress=self.progress,
+        )
+
     def _pass(self, network: Network) -> float:
         """Seconds that one sample takes to be evaluated."""
         part = replace(self.data, test=_first(self.data.test, PASS))
@@ -131,8 +146,15 @@ class _Forecast:
         return _timed(lambda: evaluate(network, part))[1] / len(part.test)
 
     def _tune(self, data: DataSet, recipe: Recipe, groups: Iterable[ChannelGroup]) -> FineTuned:
-        plan = self.plan.penalties
-        return fine_tune(self.network, data, recipe, plan, teacher=self.network.model, groups=tuple(groups))
+        return fine_tune(
+            self.network,
+            data,
+            recipe,
+            self.plan.penalties,
+            teacher=self.network.model,
+            groups=tuple(groups),
+            aims=self.aims,
+        )
 
     def _recover(self, shrunk: ShrunkNetwork, data: DataSet, recipe: Recipe) -> FineTuned:
         return recover(shrunk.network, data, recipe, teacher=self.network.model)
@@ -171,11 +193,13 @@ class _Forecast:
             test=_first(self.data.test, FEW),
         )
 
-    def _training(self, name: str, epochs: int, training: _Training, passing: float, passes: Passes) -> PlannedStage:
+    def _training(
+        self, name: str, epochs: int, training: _Training, passing: float, passes: Passes, *, before: float = 0.0
+    ) -> PlannedStage:
         steps = self._steps(epochs)
         estimated = passes.statistics * min(SAMPLES, len(self.data.train))
         passed = epochs * (len(self.data.val) + estimated) + estimated + passes.test * len(self.data.test)
-        seconds = training.once + steps * training.step + passed * passing
+        seconds = before + training.once + steps * training.step + passed * passing
         return PlannedStage(name=name, title=TITLES[name], epochs=epochs, steps=steps, seconds=seconds)
 
     def _steps(self, epochs: int) -> int:

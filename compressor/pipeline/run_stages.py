@@ -98,6 +98,8 @@ class Stages:
                 teacher=self.network.model,
                 groups=self.groups.kept(),
                 states=states,
+                costs=self.plan.costs,
+                runtime=self.plan.runtime,
                 progress=self.progress,
             )
             tuned = self.start.tuned(tuned, self.plan.penalties)

@@ -6,6 +6,7 @@ says of the chosen network is measured on the test part, as ever.
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -21,9 +22,11 @@ from compressor.files import atomic_path, remove_folder, write_bytes
 from compressor.locks import hold_folder
 from compressor.pipeline import Callbacks
 from compressor.pipeline.folder import holds_others, plain_settings, require_same
+from compressor.pipeline.known_costs import COSTS, with_costs
 from compressor.pipeline.plan import settings_of
 from compressor.pipeline.probes import FOLDER, Probes
 from compressor.pipeline.search_plan import SearchPlan, require_samples
+from compressor.progress import silent
 from compressor.records.run import RunReport, Target
 from compressor.records.search import Drop, Probe
 from compressor.regular_files import read_bytes
@@ -53,6 +56,7 @@ def search(
     callbacks = callbacks or Callbacks()
     doubts = require_samples(len(data.val), plan.drop)
     with hold_folder(out):
+        plan = dataclasses.replace(plan, run=with_costs(plan.run, network, out, silent))
         _open(out, _settings(network, data, plan), overwrite=overwrite)
         dense = evaluate(network, data, part="val").metric
         tried = Probes(network, data, plan, out, dense, callbacks, announce)
@@ -83,9 +87,8 @@ def _report(tried: Probes, chosen: Probe, drop: Drop, doubts: list[str]) -> RunR
     """That of the chosen run, with all probes and the target of the search."""
     report, plan = tried.reports[chosen.folder], tried.plan
     target = Target(kind="drop", asked=plan.drop, reached=drop.points, met=chosen.within, ci95=drop.ci95)
-    known = report.targets or ((report.target,) if report.target is not None else ())
     # The target of the probe itself was asked for by the search alone, unless it is where the search began.
-    others = tuple(one for one in known if plan.limit is not None or one.kind != plan.kind)
+    others = tuple(one for one in report.targets if plan.limit is not None or one.kind != plan.kind)
     probes = [replace(probe, chosen=probe is chosen) for _, probe in sorted(tried.probes.items(), reverse=True)]
     return replace(
         report,
@@ -118,7 +121,7 @@ def _open(out: Path, settings: Mapping[str, Any], *, overwrite: bool) -> None:
         _clear(out)
     if file.exists():
         require_same(out, decode(read_bytes(file), dict[str, Any], str(file)), settings, what="search")
-    elif holds_others(out, SETTINGS):
+    elif holds_others(out, SETTINGS, COSTS):
         raise UsageError(f"{out} exists and does not hold a search; choose another --out")
     write_bytes(file, encode(settings))
 
@@ -126,7 +129,7 @@ def _open(out: Path, settings: Mapping[str, Any], *, overwrite: bool) -> None:
 def _clear(out: Path) -> None:
     """Remove what a search writes, and nothing else."""
     remove_folder(out / FOLDER)
-    for name in (*REPORTS, *(name for stage in STAGES for name in stage.files), SETTINGS):
+    for name in (*REPORTS, *(name for stage in STAGES for name in stage.files), SETTINGS, COSTS):
         (out / name).unlink(missing_ok=True)
 
 

@@ -15,8 +15,9 @@ from msgspec.structs import replace
 from compressor.checkpoints import Network
 from compressor.checkpoints.fingerprints import fingerprint
 from compressor.costs import count_macs, count_parameters
-from compressor.records.run import TargetKind
+from compressor.records.run import Target, TargetKind
 from compressor.splitting import SplittingConfig
+from compressor.splitting.targets import binding
 from compressor.stages.fine_tune import FineTuned
 from compressor.stages.shrink import ShrunkNetwork, layer_changes
 
@@ -29,7 +30,7 @@ COUNTS: dict[TargetKind, Callable[[Network], int]] = {
 
 def allows_start(penalties: SplittingConfig) -> bool:
     """Whether the targets keep their meaning when the training begins at a smaller network."""
-    return getattr(penalties, "target_latency", None) is None
+    return penalties.target_latency is None
 
 
 @dataclass(frozen=True)
@@ -58,15 +59,13 @@ class Start:
         return asked if self.is_dense else dataclasses.replace(asked, **shares)
 
     def tuned(self, tuned: FineTuned, asked: SplittingConfig) -> FineTuned:
-        """With what was reached as a share of the dense network."""
+        """With what was reached as shares of the dense network."""
         projection = tuned.record.projection
-        target = projection.target if projection is not None else None
-        if self.is_dense or projection is None or target is None or target.kind not in COUNTS:
+        if self.is_dense or projection is None:
             return tuned
-        share = getattr(asked, f"target_{target.kind}")
-        of_dense = replace(target, asked=share, reached=target.reached * self._share(target.kind))
-        record = replace(tuned.record, projection=replace(projection, target=of_dense))
-        return dataclasses.replace(tuned, record=record)
+        targets = tuple(self._of_dense(target, asked) for target in projection.targets)
+        projection = replace(projection, targets=targets, target=binding(targets))
+        return dataclasses.replace(tuned, record=replace(tuned.record, projection=projection))
 
     def shrunk(self, shrunk: ShrunkNetwork) -> ShrunkNetwork:
         """With costs and layers beside those of the dense network; what was removed stays that of this run."""
@@ -80,6 +79,12 @@ class Start:
             layers=layer_changes(*models, example),
         )
         return dataclasses.replace(shrunk, record=record)
+
+    def _of_dense(self, target: Target, asked: SplittingConfig) -> Target:
+        if target.kind not in COUNTS:
+            return target
+        share = getattr(asked, f"target_{target.kind}")
+        return replace(target, asked=share, reached=target.reached * self._share(target.kind))
 
     def _share(self, kind: TargetKind) -> float:
         return COUNTS[kind](self.network) / COUNTS[kind](self.dense)

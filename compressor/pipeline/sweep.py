@@ -18,8 +18,10 @@ from compressor.locks import hold_folder
 from compressor.pipeline import Callbacks, run
 from compressor.pipeline.folder import holds_others, plain_settings, require_same
 from compressor.pipeline.frontier import frontier
+from compressor.pipeline.known_costs import COSTS, with_costs
 from compressor.pipeline.plan import RunPlan, settings_of
-from compressor.pipeline.sweep_queue import JOURNAL, Point, Queue, patiently
+from compressor.pipeline.sweep_queue import JOURNAL, Point, Queue
+from compressor.pipeline.waiting import patiently
 from compressor.progress import Progress, silent
 from compressor.records.run import RunReport, TargetKind
 from compressor.records.sweep import SweepReport
@@ -92,6 +94,7 @@ def sweep(
     sweep with other settings.
     """
     callbacks = callbacks or SweepCallbacks()
+    plan = replace(plan, run=with_costs(plan.run, network, out, callbacks.progress))
     queue = _opened(out, _settings(network, data, plan), overwrite=overwrite)
     queue.add(plan.named, finished=[name for name in plan.named if _report(queue, name).exists()])
     waited: list[str] = []
@@ -114,7 +117,7 @@ def _opened(out: Path, settings: Mapping[str, Any], *, overwrite: bool) -> Queue
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out} exists and is no folder; choose another --out")
     begun = (out / JOURNAL).exists() or (out / "points").exists()
-    if not begun and out.exists() and holds_others(out, JOURNAL):
+    if not begun and out.exists() and holds_others(out, JOURNAL, COSTS):
         raise UsageError(f"{out} exists and does not hold a sweep; choose another --out")
     if overwrite and begun:
         _clear(out)
@@ -130,7 +133,7 @@ def _clear(out: Path) -> None:
         points = [path for path in sorted((out / "points").glob("*")) if path.is_dir()]
         for path in points:
             stack.enter_context(hold_folder(path))
-        for name in (*SWEEP_REPORTS, JOURNAL):
+        for name in (*SWEEP_REPORTS, JOURNAL, COSTS):
             (out / name).unlink(missing_ok=True)
         for path in points:
             remove_folder(path)

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from compressor.errors import CompressorError, Occupied
 from compressor.foreign import parsing
 from compressor.locks import hold, hold_folder
+from compressor.pipeline.waiting import patiently
 from compressor.regular_files import read_bytes
 
 if TYPE_CHECKING:
@@ -30,8 +30,6 @@ PARAMETER = "target"
 LARGEST_TARGET = 1e18
 # Of JSON read into memory.
 EXPANSION = 30
-# How often a place that another process writes is looked at again.
-PAUSE_S = 0.05
 
 
 @dataclass(frozen=True)
@@ -180,16 +178,3 @@ class _NoLock:
 
     def release(self) -> None:
         pass
-
-
-@contextlib.contextmanager
-def patiently(held: Callable[[], contextlib.AbstractContextManager[Any]]) -> Iterator[None]:
-    """Enter the lock that ``held()`` gives, as soon as nobody else is in it."""
-    with contextlib.ExitStack() as stack:
-        while True:
-            try:
-                stack.enter_context(held())
-                break
-            except Occupied:
-                time.sleep(PAUSE_S)
-        yield

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from compressor.records import Metric, Record, Sparsity
+from compressor.records.costs import Aims
 from compressor.records.run import Epoch, LayerChange, Removal, Target
 
 Pair = tuple[int, int]
@@ -36,6 +37,8 @@ class Projection(Record, frozen=True, kw_only=True):
     macs: Pair | None
     parameters: Pair | None
     target: Target | None
+    """That of the targets which binds most."""
+    targets: tuple[Target, ...] = ()
     warnings: tuple[str, ...] = ()
     """What a reader must know before trusting the result: a gap that projection pays for, a training cut short."""
 
@@ -79,6 +82,8 @@ class FineTuning(Record, frozen=True, kw_only=True):
     epochs: tuple[Epoch, ...]
     macs: int
     parameters: int
+    aims: Aims | None = None
+    """What was measured for targets in latency and bytes."""
 
     @property
     def final(self) -> Metric:
@@ -89,6 +94,11 @@ class FineTuning(Record, frozen=True, kw_only=True):
     def target(self) -> Target | None:
         """The target of the penalties, if there was one."""
         return self.projection.target if self.projection is not None else None
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """All targets of the penalties."""
+        return self.projection.targets if self.projection is not None else ()
 
     @property
     def undone(self) -> tuple[int, ...]:

@@ -14,10 +14,10 @@ from __future__ import annotations
 
 from compressor.alignment import Alignment
 from compressor.records.stages import Projection
-from compressor.splitting.budget import Target
 from compressor.splitting.build import build_splitting
 from compressor.splitting.config import SplittingConfig
 from compressor.splitting.paper import PaperSplitting
 from compressor.splitting.splitting import Splitting
+from compressor.splitting.targets import Target
 
 __all__ = ["Alignment", "PaperSplitting", "Projection", "Splitting", "SplittingConfig", "Target", "build_splitting"]

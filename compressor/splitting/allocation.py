@@ -1,63 +1,70 @@
-"""The most valuable network within a limit on what it costs, and how far from the best one it can be.
+"""The most valuable network within limits on what it costs, and how far from the best one it can be.
 
-Values add up over variables, costs over variables and pairs of them, because what a layer costs depends on the channels
-that it reads and on those that it makes. The limit is made a price, a Lagrange multiplier: at every price the best
-network is found by elimination, and what it is worth beyond its price bounds what any network within the limit can be
-worth (Everett, Operations Research 11, 1963). The price with the lowest bound is searched for. What is then left of
-the limit is filled by changing one variable or exchanging two.
+Values add up over variables; a cost is a sum of tables over few variables each, because what a layer costs depends on
+the channels that it reads and on those that it makes. A limit is made a price, a Lagrange multiplier: at every price
+the best network is found by elimination, and what it is worth beyond its price bounds what any network within the
+limit can be worth (Everett, Operations Research 11, 1963). The price with the lowest bound is searched for. Several
+limits are one on a weighted mean of their costs, which bounds as well (the surrogate constraint of Glover, Operations
+Research 16, 1968); the weight of what is exceeded grows. What is then left is filled by changing one variable or
+exchanging two.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from compressor.splitting.elimination import best, elimination_order
+from compressor.splitting.elimination import Scope, Table, best, elimination_order
 
-Table = NDArray[np.float64]
 Levels = list[int]
 
 PRICES = 60
+# How often the weights of several limits are revised, and how fast.
+WEIGHINGS, GROWTH = 12, 4.0
 # Where two prices, or a value and its bound, are taken as equal; relative.
 CLOSE = 1e-9
 # A price at which nothing is worth anything.
-HIGHEST = 1e18
+HIGHEST, FORBIDDEN = 1e18, -1e30
 
 
 @dataclass(frozen=True, eq=False)
-class PairwiseCost:
-    """``fixed``, a table of every variable's levels (levels,) and of pairs of variables (levels, levels), added up."""
+class FactoredCost:
+    """``fixed`` and tables over the levels of some variables, added up; the axes of a table are in increasing order."""
 
     fixed: float
-    alone: Sequence[Table]
-    pairs: Mapping[tuple[int, int], Table]
+    tables: Mapping[Scope, Table]
 
     def total(self, levels: Sequence[int]) -> float:
         """What the choice of one level for each variable costs."""
-        alone = sum(float(table[level]) for table, level in zip(self.alone, levels, strict=True))
-        return self.fixed + alone + sum(float(table[levels[v], levels[w]]) for (v, w), table in self.pairs.items())
+        return self.fixed + sum(float(table[tuple(levels[v] for v in scope)]) for scope, table in self.tables.items())
+
+    def of(self, variable: int, levels: Sequence[int]) -> Table | float:
+        """What each level of one variable costs (levels,) while the others stay; without what does not depend on it."""
+        return sum(
+            (
+                table[tuple(slice(None) if v == variable else levels[v] for v in scope)]
+                for scope, table in self._around.get(variable, ())
+            ),
+            0.0,
+        )
 
     @cached_property
-    def around(self) -> list[dict[int, Table]]:
-        """By variable: its neighbours, and what the pair costs, with its own levels on the first axis."""
-        found: list[dict[int, Table]] = [{} for _ in self.alone]
-        for (one, other), table in self.pairs.items():
-            found[one][other], found[other][one] = table, table.T
+    def _around(self) -> dict[int, list[tuple[Scope, Table]]]:
+        found: dict[int, list[tuple[Scope, Table]]] = {}
+        for scope, table in self.tables.items():
+            for variable in scope:
+                found.setdefault(variable, []).append((scope, table))
         return found
-
-    def of(self, variable: int, levels: Sequence[int]) -> Table:
-        """What each level of one variable costs (levels,) while the others stay; without what does not depend on it."""
-        return self.alone[variable] + sum(table[:, levels[w]] for w, table in self.around[variable].items())
 
 
 @dataclass(frozen=True)
 class Allocation:
-    """A level for every variable, what they are worth, and what no choice within the limit is worth more than."""
+    """A level for every variable, what they are worth, and what no choice within the limits is worth more than."""
 
     levels: Levels
     value: float
@@ -66,80 +73,145 @@ class Allocation:
 
 @dataclass(frozen=True, eq=False)
 class Search:
-    """For choices of one level of each variable; ``values`` holds what the levels are worth, (levels,) each."""
+    """For choices of one level of each variable.
+
+    ``values[v]`` (levels of v,) is what the levels are worth, increasing; level 0 of all variables costs least.
+    ``forbidden`` are pairs of variables and which of their levels exclude each other, because those of ``together``
+    are at level 0 as a whole or not at all.
+    """
 
     values: Sequence[Table]
-    cost: PairwiseCost
+    costs: Sequence[FactoredCost]
+    forbidden: Sequence[tuple[Scope, NDArray[np.bool_]]] = ()
+    together: Sequence[Sequence[int]] = field(default=())
 
-    def allocate(self, limit: float) -> Allocation | None:
-        """The best choice found that costs at most ``limit``; None when none was."""
-        found: Levels | None = None
-        bound, low, high = math.inf, 0.0, self._price_that_fits(limit)
+    def allocate(self, limits: Sequence[float]) -> Allocation:
+        """The best choice found whose costs are at most ``limits``; that of the least cost when nothing else fits."""
+        found = [0] * len(self.values)
+        bound = math.inf
+        for weights in self._weightings(limits):
+            levels, most = self._within(weights, limits)
+            bound = min(bound, most)
+            if self._fits(levels, limits):
+                found = max(found, levels, key=self._worth)
+            excess = [cost.total(levels) / limit - 1 for cost, limit in zip(self.costs, limits, strict=True)]
+            weights *= np.exp(GROWTH * np.array(excess))
+            if (max(excess) <= CLOSE and weights.size == 1) or self._worth(found) >= bound - CLOSE * abs(bound):
+                break
+        found = self._improved(found, limits)
+        return Allocation(found, self._worth(found), max(bound, self._worth(found)))
+
+    def _weightings(self, limits: Sequence[float]) -> Iterator[Table]:
+        """First each limit alone, then all of them with weights that the caller lets grow."""
+        if len(limits) == 1:
+            yield np.ones(1)
+            return
+        yield from np.eye(len(limits))
+        weights = np.full(len(limits), 1 / len(limits))
+        for _ in range(WEIGHINGS):
+            yield weights
+            weights /= weights.sum()
+
+    def _within(self, weights: Table, limits: Sequence[float]) -> tuple[Levels, float]:
+        """The best choice found whose weighted costs are within their limits, and the bound that follows."""
+        joint = _joint(self.costs, weights / np.array(limits))
+        limit, found = float(weights.sum()), [0] * len(self.values)
+        bound, low, high = math.inf, 0.0, self._price_that_fits(joint, limit)
         for _ in range(PRICES):
             price = math.sqrt(low * high) if low else high / 2
-            levels, most = self._at(price, limit)
+            levels, most = self._at(joint, price, limit)
             bound = min(bound, most)
-            if self.cost.total(levels) > limit:
+            if joint.total(levels) > limit:
                 low = price
             else:
                 high = price
-                found = levels if found is None else max(found, levels, key=self._worth)
-            if high <= low * (1 + CLOSE) or (found and self._worth(found) >= bound - CLOSE * abs(bound)):
+                found = max(found, levels, key=self._worth)
+            if high <= low * (1 + CLOSE) or self._worth(found) >= bound - CLOSE * abs(bound):
                 break
-        if found is None:
-            return None
-        found = self._improved(found, limit)
-        return Allocation(found, self._worth(found), max(bound, self._worth(found)))
+        return found, bound
 
     @cached_property
     def _order(self) -> list[int]:
-        return elimination_order([len(table) for table in self.values], list(self.cost.pairs))
+        scopes = [scope for cost in self.costs for scope in cost.tables] + [scope for scope, _ in self.forbidden]
+        return elimination_order([len(table) for table in self.values], scopes)
+
+    @cached_property
+    def _prohibitions(self) -> list[tuple[Scope, Table]]:
+        """Worth less than anything else could make up for."""
+        return [(scope, np.where(excluded, FORBIDDEN, 0.0)) for scope, excluded in self.forbidden]
 
     def _worth(self, levels: Sequence[int]) -> float:
         return sum(float(table[level]) for table, level in zip(self.values, levels, strict=True))
 
-    def _at(self, price: float, limit: float) -> tuple[Levels, float]:
-        """The best choice when what it costs has a price, and the bound that follows."""
-        worth = [value - price * alone for value, alone in zip(self.values, self.cost.alone, strict=True)]
-        levels, most = best(worth, {pair: -price * table for pair, table in self.cost.pairs.items()}, self._order)
-        return levels, most + price * (limit - self.cost.fixed)
+    def _fits(self, levels: Sequence[int], limits: Sequence[float]) -> bool:
+        return all(cost.total(levels) <= limit for cost, limit in zip(self.costs, limits, strict=True))
 
-    def _price_that_fits(self, limit: float) -> float:
+    def _at(self, cost: FactoredCost, price: float, limit: float) -> tuple[Levels, float]:
+        """The best choice when what it costs has a price, and the bound that follows."""
+        worth = [((v,), table) for v, table in enumerate(self.values)]
+        priced = [(scope, -price * table) for scope, table in cost.tables.items()]
+        levels, most = best([*worth, *priced, *self._prohibitions], self._order)
+        return levels, most + price * (limit - cost.fixed)
+
+    def _price_that_fits(self, cost: FactoredCost, limit: float) -> float:
         price = 1.0
-        while price < HIGHEST and self.cost.total(self._at(price, limit)[0]) > limit:
+        while price < HIGHEST and cost.total(self._at(cost, price, limit)[0]) > limit:
             price *= 4
         return 2 * price
 
-    def _improved(self, levels: Levels, limit: float) -> Levels:
+    def _improved(self, levels: Levels, limits: Sequence[float]) -> Levels:
         """With the best change of one or two variables that fits, again and again, until none gains anything."""
         while True:
-            gain, better = max(self._changes(levels, limit), key=lambda change: change[0], default=(0.0, levels))
-            if gain <= CLOSE * abs(self._worth(levels)):
+            worth = self._worth(levels)
+            better = max(self._changes(levels, limits), key=self._worth, default=levels)
+            if not self._worth(better) > worth + CLOSE * abs(worth):
                 return levels
             levels = better
 
-    def _changes(self, levels: Levels, limit: float) -> Iterator[tuple[float, Levels]]:
-        costs = [self.cost.of(variable, levels) for variable in range(len(levels))]
-        spare = limit - self.cost.total(levels)
-        yield from self._raised(levels, costs, spare, 0.0)
-        for variable, level in enumerate(levels):
-            if level:
-                lower = [*levels[:variable], level - 1, *levels[variable + 1 :]]
-                after = costs.copy()
-                for other, table in self.cost.around[variable].items():
-                    after[other] = costs[other] + table[level - 1] - table[level]
-                freed = float(costs[variable][level] - costs[variable][level - 1])
-                lost = float(self.values[variable][level] - self.values[variable][level - 1])
-                yield from self._raised(lower, after, spare + freed, lost, variable)
+    def _changes(self, levels: Levels, limits: Sequence[float]) -> Iterator[Levels]:
+        for start in (levels, *self._lowered(levels), *self._toggled(levels)):
+            yield from self._raised(start, limits)
 
-    def _raised(
-        self, levels: Levels, costs: Sequence[Table], spare: float, lost: float, but: int | None = None
-    ) -> Iterator[tuple[float, Levels]]:
-        """For every variable its best level that fits into what is spare."""
+    def _lowered(self, levels: Levels) -> Iterator[Levels]:
+        """With one variable lower by one level, or two, or four, and so on."""
         for variable, level in enumerate(levels):
-            if variable != but:
-                fits = costs[variable] - costs[variable][level] <= spare
-                gains = np.where(fits, self.values[variable] - self.values[variable][level], -np.inf)
-                to = int(np.argmax(gains))
-                if gains[to] > lost:
-                    yield float(gains[to]) - lost, [*levels[:variable], to, *levels[variable + 1 :]]
+            step, least = 1, int(variable in self._branched)
+            while level - step >= least:
+                yield [*levels[:variable], level - step, *levels[variable + 1 :]]
+                step *= 2
+
+    def _toggled(self, levels: Levels) -> Iterator[Levels]:
+        for branch in self.together:
+            gone = levels[branch[0]] == 0
+            yield [int(gone) if v in branch else level for v, level in enumerate(levels)]
+
+    @cached_property
+    def _branched(self) -> set[int]:
+        return {variable for branch in self.together for variable in branch}
+
+    def _raised(self, levels: Levels, limits: Sequence[float]) -> Iterator[Levels]:
+        """The levels, if they fit, and with the best level that fits of each variable alone."""
+        spare = [limit - cost.total(levels) for cost, limit in zip(self.costs, limits, strict=True)]
+        if min(spare) >= 0:
+            yield levels
+        for variable, level in enumerate(levels):
+            if level == 0 and variable in self._branched:
+                continue
+            fits = np.full(len(self.values[variable]), fill_value=True)
+            for cost, left in zip(self.costs, spare, strict=True):
+                its = cost.of(variable, levels) + np.zeros(len(fits))
+                fits &= its - its[level] <= left
+            fits[: level + 1] = False
+            if fits.any():
+                yield [*levels[:variable], int(np.flatnonzero(fits)[-1]), *levels[variable + 1 :]]
+
+
+def _joint(costs: Sequence[FactoredCost], weights: Iterable[float]) -> FactoredCost:
+    """The weighted sum of the costs."""
+    fixed, tables = 0.0, dict[Scope, Table]()
+    for cost, weight in zip(costs, weights, strict=True):
+        if weight:
+            fixed += weight * cost.fixed
+            for scope, table in cost.tables.items():
+                tables[scope] = tables[scope] + weight * table if scope in tables else weight * table
+    return FactoredCost(fixed, tables)

@@ -19,12 +19,13 @@ from compressor.errors import CompressorWarning, UsageError
 from compressor.groups import ChannelGroup, is_zero, unprefixed, unwrapped
 from compressor.records import Sparsity
 from compressor.records.run import Target
-from compressor.records.stages import Pair, Projection
+from compressor.records.stages import Projection
 from compressor.splitting.config import SplittingConfig
 from compressor.splitting.optimizers import Handle, check_optimizers, hook_in, refuse_closure
 from compressor.splitting.paper_groups import sparsity
 from compressor.splitting.penalised import penalised_weights, twin_of
 from compressor.splitting.prunable import Prunable
+from compressor.splitting.targets import binding
 from compressor.splitting.zero_target import share_of_zeros, surviving
 
 # Below this a weight of W counts as zero, as in the code of Bui et al.
@@ -98,7 +99,9 @@ class SplittingBase(ABC):
         gone = [is_zero(target, group) for group in self.prunable.groups]
         zeros = share_of_zeros(weights, surviving(target, weights, self.prunable.groups, gone)) if weights else None
         tell(self._missed(zeros))
-        channels, macs, parameters = self.prunable.figures(target)
+        left = self.prunable.left(target)
+        channels, macs, parameters = self.prunable.figures(left)
+        outcomes = tuple(self._outcomes(left))
         return Projection(
             gap=gap,
             entries_zeroed=entries,
@@ -108,7 +111,8 @@ class SplittingBase(ABC):
             channels=channels,
             macs=macs,
             parameters=parameters,
-            target=self._target(macs, parameters),
+            target=binding(outcomes),
+            targets=outcomes,
             warnings=tuple(told),
         )
 
@@ -197,6 +201,10 @@ class SplittingBase(ABC):
     def _zero(self, model: nn.Module) -> int:
         """Zero what projection zeroes; how many single weights were not zero before."""
 
+    def _outcomes(self, kept: Sequence[int]) -> list[Target]:
+        """What ``kept`` channels of each group come to in every target."""
+        return []
+
     def _dropped(self) -> int:
         """How many channels were dropped for a target."""
         return 0
@@ -234,14 +242,6 @@ class SplittingBase(ABC):
                 f"projection changes the outputs: a gap of {gap:.1e} of the weights' norm is left; "
                 f"above {GAP_LIMIT:g} it shows"
             )
-
-    def _target(self, macs: Pair | None, parameters: Pair | None) -> Target | None:
-        asked = self.config.target
-        pair = macs if asked is not None and asked.kind == "macs" else parameters
-        if asked is None or pair is None:
-            return None
-        reached = pair[1] / pair[0]
-        return Target(kind=asked.kind, asked=asked.ratio, reached=reached, met=reached <= asked.ratio)
 
     def _identity(self) -> dict[str, Any]:
         """What must be the same where a state is taken and where it is loaded."""

@@ -1,46 +1,45 @@
-"""Which channels survive a budget: the most salient ones, in the largest aligned network that fits."""
+"""Which channels survive a budget: those worth most together, in an aligned network that fits."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from compressor.alignment import Alignment
-from compressor.costs import CostModel, Kind
-from compressor.errors import UsageError
+from compressor.costs import CostModel
+from compressor.splitting.allocation import FactoredCost, Search
+from compressor.splitting.elimination import Scope
+from compressor.splitting.factors import Variables, factors_of
+
+# How often limits are made tighter for a cost that its tables approximate, and what sums are rounded by.
+TRIES, ROUNDING = 8, 1e-12
+LEAST_SHARE, SOMETHING, LARGEST = 1e-12, 1e-6, 1e15
 
 
 @dataclass(frozen=True)
-class Target:
-    """Keep at most ``ratio`` of the dense network's MACs or parameters."""
+class Choice:
+    """Channels ``kept`` of each group, what they are worth, and what no choice within the limits is worth more than."""
 
-    kind: Kind
-    ratio: float
-
-    def __post_init__(self) -> None:
-        if not 0 < self.ratio <= 1:
-            raise UsageError(f"--target-{self.kind} must lie in (0, 1], got {self.ratio:g}")
-
-    def __str__(self) -> str:
-        return f"--target-{self.kind} {self.ratio:g}"
+    kept: list[int]
+    value: float
+    bound: float
 
 
 @dataclass(frozen=True)
 class Budget:
-    """Decides how many channels of each group are kept within a share of the dense cost.
+    """Decides how many channels of each group are kept within shares of what the dense network costs.
 
-    ``ties`` are the places of the groups that keep equally many channels, together: every group is in one of them.
-    ``branches`` are the places of groups that may keep none, together.
+    ``costs`` are the costs that are limited. ``ties`` are the places of the groups that keep equally many channels,
+    together: every group is in one of them. ``branches`` are the places of groups that may keep none, together.
     """
 
-    cost: CostModel
+    costs: Sequence[CostModel]
     alignment: Alignment
     ties: Sequence[Sequence[int]]
     branches: Sequence[Sequence[int]] = ()
@@ -48,59 +47,83 @@ class Budget:
     @property
     def least(self) -> list[int]:
         """Channels per group of the smallest aligned network."""
-        droppable = {place for branch in self.branches for place in branch}
-        return [0 if place in droppable else int(step) for place, step in enumerate(self._steps)]
+        return self.variables.kept([0] * len(self.ties))
 
-    def ratio(self, kept: Sequence[int]) -> float:
-        """Cost of the network with ``kept`` channels per group, as a share of the dense cost."""
-        return self.cost.total(kept) / self.cost.total()
+    def ratios(self, kept: Sequence[int]) -> list[float]:
+        """What the network with ``kept`` channels per group costs, as shares of the dense costs."""
+        return [cost.total(kept) / cost.total() for cost in self.costs]
 
-    def allocate(self, scores: Sequence[Tensor], ratio: float) -> list[int]:
-        """How many channels each group keeps: (groups,) ints.
+    def allocate(self, scores: Sequence[Tensor], ratios: Sequence[float]) -> Choice:
+        """How many channels each group keeps so that it costs at most ``ratios`` of the dense network.
 
-        ``scores`` holds one (channels,) tensor per group. From the smallest aligned network upwards,
-        the best remaining channel of all groups raises its group by a whole step as long as the
-        result costs at most ``ratio`` of the dense network; a group that no longer fits stays. Tied groups
-        rise together, by what their best remaining channels are worth on average. The best channel of a branch
-        brings its first step to all groups of the branch.
+        ``scores`` holds one (channels,) tensor per group: what a channel is worth for what it costs by the limit that
+        leaves least. Of all aligned networks within the limits, that with the most valuable channels is searched for;
+        a group keeps its best ones.
         """
-        kept = np.array(self.least)
-        worth = [_together([scores[place] for place in tie]) for tie in self.ties]
-        owners = np.concatenate([np.full(len(s), number) for number, s in enumerate(worth)])
-        order = torch.argsort(torch.cat(worth), descending=True, stable=True)
-        branch_of = {place: list(branch) for branch in self.branches for place in branch}
-        seen, closed = np.zeros(len(worth), dtype=np.int64), np.zeros(len(kept), dtype=bool)
-        for number in owners[order.numpy()]:
-            seen[number] += 1
-            tie = list(self.ties[number])
-            if closed[tie[0]] or seen[number] <= kept[tie[0]]:
-                continue
-            rising = tie if kept[tie[0]] else branch_of[tie[0]]
-            raised = kept.copy()
-            raised[rising] = self._up(int(seen[number]), tie) if kept[tie[0]] else self._steps[rising]
-            if self.ratio(raised.tolist()) <= ratio:
-                kept = raised
-            else:
-                closed[rising] = True
-        return [int(count) for count in kept]
+        values, limits = self._values(scores, ratios), list(ratios)
+        for _ in range(TRIES):
+            found = Search(values, self._factored, *self._together).allocate(
+                [limit * (1 + ROUNDING) for limit in limits]
+            )
+            kept = self.variables.kept(found.levels)
+            reached = self.ratios(kept)
+            if all(one <= ratio for one, ratio in zip(reached, ratios, strict=True)) or kept == self.least:
+                return Choice(kept, float(found.value), float(found.bound))
+            # Where a layer depends on many groups its table is an approximation, and sums are rounded.
+            limits = [
+                limit * min(1.0, ratio / one) * (1 - ROUNDING)
+                for limit, one, ratio in zip(limits, reached, ratios, strict=True)
+            ]
+        return Choice(self.least, 0.0, float(found.bound))
+
+    def wider(self, kept: Sequence[int]) -> Iterator[list[int]]:
+        """The networks in which one group of ``kept``, with those that are tied to it, keeps a step more."""
+        for tie, levels in zip(self.ties, self.variables.levels, strict=True):
+            more = levels[levels > kept[tie[0]]]
+            if kept[tie[0]] and len(more):
+                yield [int(more[0]) if place in tie else count for place, count in enumerate(kept)]
+        for branch in self.branches:
+            if not kept[branch[0]]:
+                first = {place: int(self.variables.levels[self.variables.of_group[place]][1]) for place in branch}
+                yield [first.get(place, count) for place, count in enumerate(kept)]
 
     @cached_property
-    def _steps(self) -> NDArray[np.int64]:
-        """The fewest channels that each group keeps when it keeps any."""
-        steps = np.zeros_like(self.cost.channels)
+    def variables(self) -> Variables:
+        """The ties and the numbers of channels that each may keep."""
+        droppable = {place for branch in self.branches for place in branch}
+        levels = []
         for tie in self.ties:
-            steps[list(tie)] = self._up(1, tie)
-        return steps
+            places = math.gcd(*(int(self.costs[0].places[place]) for place in tie))
+            some = self.alignment.levels(int(self.costs[0].channels[tie[0]]), places)
+            levels.append(np.array([*([0] if droppable & {*tie} else []), *some], dtype=np.int64))
+        of_group = {place: v for v, tie in enumerate(self.ties) for place in tie}
+        together = [sorted({of_group[place] for place in branch}) for branch in self.branches]
+        return Variables([list(tie) for tie in self.ties], levels, together)
 
-    def _up(self, kept: int, tie: Sequence[int]) -> int:
-        """So many channels of tied groups rounded up to a whole step."""
-        places = math.gcd(*(int(self.cost.places[place]) for place in tie))
-        return self.alignment.up(kept, int(self.cost.channels[tie[0]]), places)
+    @cached_property
+    def _factored(self) -> list[FactoredCost]:
+        """Each cost as a share of the dense network's."""
+        found = []
+        for cost in self.costs:
+            fixed, tables = factors_of(cost, self.variables)
+            found.append(FactoredCost(fixed / cost.total(), {s: table / cost.total() for s, table in tables.items()}))
+        return found
 
+    @cached_property
+    def _together(self) -> tuple[list[tuple[Scope, NDArray[np.bool_]]], Sequence[Sequence[int]]]:
+        return list(self.variables.forbidden()), self.variables.branches
 
-def _together(scores: Sequence[Tensor]) -> Tensor:
-    """What the best channels of tied groups are worth, the second best, and so on: (channels,)."""
-    if len(scores) == 1:
-        return scores[0]
-    ranked = torch.stack([score.sort(descending=True).values for score in scores])
-    return ranked.square().mean(0).sqrt()
+    def _values(self, scores: Sequence[Tensor], ratios: Sequence[float]) -> list[NDArray[np.float64]]:
+        """What the levels of each variable are worth: that of their best channels, each its score times its cost."""
+        tightest = self.costs[int(np.argmin(ratios))]
+        shares = (tightest.saved_per_channel() / tightest.total()).clip(LEAST_SHARE)
+        values = []
+        for tie, levels in zip(self.ties, self.variables.levels, strict=True):
+            # Weights that diverge are for the training to undo.
+            known = [scores[place].double().nan_to_num(0.0, LARGEST, 0.0).sort(descending=True) for place in tie]
+            ranked = sum(one.values.numpy() * shares[place] for one, place in zip(known, tie, strict=True))
+            worth = np.concatenate([[0.0], np.cumsum(ranked)])
+            values.append(worth[levels])
+        # Channels that are worth nothing are still better kept than not.
+        something = SOMETHING * (sum(float(worth[-1]) for worth in values) or 1.0)
+        return [v + something * n / n[-1] for v, n in zip(values, self.variables.levels, strict=True)]

@@ -10,13 +10,22 @@ from torch import nn
 
 from compressor.equivalence import Inputs
 from compressor.groups import ChannelGroup
+from compressor.records.costs import Aims
 from compressor.splitting.config import SplittingConfig
 from compressor.splitting.paper import PaperSplitting
 from compressor.splitting.splitting import Splitting
 
 # What belongs to the papers' methods alone; method budget has one group penalty.
 OF_PAPERS = {"method", "group_penalty", "group_penalty_args", "group_strength", "growth"}
-OF_BUDGET = {"target_macs", "target_params", "target_zeros", "keep_blocks"}
+OF_BUDGET = {
+    "target_macs",
+    "target_params",
+    "target_latency",
+    "target_size",
+    "compressed",
+    "target_zeros",
+    "keep_blocks",
+}
 
 
 def build_splitting(
@@ -28,12 +37,13 @@ def build_splitting(
     epoch_steps: int,
     samples: int,
     groups: Sequence[ChannelGroup] | None = None,
+    aims: Aims | None = None,
 ) -> Splitting | PaperSplitting:
     """`Splitting` or `PaperSplitting`, by the method of ``config``; what they raise."""
     options: dict[str, Any] = {field.name: getattr(config, field.name) for field in fields(config)}
     options |= {"total_steps": total_steps, "groups": groups}
     if config.described.target:
-        return Splitting(model, example_input, **{k: v for k, v in options.items() if k not in OF_PAPERS})
+        return Splitting(model, example_input, aims=aims, **{k: v for k, v in options.items() if k not in OF_PAPERS})
     options = {key: value for key, value in options.items() if key not in OF_BUDGET}
     options |= {"beta": config.beta_range[0], "epoch_steps": epoch_steps, "samples": samples}
     return PaperSplitting(model, example_input, **options)

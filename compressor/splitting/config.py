@@ -11,7 +11,8 @@ from compressor.alignment import Alignment
 from compressor.errors import UsageError
 from compressor.methods import Method, method
 from compressor.penalties import GROUP_PENALTIES, group_penalty, penalty
-from compressor.splitting.budget import Target
+from compressor.records.run import TargetKind
+from compressor.splitting.targets import Target
 
 Arguments = Mapping[str, float | str]
 
@@ -19,6 +20,8 @@ Arguments = Mapping[str, float | str]
 PENALTY_OF_ZEROS = "l1-l2"
 # Weights are numbers of 32 bits, which end at 3.4e38.
 LARGEST = 1e30
+# What asks for fewer channels.
+TARGETS = "--target-macs, --target-params, --target-latency or --target-size"
 # The group penalty of method budget: an l0 that the selected channels do not carry.
 BUDGETED = "l0"
 
@@ -32,9 +35,10 @@ class SplittingConfig:
     (start, end) of its growth until the gap is closed. In the papers' methods both are absolute and per learning rate,
     and ``beta`` does not grow but by ``growth``, (sigma, epochs). ``group_strength`` is the lambda of a group penalty
     on W by subgradient. ``layers`` are patterns (`fnmatch`) of the layers that are penalised, all by default.
-    At most one of ``target_macs`` and ``target_params`` asks for a share of the dense network in (0, 1];
-    ``target_zeros`` for a share of zeros in (0, 1) among the convolution and linear weights of the removed network, to
-    which lambda then follows. With ``keep_blocks`` a target drops no residual block as a whole.
+    ``target_macs``, ``target_params`` and ``target_latency`` ask for at most a share of the dense network in (0, 1],
+    ``target_size`` for at most so many bytes of the exported file, or of it ``compressed``; all that are given are met.
+    ``target_zeros`` asks for a share of zeros in (0, 1) among the convolution and linear weights of the removed
+    network, to which lambda then follows. With ``keep_blocks`` a target drops no residual block as a whole.
 
     Raises `UsageError` or `UnknownName` for a value that is not allowed, or has no meaning in the method.
     """
@@ -48,6 +52,9 @@ class SplittingConfig:
     group_strength: float | None = None
     target_macs: float | None = None
     target_params: float | None = None
+    target_latency: float | None = None
+    target_size: float | None = None
+    compressed: bool = False
     target_zeros: float | None = None
     beta: tuple[float, float] | None = None
     growth: tuple[float, int] | None = None
@@ -61,7 +68,7 @@ class SplittingConfig:
         self._default("penalty", known.penalty if self.target_zeros is None else PENALTY_OF_ZEROS)
         self._default("beta", known.beta)
         self._default("growth", known.growth)
-        if self.target is not None or not known.target:
+        if self.targets or not known.target:
             self._default("group_penalty", known.group_penalty)
         needs_strength = self.target_zeros is None and (
             self.splits_entries or known.split_rows is not None or known.lasso_rows is not None
@@ -79,13 +86,15 @@ class SplittingConfig:
         return method(self.method)
 
     @property
-    def target(self) -> Target | None:
-        """The one target asked for, if any."""
-        if self.target_macs is not None and self.target_params is not None:
-            raise UsageError("give one of --target-macs and --target-params, not both")
-        if self.target_macs is not None:
-            return Target("macs", self.target_macs)
-        return Target("params", self.target_params) if self.target_params is not None else None
+    def targets(self) -> tuple[Target, ...]:
+        """What the removed network may cost at most, in each way that was asked for."""
+        asked: dict[TargetKind, float | None] = {
+            "macs": self.target_macs,
+            "params": self.target_params,
+            "latency": self.target_latency,
+        }
+        shares = tuple(Target(kind, share) for kind, share in asked.items() if share is not None)
+        return shares if self.target_size is None else (*shares, Target("size", self.target_size, self.compressed))
 
     @property
     def any(self) -> bool:
@@ -130,9 +139,18 @@ class SplittingConfig:
         self._check_beta()
         if self.target_zeros is not None and not 0 < self.target_zeros < 1:
             raise UsageError(f"--target-zeros must lie between 0 and 1, got {self.target_zeros:g}")
-        Alignment.parse(self.align)
-        if self.keep_blocks and self.target is None:
-            raise UsageError("--keep-blocks needs --target-macs or --target-params, which alone drop whole blocks")
+        # Which widths a processor rewards is decided where the training begins.
+        object.__setattr__(self, "align", str(Alignment.parse(self.align)))
+        self._check_targets()
+        self._check_arguments()
+
+    def _check_targets(self) -> None:
+        if self.keep_blocks and not self.targets:
+            raise UsageError(f"--keep-blocks needs a target ({TARGETS}), which alone drops whole blocks")
+        if self.compressed and self.target_size is None:
+            raise UsageError("--compressed needs a --target-size, which it is about")
+
+    def _check_arguments(self) -> None:
         if self.splits_entries:
             penalty(self.penalty_name, **self.penalty_args)
         elif self.penalty_args:
@@ -161,7 +179,7 @@ class SplittingConfig:
         if known.target:
             self._check_budget()
         else:
-            if self.target is not None or self.target_zeros is not None:
+            if self.targets or self.target_zeros is not None:
                 raise UsageError(f"--method {name} has no target; use --method budget, or leave the target out")
             if start != end:
                 raise UsageError(f"--method {name} takes one --beta, got {start:g}:{end:g}")
@@ -189,8 +207,8 @@ class SplittingConfig:
                 f"--method budget has one group penalty, the trimmed {BUDGETED}: any other would select the same; "
                 f"{groups} belongs to methods paper and rgsm"
             )
-        if groups != "none" and self.target is None:
-            raise UsageError(f"--group-penalty {groups} needs --target-macs or --target-params")
+        if groups != "none" and not self.targets:
+            raise UsageError(f"--group-penalty {groups} needs a target: {TARGETS}")
 
     def _check_group_penalty(self, known: Method) -> None:
         name = self.groups_name
@@ -213,8 +231,8 @@ class SplittingConfig:
             )
 
     def _check_no_group_penalty(self, known: Method) -> None:
-        if self.target is not None:
-            raise UsageError(f"--target-{self.target.kind} needs a --group-penalty, got none")
+        if self.targets:
+            raise UsageError(f"--target-{self.targets[0].kind} needs a --group-penalty, got none")
         if known.split_rows is not None:
             raise UsageError(f"--method {self.method} needs a --group-penalty, got none")
         if not known.target and not self.any:

@@ -1,4 +1,4 @@
-"""The best choice of one level for each variable, where what a choice is worth is a sum over variables and pairs.
+"""The best choice of one level for each variable, where what a choice is worth is a sum over few of them each.
 
 Variables are eliminated one after the other, each by the best that it can be for every choice of its neighbours
 (Dechter, Bucket elimination, 1999). Where a table would be too large it is cut into several, which makes the
@@ -8,7 +8,7 @@ result an upper bound (Dechter and Rish, Mini-buckets, 2003).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,15 +18,15 @@ Scope = tuple[int, ...]
 Factor = tuple[Scope, Table]
 
 # Entries of the largest table.
-LARGEST = 1 << 17
+LARGEST = 1 << 19
 
 
-def elimination_order(sizes: Sequence[int], pairs: Sequence[tuple[int, int]]) -> list[int]:
+def elimination_order(sizes: Sequence[int], scopes: Iterable[Scope]) -> list[int]:
     """The variables, each time the one whose table of neighbours is smallest."""
     neighbours: dict[int, set[int]] = {variable: set() for variable in range(len(sizes))}
-    for one, other in pairs:
-        neighbours[one].add(other)
-        neighbours[other].add(one)
+    for scope in scopes:
+        for variable in scope:
+            neighbours[variable] |= {*scope} - {variable}
     order = []
     while neighbours:
         least = min(neighbours, key=lambda v: (math.prod(sizes[n] for n in neighbours[v]), v))
@@ -38,16 +38,13 @@ def elimination_order(sizes: Sequence[int], pairs: Sequence[tuple[int, int]]) ->
     return order
 
 
-def best(
-    worth: Sequence[Table], pairs: Mapping[tuple[int, int], Table], order: Sequence[int]
-) -> tuple[list[int], float]:
+def best(factors: Iterable[Factor], order: Sequence[int]) -> tuple[list[int], float]:
     """A level for each variable, and what no choice is worth more than.
 
-    ``worth[v]`` (levels of v,) and ``pairs[v, w]`` (levels of v, levels of w) add up. The choice is the best there is
-    and the bound its worth, unless a table was too large.
+    The tables of all ``factors`` add up; the axes of a table are the variables of its scope, in increasing order, and
+    every variable is in one. The choice is the best there is and the bound its worth, unless a table was too large.
     """
-    waiting: list[Factor] = [((v,), table) for v, table in enumerate(worth)]
-    waiting += [(scope, table) for scope, table in pairs.items()]
+    waiting = list(factors)
     buckets: list[tuple[int, list[Factor]]] = []
     bound = 0.0
     for variable in order:
@@ -60,7 +57,7 @@ def best(
                 waiting.append((scope, table))
             else:
                 bound += float(table)
-    return _decoded(buckets, len(worth)), bound
+    return _decoded(buckets, len(order)), bound
 
 
 def _mini_buckets(factors: Sequence[Factor]) -> list[Factor]:
@@ -88,9 +85,8 @@ def _add(one: Factor, other: Factor) -> Factor:
 
 def _spread(factor: Factor, scope: Scope) -> Table:
     """The table with an axis for each variable of ``scope``, of length one where it does not depend on it."""
-    order = sorted(factor[0])
-    table = factor[1].transpose([factor[0].index(variable) for variable in order])
-    return table.reshape([table.shape[order.index(variable)] if variable in order else 1 for variable in scope])
+    sizes = dict(zip(factor[0], factor[1].shape, strict=True))
+    return factor[1].reshape([sizes.get(variable, 1) for variable in scope])
 
 
 def _without(factor: Factor, variable: int) -> Factor:

@@ -13,15 +13,20 @@ from torch import Tensor, nn
 from compressor.alignment import Alignment
 from compressor.channels import branches, shared_places, ties, vanishing_tensors
 from compressor.costs import CostModel, Kind, cost_model
+from compressor.costs.latency import latency_model
 from compressor.equivalence import Inputs
+from compressor.errors import UsageError
 from compressor.groups import ChannelGroup, find_groups, is_zero, zero
 from compressor.layer_kinds import is_matrix
+from compressor.records.costs import Aims
 from compressor.records.stages import Pair
 from compressor.splitting.config import SplittingConfig, matches
 from compressor.splitting.paper_groups import as_rows, rows_axis
+from compressor.splitting.targets import Limit, Target
 
 # In an error message, by their share of what is to shrink.
 NAMED, WORTH_NAMING = 2, 0.001
+FLOAT_BYTES = 4
 NOT_CHOSEN = "not in --layers"
 
 
@@ -37,7 +42,7 @@ class Prunable:
         self.model, self._example, self._alignment = model, example_input, Alignment.parse(penalties.align)
         self.groups: tuple[ChannelGroup, ...] = ()
         self._others: tuple[ChannelGroup, ...] = ()
-        if penalties.target is None and penalties.described.target:
+        if not penalties.targets and penalties.described.target:
             return
         every = [_trained(model, group) for group in (find_groups(model, example_input) if groups is None else groups)]
         # Without a target a channel goes because it has become useless, whichever layers made it so.
@@ -57,7 +62,7 @@ class Prunable:
         return {group.name: group.excluded or NOT_CHOSEN for group in self._others}
 
     def obstacles(self, kind: Kind) -> str:
-        """Why no more can be removed, as the end of a sentence: the groups that stay and what they carry."""
+        """Why no more can be removed, as the end of a sentence: the groups that stay and what they carry of a cost."""
         cost = cost_model(self.model, self._example, self._others, kind)
         shares = [cost.carried(row) / cost.total() for row in np.eye(len(self._others), dtype=bool).tolist()]
         dearest = sorted(zip(shares, self._others, strict=True), key=lambda pair: -pair[0])
@@ -80,12 +85,20 @@ class Prunable:
         """Parameters as a function of the channels kept."""
         return cost_model(self.model, self._example, self.groups, "params")
 
-    def cost(self, kind: Kind) -> CostModel:
-        """The cost model of that kind."""
-        return self.macs if kind == "macs" else self.parameters
+    def limit(self, target: Target, aims: Aims) -> Limit:
+        """The target as a limit on a cost model; `UsageError` for a latency without what was measured."""
+        if target.kind == "latency":
+            if aims.costs is None:
+                raise UsageError(f"{target} needs to know what layers cost: pass aims, as stages.aim measures them")
+            model = latency_model(self.model, self._example, self.groups, aims.costs)
+            return Limit(target, model, aims.shares.get("latency", target.asked))
+        if target.kind == "size":
+            bytes_now = FLOAT_BYTES * self.parameters.total()
+            return Limit(target, self.parameters, aims.shares.get("size", min(1.0, target.asked / bytes_now)))
+        return Limit(target, self.macs if target.kind == "macs" else self.parameters, target.asked)
 
-    def figures(self, model: nn.Module) -> tuple[dict[str, Pair], Pair | None, Pair | None]:
-        """Channels by group, MACs and parameters of ``model``, each dense and as `shrink` will leave it."""
+    def left(self, model: nn.Module) -> list[int]:
+        """How many channels of each group `shrink` will leave of ``model``."""
         # The penalties may have emptied further channels; what counts is what `shrink` will keep.
         alive = [group.channels - int(is_zero(model, group).sum()) for group in self.groups]
         kept = list(alive)
@@ -96,6 +109,10 @@ class Prunable:
         for branch in branches(self.groups).values():
             if not any(alive[place] for place in branch):
                 kept = [0 if place in branch else count for place, count in enumerate(kept)]
+        return kept
+
+    def figures(self, kept: Sequence[int]) -> tuple[dict[str, Pair], Pair | None, Pair | None]:
+        """Channels by group, MACs and parameters, each of the dense network and of that with ``kept`` channels."""
         channels = {group.name: (group.channels, count) for group, count in zip(self.groups, kept, strict=True)}
         if not self.groups:
             return channels, None, None

@@ -2,51 +2,100 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
 from compressor.alignment import Alignment
 from compressor.channels import branches, ties
-from compressor.costs import CostModel
+from compressor.costs import CostModel, Kind
 from compressor.errors import TargetNotMet
 from compressor.groups import ChannelGroup
-from compressor.splitting.budget import Budget, Target
+from compressor.records.costs import Aims
+from compressor.records.run import Target as Outcome
+from compressor.records.run import TargetKind
+from compressor.splitting.budget import Budget, Choice
 from compressor.splitting.dropped import DroppedChannels
 from compressor.splitting.prunable import Prunable
 from compressor.splitting.saliency import saliency
+from compressor.splitting.targets import Limit, Target
 
 
 class Selection:
-    """The most salient channels that fit a budget survive, the others are dropped.
+    """The channels that are worth most within the limits survive, the others are dropped.
 
-    Unless they are to ``keep_blocks``, all channels of a branch may be dropped. Raises `TargetNotMet` when the target
+    Unless they are to ``keep_blocks``, all channels of a branch may be dropped. Raises `TargetNotMet` when a target
     cannot be reached.
     """
 
-    def __init__(self, prunable: Prunable, target: Target, align: Alignment, *, keep_blocks: bool = False) -> None:
+    def __init__(
+        self,
+        prunable: Prunable,
+        targets: Sequence[Target],
+        align: Alignment,
+        aims: Aims | None = None,
+        *,
+        keep_blocks: bool = False,
+    ) -> None:
         if not prunable.groups:
-            why = prunable.obstacles(target.kind) or ": it has no convolution, linear or recurrent layer"
+            why = prunable.obstacles(_counted(targets[0].kind)) or ": it has no convolution, linear or recurrent layer"
             raise TargetNotMet(f"no channel of this network can be removed{why}")
-        self.target, self._prunable = target, prunable
+        self._prunable = prunable
+        self.limits = [prunable.limit(target, aims or Aims()) for target in targets]
         blocks = branches(prunable.groups)
         droppable = () if keep_blocks else tuple(blocks.values())
-        self._budget = Budget(prunable.cost(target.kind), align, ties(prunable.groups), droppable)
-        least = self._budget.ratio(self._budget.least)
-        if least > target.ratio:
-            raise TargetNotMet(
-                f"{target} asked, {least:.3f} is the least that can be reached with --align {align}, "
-                f"which keeps {align.steps} channels of every group{_kept(keep_blocks, len(blocks))}"
-                f"{prunable.obstacles(target.kind)}"
-            )
+        self.budget = Budget([limit.cost for limit in self.limits], align, ties(prunable.groups), droppable)
+        for limit in self.limits:
+            least = limit.reached(self.budget.least)
+            if not limit.outcome(self.budget.least).met:
+                raise TargetNotMet(
+                    f"{limit.target} asked, {limit.target.shown(least)} is the least that can be reached with --align "
+                    f"{align}, which keeps {align.steps} channels of every group{_kept(keep_blocks, len(blocks))}"
+                    f"{prunable.obstacles(_counted(limit.target.kind))}"
+                )
         self.channels = DroppedChannels(prunable.model, prunable.groups)
-        self.kept = [group.channels for group in prunable.groups]
+        self.choice = Choice([group.channels for group in prunable.groups], 1.0, 1.0)
 
-    def select(self, ratio: float) -> None:
-        """Choose the survivors of a budget from the weights as they are."""
-        worth = scores(self._prunable.model, self._prunable.groups, self._budget.cost)
-        self.kept = self._budget.allocate(worth, ratio)
+    @property
+    def shares(self) -> dict[TargetKind, float]:
+        """The share of the foretold cost that each target allows."""
+        return {limit.target.kind: limit.share for limit in self.limits}
+
+    @property
+    def kept(self) -> list[int]:
+        """How many channels of each group survive."""
+        return self.choice.kept
+
+    def select(self, ratio: Callable[[float], float] = float) -> None:
+        """Choose the survivors from the weights as they are; ``ratio`` gives what each share allows by now."""
+        shares = [ratio(limit.share) for limit in self.limits]
+        tightest = self.limits[min(range(len(shares)), key=shares.__getitem__)].cost
+        worth = scores(self._prunable.model, self._prunable.groups, tightest)
+        self.choice = self.budget.allocate(worth, shares)
         self.channels.keep_best(worth, self.kept)
+
+    def outcomes(self, kept: Sequence[int]) -> list[Outcome]:
+        """What ``kept`` channels come to in every target, and what the next wider network would have."""
+        groups, wider = self._prunable.groups, list(self.budget.wider(kept))
+        found = []
+        for limit in self.limits:
+            above = [(limit.reached(more), more) for more in wider if not limit.outcome(more).met]
+            nearest = min(above, key=lambda one: one[0], default=None)
+            found.append(limit.outcome(kept, "" if nearest is None else _following(limit, nearest, kept, groups)))
+        return found
+
+
+def _following(
+    limit: Limit, nearest: tuple[float, list[int]], kept: Sequence[int], groups: Sequence[ChannelGroup]
+) -> str:
+    reached, more = nearest
+    place = next(place for place, (one, other) in enumerate(zip(kept, more, strict=True)) if one != other)
+    return f"{more[place]} instead of {kept[place]} channels of {groups[place].name}: {limit.target.shown(reached)}"
+
+
+def _counted(kind: TargetKind) -> Kind:
+    """The cost by which obstacles are named: they are the same for what is only measured."""
+    return "params" if kind in {"params", "size"} else "macs"
 
 
 def _kept(keep_blocks: bool, blocks: int) -> str:

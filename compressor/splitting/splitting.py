@@ -16,8 +16,11 @@ from compressor.equivalence import Inputs
 from compressor.errors import UsageError
 from compressor.groups import ChannelGroup, is_zero, zero
 from compressor.penalties import step_of
+from compressor.records.costs import Aims
+from compressor.records.run import Target as Outcome
 from compressor.splitting.auxiliary import AuxiliaryVariables, in_units, units_of
 from compressor.splitting.base import SplittingBase
+from compressor.splitting.budget import Choice
 from compressor.splitting.config import Arguments, SplittingConfig
 from compressor.splitting.prunable import zero_useless
 from compressor.splitting.schedule import PULL_EVERY, SELECTED, Schedule, implicit_share, prox_step
@@ -34,8 +37,10 @@ class Splitting(SplittingBase):
     ``example_input`` is (batch >= 2, *input_shape), or what one call of the network gets instead, or `Examples`, as in
     `find_groups`; ``total_steps`` the number of optimiser steps until `project`.
 
-    ``target_macs`` or ``target_params``: the share of the dense network, in (0, 1], that the selected channels cost at
-    most. ``target_zeros``: the share of zeros, in (0, 1), among the penalised weights that are left then.
+    ``target_macs``, ``target_params``, ``target_latency``: the share of the dense network, in (0, 1], that the selected
+    channels cost at most; ``target_size``: how many bytes, of the exported file or of it ``compressed``. All that are
+    given hold. A latency needs ``aims``, what was measured (`compressor.stages.aim`); a size is estimated without.
+    ``target_zeros``: the share of zeros, in (0, 1), among the penalised weights that are left then.
     ``penalty`` and ``penalty_args``: the penalty on single weights (`compressor.penalties.PENALTIES`), and its options.
     ``strength``: how far l1 draws a weight until half time, in units of its layer's RMS now; then the zeros are chosen
     and the other weights are free. Without meaning beside ``target_zeros``, to which lambda follows.
@@ -59,6 +64,10 @@ class Splitting(SplittingBase):
         strength: float | None = None,
         target_macs: float | None = None,
         target_params: float | None = None,
+        target_latency: float | None = None,
+        target_size: float | None = None,
+        compressed: bool = False,
+        aims: Aims | None = None,
         target_zeros: float | None = None,
         beta: tuple[float, float] | None = None,
         align: str | int = "auto",
@@ -72,6 +81,9 @@ class Splitting(SplittingBase):
             strength=strength,
             target_macs=target_macs,
             target_params=target_params,
+            target_latency=target_latency,
+            target_size=target_size,
+            compressed=compressed,
             target_zeros=target_zeros,
             beta=beta,
             align=align,
@@ -81,9 +93,8 @@ class Splitting(SplittingBase):
         start, end = config.beta_range
         self.schedule = Schedule(total_steps=total_steps, beta_start=start, beta_end=end)
         super().__init__(model, example_input, config, total_steps, groups)
-        target = config.target
-        steps, keep = Alignment.parse(config.align), config.keep_blocks
-        self._selection = Selection(self.prunable, target, steps, keep_blocks=keep) if target else None
+        targets, steps, keep = config.targets, Alignment.parse(config.align), config.keep_blocks
+        self._selection = Selection(self.prunable, targets, steps, aims, keep_blocks=keep) if targets else None
         # It acts until the zeros are chosen.
         self._lambda = (config.strength or 0.0) / SELECTED
         self._units: dict[Tensor, float] = {}
@@ -126,7 +137,7 @@ class Splitting(SplittingBase):
     def revise(self) -> None:
         """Choose the survivors anew from the weights as they are; needed only when they were set from outside."""
         if self._selection is not None:
-            self._selection.select(self.schedule.budget(self.step, self._selection.target.ratio))
+            self._selection.select(partial(self.schedule.budget, self.step))
 
     @property
     def beta(self) -> float:
@@ -157,6 +168,7 @@ class Splitting(SplittingBase):
             **self._identity(),
             "step": self.step,
             "kept": self.kept,
+            "worth": (selection.choice.value, selection.choice.bound) if selection is not None else (),
             "dropped": selection.channels.dropped() if selection is not None else [],
             "units": {name: self._units[self._weights[name]] for name in names} if self._units else {},
             "lambda": self._lambda,
@@ -173,7 +185,7 @@ class Splitting(SplittingBase):
             )
         self.step, self._lambda = state["step"], state["lambda"]
         if self._selection is not None:
-            self._selection.kept = list(state["kept"])
+            self._selection.choice = Choice(list(state["kept"]), *state["worth"])
             self._selection.channels.set(state["dropped"])
         if self._auxiliary is not None:
             self._split(state["units"])
@@ -217,7 +229,7 @@ class Splitting(SplittingBase):
     def _catch_up(self) -> None:
         if self.step <= self.schedule.last_revision:
             if self._selection is not None:
-                self._selection.select(self._selection.target.ratio)
+                self._selection.select()
             if self.config.target_zeros is not None:
                 self._fix()
 
@@ -256,6 +268,9 @@ class Splitting(SplittingBase):
             if self._auxiliary is not None:
                 zero_useless(model, self.groups)
         return entries
+
+    def _outcomes(self, kept: Sequence[int]) -> list[Outcome]:
+        return self._selection.outcomes(kept) if self._selection is not None else []
 
     def _dropped(self) -> int:
         return sum(group.channels - kept for group, kept in zip(self.groups, self.kept, strict=True))

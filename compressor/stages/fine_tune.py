@@ -14,21 +14,25 @@ import msgspec
 from torch import nn
 
 from compressor.checkpoints import DataChoice, Metadata, Network
-from compressor.codec import metrics_file
+from compressor.codec import decode, encode, metrics_file
 from compressor.costs import count_macs, count_parameters
 from compressor.data.normalization import Normalization
 from compressor.data.samples import DataSet
 from compressor.equivalence import Inputs
 from compressor.errors import CompressorWarning
+from compressor.files import write_bytes
 from compressor.groups import ChannelGroup
 from compressor.groups.known import KnownGroups
 from compressor.progress import Progress
 from compressor.records import Metric
+from compressor.records.costs import Aims, Costs
 from compressor.records.run import Epoch
 from compressor.records.stages import FineTuning, Projection
+from compressor.regular_files import read_bytes
 from compressor.splitting import SplittingConfig, build_splitting
 from compressor.splitting.base import SplittingBase
 from compressor.stages import GROUPS
+from compressor.stages.aim import MEASURED, Runtime, aim
 from compressor.stages.samples import check_fit
 from compressor.training import train
 from compressor.training.batchnorm import reestimate_on
@@ -38,7 +42,7 @@ from compressor.training.settings import settings_fingerprint
 from compressor.training.states import KEPT, State, States
 
 # In the folder of the states, while the training goes on.
-METRICS = "metrics.jsonl"
+METRICS, AIMS = "metrics.jsonl", "aims.json"
 
 OnEpoch = Callable[[Epoch], None]
 
@@ -60,6 +64,9 @@ def fine_tune(
     teacher: nn.Module | None = None,
     groups: Sequence[ChannelGroup] | None = None,
     states: States | None = None,
+    costs: Costs | None = None,
+    runtime: Runtime | None = None,
+    aims: Aims | None = None,
     on_epoch: OnEpoch | None = None,
     progress: Progress | None = None,
 ) -> FineTuned:
@@ -68,6 +75,8 @@ def fine_tune(
     Half of the loss comes from the soft labels of ``teacher`` when there is one. ``groups`` saves finding them again.
     With ``states`` all that was trained is on disk after every epoch, and a training with the same arguments goes on
     from there; on a CPU, with as many threads, it ends with the same bits as one that was not interrupted.
+    Targets in latency and bytes are measured in ``runtime`` first, a latency by ``costs`` where they are given,
+    unless ``aims`` say what that found.
 
     `TargetNotMet` is raised before any training when the target cannot be reached, `DataError` when the data do not
     fit the network, `CompressorError` when there is no space for the states, `Diverged` when the training fails.
@@ -81,8 +90,9 @@ def fine_tune(
         if groups is None and penalties.any:
             # Which groups are left out can depend on the clock: a training that goes on must not decide it anew.
             groups = KnownGroups(network, states.folder / GROUPS).kept()
+    aims = aims or _aims(network, penalties, groups, costs, runtime, states, progress)
     model, normalization = copy.deepcopy(network.model), network.metadata.normalization
-    splitting = _splitting(model, network.example_input(), data, recipe, penalties, groups)
+    splitting = _splitting(model, network.example_input(), data, recipe, penalties, groups, aims)
     # Whatever can fail for this network fails now, and not after the training.
     macs, parameters = count_macs(model, network.example_input()), count_parameters(model)
     before = resumed.course.before if resumed is not None else model_accuracy(model, data.test, normalization)
@@ -110,13 +120,15 @@ def fine_tune(
         epochs=epochs,
         macs=macs,
         parameters=parameters,
+        aims=aims if aims.trials else None,
     )
     return FineTuned(Network(model, _metadata(network.metadata, data, recipe, penalties, record)), record)
 
 
 def check_target(network: Network, penalties: SplittingConfig, groups: Sequence[ChannelGroup] | None = None) -> None:
-    """Raise `TargetNotMet` when no training can reach the target of ``penalties``."""
-    if penalties.target is not None:
+    """Raise `TargetNotMet` when no training can reach the targets of ``penalties`` that need no measurement."""
+    if any(target.kind not in MEASURED for target in penalties.targets):
+        penalties = replace(penalties, target_latency=None, target_size=None, compressed=False)
         build_splitting(
             network.model,
             network.example_input(),
@@ -128,6 +140,25 @@ def check_target(network: Network, penalties: SplittingConfig, groups: Sequence[
         )
 
 
+def _aims(
+    network: Network,
+    penalties: SplittingConfig,
+    groups: Sequence[ChannelGroup] | None,
+    costs: Costs | None,
+    runtime: Runtime | None,
+    states: States | None,
+    progress: Progress | None,
+) -> Aims:
+    """What was measured for the targets; a training that goes on keeps to what it began with."""
+    known = states.folder / AIMS if states is not None else None
+    if known is not None and known.exists():
+        return decode(read_bytes(known), Aims, str(known))
+    aims = aim(network, penalties, groups=groups, costs=costs, runtime=runtime, progress=progress)
+    if known is not None and aims.trials:
+        write_bytes(known, encode(aims))
+    return aims
+
+
 def _splitting(
     model: nn.Module,
     example: Inputs,
@@ -135,6 +166,7 @@ def _splitting(
     recipe: Recipe,
     penalties: SplittingConfig,
     groups: Sequence[ChannelGroup] | None,
+    aims: Aims,
 ) -> SplittingBase | None:
     if not penalties.any:
         return None
@@ -147,6 +179,7 @@ def _splitting(
         epoch_steps=steps // recipe.epochs,
         samples=len(data.train),
         groups=groups,
+        aims=aims,
     )
 
 

@@ -19,7 +19,7 @@ TARGETS = ("--targets", "0.4,0.6")
 
 @pytest.fixture(scope="module")
 def sweep_command(tiny):
-    quick = ("--lr", "0.1", "--batch-size", "32", "--seed", "1")
+    quick = ("--align", "auto:8", "--lr", "0.1", "--batch-size", "32", "--seed", "1")
     return ("sweep", tiny.checkpoint, "--arch", tiny.arch, "--epochs", "2", "--max-seconds", "0.3", *quick)
 
 

@@ -32,7 +32,7 @@ def test_align_1_changes_no_count():
 
 @pytest.mark.parametrize("text", ["0", "-4", "4.0", "", "eight", "²", " 4"])
 def test_a_bad_alignment_is_refused(text):
-    with pytest.raises(UsageError, match="--align must be auto or a number of at least 1, got"):
+    with pytest.raises(UsageError, match="--align must be auto, auto:BLOCK or a number of at least 1, got"):
         Alignment.parse(text)
 
 

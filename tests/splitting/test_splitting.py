@@ -468,7 +468,7 @@ def test_an_unknown_penalty_is_refused_with_the_nearest():
 
 
 def test_a_bad_alignment_is_refused():
-    refused(UsageError, "--align must be auto or a number", align="some")
+    refused(UsageError, "--align must be auto, auto:BLOCK or a number", align="some")
 
 
 def test_a_splitting_without_a_penalty_cannot_be_attached():

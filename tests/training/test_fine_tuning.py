@@ -216,7 +216,7 @@ def test_an_input_shape_that_the_network_refuses_is_told(model):
         ({"target_params": 2.0}, UsageError, r"--target-params must lie in \(0, 1\]"),
         ({"penalty": "l1", "strength": -1.0}, UsageError, "--strength must be a finite number of at least 0, got -1"),
         ({"strength": 0.1}, UsageError, "--strength 0.1 needs a --penalty"),
-        ({"align": "many"}, UsageError, "--align must be auto or a number"),
+        ({"align": "many"}, UsageError, "--align must be auto, auto:BLOCK or a number"),
     ],
 )
 def test_bad_penalties_are_refused_when_they_are_named(options, error, message):

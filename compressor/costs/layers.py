@@ -42,7 +42,7 @@ def layers_of(model: nn.Module, example_input: Inputs) -> dict[str, list[Layer]]
 def layer_of(module: nn.Module, given: Tensor, samples: int) -> Layer | None:
     """The layer that ``module`` is for what it is ``given``; None for one that is not timed by itself."""
     if isinstance(module, nn.Linear):
-        return Layer("linear", (max(1, given.numel() // given.shape[-1] // samples),))
+        return Layer(kind="linear", size=(max(1, given.numel() // given.shape[-1] // samples),))
     assert isinstance(module, CONVOLUTIONS)
     depthwise = module.groups == module.in_channels == module.out_channels and module.groups > 1
     padding = module.padding

@@ -1,0 +1,33 @@
+"""Targets that were foretold before the training, as the benchmark of what was exported measured them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+
+from compressor.records.benchmark import BenchmarkReport, Variant
+from compressor.records.run import Target
+
+
+def measured_targets(targets: Sequence[Target], benchmark: BenchmarkReport) -> tuple[Target, ...]:
+    """``targets`` with the latency and the bytes of the last variant; those in MACs and parameters are counted ones.
+
+    A latency is met when its interval does not lie above the target.
+    """
+    return tuple(_measured(target, benchmark) for target in targets)
+
+
+def _measured(target: Target, benchmark: BenchmarkReport) -> Target:
+    if target.kind == "size":
+        reached = _stored(benchmark.variants[-1], compressed=target.compressed)
+        return replace(target, reached=reached, met=reached <= target.asked)
+    if target.kind == "latency" and benchmark.comparisons:
+        last = benchmark.comparisons[-1]
+        return replace(target, reached=last.ratio, ci95=last.ci95, met=last.ci95[0] <= target.asked)
+    return target
+
+
+def _stored(variant: Variant, *, compressed: bool) -> float:
+    size = variant.size
+    return float(size.gzip_bytes if compressed else size.onnx_bytes + size.external_bytes)

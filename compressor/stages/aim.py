@@ -1,0 +1,208 @@
+"""At which widths a target in latency or bytes is met: foretold, exported, measured, and corrected."""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from msgspec.structs import replace
+from torch import nn
+
+from compressor.alignment import Alignment
+from compressor.benchmarking import benchmark
+from compressor.checkpoints import Network
+from compressor.errors import TargetNotMet
+from compressor.export import DEFAULT_OPSET, describe, export_onnx
+from compressor.files import gzipped_bytes
+from compressor.groups import ChannelGroup, find_groups, zero
+from compressor.layer_kinds import PRODUCERS, matrices
+from compressor.progress import Progress, silent
+from compressor.records.costs import Aims, Costs, Trial
+from compressor.records.run import TargetKind
+from compressor.shrinking import remove_zero_channels
+from compressor.splitting import SplittingConfig
+from compressor.splitting.prunable import Prunable
+from compressor.splitting.selection import Selection
+from compressor.splitting.targets import Target
+from compressor.stages.costs import measure_costs
+
+# How often a network is built and measured, and how close to a target is close enough.
+TRIALS, CLOSE = 4, 0.02
+# Kept free, because training chooses other channels: of other widths, and other numbers compress otherwise.
+SPARE = {"latency": 0.0, "size": 0.005}
+MEASURED: tuple[TargetKind, ...] = ("latency", "size")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runtime:
+    """In what a network is to be exported, run and measured."""
+
+    threads: int = 1
+    provider: str = "cpu"
+    opset: int = DEFAULT_OPSET
+    max_seconds: float = 60.0
+    seed: int = 0
+
+
+def aim(
+    network: Network,
+    penalties: SplittingConfig,
+    *,
+    groups: Sequence[ChannelGroup] | None = None,
+    costs: Costs | None = None,
+    runtime: Runtime | None = None,
+    progress: Progress | None = None,
+) -> Aims:
+    """What a training needs to know for targets in latency and bytes; nothing where there is no such target.
+
+    The network that the weights as they are would leave is built, exported and measured. Where it misses a target or
+    stays far below, the share of the foretold cost that is allowed is corrected, and the next one measured. Latency is
+    foretold by ``costs``, which are measured when they are not given.
+
+    Raises `TargetNotMet` when the smallest network misses a target, and what `measure_costs` raises.
+    """
+    asked = {target.kind: target for target in penalties.targets if target.kind in MEASURED}
+    if not asked:
+        return Aims()
+    runtime, tell = runtime or Runtime(), progress or silent
+    example = network.example_input()
+    groups = find_groups(network.model, example) if groups is None else groups
+    if "latency" in asked and costs is None:
+        costs = measure_costs(
+            network,
+            groups,
+            threads=runtime.threads,
+            provider=runtime.provider,
+            max_seconds=runtime.max_seconds,
+            seed=runtime.seed,
+            progress=lambda share, text: tell(share / 2, text),
+        )
+    prunable = Prunable(network.model, example, groups, penalties)
+    with tempfile.TemporaryDirectory() as folder:
+        trials = _Trials(network, prunable, penalties, asked, runtime, Path(folder))
+        return trials.run(Aims(costs=costs), lambda share, text: tell(0.5 + share / 2, text))
+
+
+@dataclass(frozen=True)
+class _Trials:
+    network: Network
+    prunable: Prunable
+    penalties: SplittingConfig
+    asked: Mapping[TargetKind, Target]
+    runtime: Runtime
+    folder: Path
+
+    def run(self, aims: Aims, tell: Progress) -> Aims:
+        """The aims with which a measured network met all targets, the largest of those that were tried."""
+        dense = self.folder / "dense.onnx"
+        self._export(self.network.model, dense)
+        if "size" in self.asked:
+            share = self.asked["size"].asked / stored_bytes(dense, compressed=self.asked["size"].compressed)
+            aims = replace(aims, shares={"size": min(1.0, share)})
+        met: Aims | None = None
+        for number in range(TRIALS):
+            tell(number / TRIALS, f"network {number + 1} of at most {TRIALS} for the target")
+            selection = self._selection(aims)
+            if selection is None:
+                break
+            trial = self._measured(selection, dense)
+            aims = replace(aims, trials=(*aims.trials, trial))
+            held = all(_holds(target, trial) for target in self.asked.values())
+            if held:
+                met = aims
+            following = {kind: _corrected(selection.shares[kind], target, trial) for kind, target in self.asked.items()}
+            if held and all(following[kind] <= selection.shares[kind] * (1 + CLOSE) for kind in following):
+                break
+            aims = replace(aims, shares=following)
+        if met is None:
+            raise TargetNotMet(self._missed(aims))
+        return replace(met, trials=aims.trials)
+
+    def _selection(self, aims: Aims) -> Selection | None:
+        """What the weights as they are leave within the shares; None when a corrected share is out of reach."""
+        config = self.penalties
+        try:
+            selection = Selection(
+                self.prunable, config.targets, Alignment.parse(config.align), aims, keep_blocks=config.keep_blocks
+            )
+        except TargetNotMet:
+            if aims.trials:
+                return None
+            raise
+        selection.select()
+        return selection
+
+    def _measured(self, selection: Selection, dense: Path) -> Trial:
+        """Bytes and latency of the network with the selected channels."""
+        file = self.folder / "small.onnx"
+        self._export(self._small(selection), file)
+        kept = {group.name: count for group, count in zip(self.prunable.groups, selection.kept, strict=True)}
+        trial = Trial(kept=kept)
+        if "size" in self.asked:
+            trial = replace(trial, size=float(stored_bytes(file, compressed=self.asked["size"].compressed)))
+        if "latency" in self.asked:
+            report = benchmark(
+                [dense, file],
+                threads=self.runtime.threads,
+                provider=self.runtime.provider,
+                max_seconds=self.runtime.max_seconds,
+                seed=self.runtime.seed,
+            )
+            trial = replace(trial, latency=report.comparisons[0].ratio, latency_ci95=report.comparisons[0].ci95)
+        return trial
+
+    def _small(self, selection: Selection) -> nn.Module:
+        model = copy.deepcopy(self.network.model)
+        for group, gone in zip(self.prunable.groups, selection.channels.dropped(), strict=True):
+            zero(model, group, gone)
+        example = self.network.example_input()
+        shrunk = remove_zero_channels(model, example, align=self.penalties.align, groups=self.prunable.groups)
+        if self.penalties.target_zeros is not None:
+            _zero_smallest(shrunk.model, self.penalties.target_zeros)
+        return shrunk.model
+
+    def _export(self, model: nn.Module, file: Path) -> None:
+        known = describe(self.network.metadata)
+        export_onnx(model, self.network.example_input(), file, opset=self.runtime.opset, metadata=known)
+
+    def _missed(self, aims: Aims) -> str:
+        last = aims.trials[-1]
+        reached = ", ".join(
+            f"{target} asked, {target.shown(getattr(last, kind))} measured" for kind, target in self.asked.items()
+        )
+        return f"{reached} of the smallest network that was tried{self.prunable.obstacles('macs')}"
+
+
+def _holds(target: Target, trial: Trial) -> bool:
+    """A latency holds when its interval does not lie above the target."""
+    if target.kind == "latency":
+        return trial.latency_ci95 is not None and trial.latency_ci95[0] <= target.asked
+    return trial.size is not None and trial.size <= target.asked
+
+
+def _corrected(share: float, target: Target, trial: Trial) -> float:
+    """The share with which the same error would meet the target, a little spared."""
+    reached = trial.latency if target.kind == "latency" else trial.size
+    assert reached is not None
+    return min(1.0, share * target.asked * (1 - SPARE[target.kind]) / reached)
+
+
+def stored_bytes(file: Path, *, compressed: bool) -> int:
+    """Bytes of an exported file with its external weights, as they are or after ``gzip -6``."""
+    parts = [file, *(part for part in [file.with_name(f"{file.name}.data")] if part.exists())]
+    return sum(gzipped_bytes(part) if compressed else part.stat().st_size for part in parts)
+
+
+@torch.no_grad()
+def _zero_smallest(model: nn.Module, share: float) -> None:
+    """Zero so many of the weights of every layer as a target of zeros will, roughly: it knows no layers."""
+    for module in model.modules():
+        for name in matrices(module) if isinstance(module, PRODUCERS) else ():
+            weight = getattr(module, name)
+            count = int(share * weight.numel())
+            if count:
+                weight.masked_fill_(weight.abs() <= weight.abs().flatten().kthvalue(count).values, 0.0)
