@@ -76,7 +76,7 @@ def train_to(
 ) -> FineTuned:
     """Train ``network``, or go on with a training that was interrupted, and write the result to ``out``.
 
-    Without ``penalties`` that is recovery, with them their targets are measured in ``runtime``. What is at ``out``
+    Without ``penalties`` that is recovery; the targets of penalties are measured in ``runtime``. What is at ``out``
     stays until the result is whole.
     """
     from compressor.checkpoints.rehearsal import rehearse_saving
