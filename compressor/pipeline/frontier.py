@@ -19,7 +19,7 @@ from compressor.records.benchmark import BenchmarkReport
 from compressor.records.run import RunReport, StageRow, Target, TargetKind
 from compressor.records.sweep import FailedPoint, SweepReport, SweptNetwork
 from compressor.regular_files import read_bytes
-from compressor.report.benchmark_tables import comparison_for
+from compressor.report.benchmark_tables import comparison_for, stored_bytes
 from compressor.report.headline import all_warnings, final_metric
 from compressor.report.paired import paired_interval, pairs_of
 
@@ -50,9 +50,9 @@ def frontier(
         seed=plan.recipe.seed,
         progress=progress,
     )
-    networks = _marked(
-        [_dense(first, folder, points), *(_point(folder, kind, *item) for item in points.items())], timing
-    )
+    swept = [_dense(first, folder, points), *(_point(folder, kind, *item) for item in points.items())]
+    timing = _counted(timing, swept)
+    networks = marked(_sized(swept, timing), timing)
     return SweepReport(
         started=min(report.started for report in points.values()),
         duration_s=round(sum(report.duration_s for report in points.values()) + timing.duration_s, 2),
@@ -65,6 +65,18 @@ def frontier(
         warnings=tuple(f"{name}: {text}" for name, report in points.items() for text in _own_warnings(report)),
         notes=plan.notes,
     )
+
+
+def _counted(timing: BenchmarkReport, swept: Sequence[SweptNetwork]) -> BenchmarkReport:
+    """With parameters as the networks have them: exporting folds some of them into others."""
+    pairs = zip(timing.variants, swept, strict=True)
+    return replace(timing, variants=tuple(replace(one, parameters=row.parameters) for one, row in pairs))
+
+
+def _sized(swept: Sequence[SweptNetwork], timing: BenchmarkReport) -> list[SweptNetwork]:
+    """With the sizes of the files that were timed."""
+    pairs = zip(timing.variants, swept, strict=True)
+    return [replace(row, size_bytes=stored_bytes(one.size)) for one, row in pairs]
 
 
 def _own_warnings(report: RunReport) -> list[str]:
@@ -110,7 +122,7 @@ def _own(report: RunReport, kind: TargetKind) -> Target | None:
 
 def _network(name: str, row: StageRow, metric: Metric | None, files: tuple[str, ...]) -> SweptNetwork:
     return SweptNetwork(
-        name=name, files=files, metric=metric, macs=row.macs, parameters=row.parameters, size_bytes=row.size_bytes
+        name=name, files=files, metric=metric, macs=row.macs, parameters=row.parameters, size_bytes=None
     )
 
 
@@ -127,8 +139,8 @@ def _change(before: Metric | None, after: Metric | None) -> Interval | None:
     return -high, -low
 
 
-def _marked(networks: Sequence[SweptNetwork], timing: BenchmarkReport) -> tuple[SweptNetwork, ...]:
-    """With those named that others dominate."""
+def marked(networks: Sequence[SweptNetwork], timing: BenchmarkReport) -> tuple[SweptNetwork, ...]:
+    """The networks, each with the one that dominates it, if there is one."""
     latencies = {one.name: _latency(timing, one.name) for one in networks}
     marked = []
     for one in networks:

@@ -15,9 +15,10 @@ from compressor.records.run import Target, TargetKind
 class SweptNetwork(Record, frozen=True, kw_only=True):
     """The dense network, or the one that a point of the sweep ended with; ``name`` is that of its timings, too.
 
-    ``files`` are relative to the sweep's folder. ``change_ci95`` is the 95 % interval of how much the metric changed
-    against the dense network, in shares of the same samples. ``dominated_by`` names a network that is at least as good
-    and as fast, and better in one of the two, by what was measured; ``clearly`` when the intervals say so as well.
+    ``files`` are relative to the sweep's folder, ``size_bytes`` is the ONNX file's. ``change_ci95``: the 95 % interval
+    of how much the metric changed against the dense network, in shares of the same samples. ``dominated_by`` names a
+    network that is at least as good and as fast, and better in one of the two, by what was measured; ``clearly`` when
+    the intervals say so as well.
     """
 
     name: str

@@ -65,7 +65,9 @@ def _draw(axes: Axes, one: SweptNetwork, metric: Metric, factor: float, timing: 
         capsize=3,
     )
     label = plain(one.name)[:LONGEST_LABEL]
-    axes.annotate(label, (x, y), xytext=(6, 6), textcoords="offset points", fontsize=9, color=INK).set_in_layout(False)
+    axes.annotate(label, (x, y), xytext=(7, -12), textcoords="offset points", fontsize=9, color=INK).set_in_layout(
+        False
+    )
 
 
 def _reach(value: float, interval: Interval | None, scale: float) -> list[list[float]]:

@@ -32,7 +32,6 @@ def sweep_table(report: SweepReport) -> Table:
         Column("Size", spare=4),
         Column("Latency [95 % CI]", numeric=False),
         Column("Frontier", numeric=False, wraps=True),
-        Column("Folder", spare=6, numeric=False),
     )
     rows = (*(_network(report, one) for one in report.networks), *map(_failed, report.failed))
     return without_empty_columns(Table("Frontier", columns, rows, CAPTION))
@@ -57,7 +56,6 @@ def _network(report: SweepReport, one: SweptNetwork) -> tuple[Cell, ...]:
         size(one.size_bytes),
         verdict_cell(report.benchmark, one.name, report.benchmark.settings.batches[0]),
         _place(one),
-        "" if one is dense else f"points/{one.name}",
     )
 
 
@@ -68,7 +66,7 @@ def _change(dense: SweptNetwork, one: SweptNetwork) -> str:
     if one.change_ci95 is None or one.metric.unit != "share":
         return change
     low, high = (f"{100 * bound:+.1f}".replace("-", "−") for bound in one.change_ci95)
-    return f"{change.removesuffix(' points')} [{low}–{high}]"
+    return f"{change.removesuffix(' points')} [{low} to {high}]"
 
 
 def _place(one: SweptNetwork) -> Cell:
@@ -80,4 +78,4 @@ def _place(one: SweptNetwork) -> Cell:
 
 
 def _failed(point: FailedPoint) -> tuple[Cell, ...]:
-    return row(Cell(f"{point.name}, failed", "bad"), "", "", "", "", "", "", point.why, "")
+    return row(Cell(f"{point.name}, failed", "bad"), "", "", "", "", "", "", point.why)
