@@ -32,6 +32,7 @@ from compressor.report.figures import KeyFigure, benchmark_of, key_figures
 from compressor.report.format import duration, metric_title, moment, plain
 from compressor.report.headline import all_warnings, headline
 from compressor.report.operators import operator_table
+from compressor.report.probe_table import probe_table
 from compressor.report.providers import provider_table
 from compressor.report.run_tables import check_table, gate_table, layer_table, parity_table, stage_table
 from compressor.report.shipping import Shipping, shipping_of
@@ -92,6 +93,7 @@ def run_page(run: RunReport) -> Page:
     sections = [
         _section("Targets and gates", tables=[target_table(targets_of(run)), gate_table(run.gates)]),
         _section("Stages", tables=[stage_table(run)]),
+        _section("Search", tables=[probe_table(run)]),
         _section("Charts", drawn=_run_charts(run)),
         _section("Equivalence checks", tables=[check_table(run), parity_table(run)]),
         *(_benchmark_sections(run.benchmark) if run.benchmark else ()),

@@ -13,6 +13,7 @@ from compressor.report.figures import benchmark_of, summary_table
 from compressor.report.format import plain
 from compressor.report.headline import all_warnings, headline
 from compressor.report.operators import operator_table
+from compressor.report.probe_table import probe_table
 from compressor.report.providers import provider_table
 from compressor.report.run_tables import check_table, gate_table, layer_table, parity_table, stage_table
 from compressor.report.shipping import Shipping, Step, shipping_of
@@ -30,7 +31,7 @@ def report_markdown(report: Report) -> str:
     folded: list[Table] = []
     if isinstance(report, RunReport):
         tables += [summary_table(report), target_table(targets_of(report)), gate_table(report.gates)]
-        tables += [stage_table(report)]
+        tables += [stage_table(report), probe_table(report)]
         folded += [check_table(report), parity_table(report), layer_table(report)]
     if (benchmark := benchmark_of(report)) is not None:
         tables += [
@@ -41,7 +42,7 @@ def report_markdown(report: Report) -> str:
         ]
         folded += [verdict_table(benchmark), files_table(benchmark), alignment_table(benchmark)]
     notes = report.notes if isinstance(report, RunReport) else ()
-    return _page(headline(report), all_warnings(report), tables, folded, notes, shipping_of(report))
+    return page_markdown(headline(report), all_warnings(report), tables, folded, notes, shipping_of(report))
 
 
 def comparison_markdown(labelled: Labelled, gates: Sequence[Gate] = ()) -> str:
@@ -49,7 +50,7 @@ def comparison_markdown(labelled: Labelled, gates: Sequence[Gate] = ()) -> str:
     result = compare_reports(labelled)
     tables = [gate_table(gates), difference_table(labelled)]
     title, notes = comparison_headline(labelled), comparison_notes(labelled)
-    return _page(title, result.warnings, tables, [comparison_table(result)], notes)
+    return page_markdown(title, result.warnings, tables, [comparison_table(result)], notes)
 
 
 def escape(text: str) -> str:
@@ -58,7 +59,7 @@ def escape(text: str) -> str:
     return quoted.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def _page(
+def page_markdown(
     title: str,
     warnings: Iterable[str],
     tables: Iterable[Table],
@@ -66,6 +67,7 @@ def _page(
     notes: Iterable[str],
     shipping: Shipping | None = None,
 ) -> str:
+    """Blocks in reading order; ``folded`` tables open on a click."""
     blocks = [f"### {escape(title)}"]
     if listed := [f"> - {escape(warning)}" for warning in warnings]:
         blocks.append("\n".join(["> [!WARNING]", *listed]))
