@@ -12,11 +12,13 @@ from compressor.errors import UsageError
 from compressor.files import gzipped_bytes, refuse_existing
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from compressor.records.run import Report
     from compressor.report.table import Table
 
 
-def show(console: Console, report: Report, table: Table, *closing: str) -> None:
+def show(console: Console, report: Report, table: Table, *closing: RenderableType) -> None:
     """Print a report: headline, figures, its table, findings, what to ship, and the closing lines.
 
     Warnings go to stderr, each once.

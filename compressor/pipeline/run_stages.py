@@ -22,6 +22,7 @@ from compressor.pipeline.finished import Finished, FinishedRun
 from compressor.pipeline.folder import RunFolder
 from compressor.pipeline.kept_warnings import kept_warnings
 from compressor.pipeline.plan import RunPlan
+from compressor.pipeline.start import Start
 from compressor.progress import Progress
 from compressor.records import Metric
 from compressor.records.benchmark import BenchmarkReport
@@ -46,14 +47,15 @@ class Stages:
 
     def __init__(
         self,
-        network: Network,
+        start: Start,
         data: DataSet,
         plan: RunPlan,
         folder: RunFolder,
         groups: KnownGroups,
         progress: Progress,
     ) -> None:
-        self.network, self.data, self.plan, self.folder = network, data, plan, folder
+        self.start, self.network = start, start.dense
+        self.data, self.plan, self.folder = data, plan, folder
         self.groups, self.progress = groups, progress
 
     def run(self, start: Announce, skip: Announce) -> FinishedRun:
@@ -75,7 +77,7 @@ class Stages:
         )
 
     def dense(self) -> Finished[Evaluation]:
-        """Write the network that the run starts from, and its channel groups, unless it does not know its task."""
+        """Write the dense network, and the channel groups of the start, unless it does not know its task."""
         evaluation = evaluate(self.network, self.data)
         if not self.plan.allow_chance and (doubt := chance_doubt(self.network, self.data, evaluation.metric)):
             raise CompressorError(f"{doubt}; repeat the run with --overwrite and what is right, or with --allow-chance")
@@ -91,10 +93,10 @@ class Stages:
         recipe = self._recipe(self.plan.recipe.epochs - self.plan.recipe.epochs // 2)
         with States(self._states("fine-tune"), every=self.plan.checkpoint_every) as states:
             tuned = fine_tune(
-                self.network,
+                self.start.network,
                 self.data,
                 recipe,
-                self.plan.penalties,
+                self.start.penalties(self.plan.penalties),
                 teacher=self.network.model,
                 groups=self.groups.kept(),
                 states=states,
@@ -102,6 +104,7 @@ class Stages:
                 runtime=self.plan.runtime,
                 progress=self.progress,
             )
+            tuned = self.start.tuned(tuned, self.plan.penalties)
             self._save(tuned.network, "sparse.pt")
             write_metrics(self.folder.file("fine-tune.jsonl"), tuned.record.epochs)
         steps = _fine_tuning_steps(tuned.record)
@@ -112,6 +115,7 @@ class Stages:
         sparse = self._load("sparse.pt")
         # Zeros change neither the architecture nor what belongs together in it.
         shrunk = shrink(sparse, self.data, align=self.plan.penalties.align, groups=self.groups.kept())
+        shrunk = self.start.shrunk(shrunk)
         self._save(shrunk.network, "shrunk.pt")
         metric, removal = evaluate(shrunk.network, self.data).metric, shrunk.record.removal
         note = f"{removal.channels_removed} of {removal.channels_total} channels removed, which changes no output"
@@ -153,6 +157,7 @@ class Stages:
             threads=self.plan.threads,
             max_seconds=self.plan.max_seconds,
             seed=self.plan.recipe.seed,
+            allow_fallback=self.plan.allow_fallback,
             progress=self.progress,
         )
         return Finished(result=measured)

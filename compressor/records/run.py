@@ -9,6 +9,7 @@ from msgspec import field
 
 from compressor.records import SCHEMA_VERSION, Interval, Metric, Record, Tool
 from compressor.records.benchmark import BenchmarkReport
+from compressor.records.search import Probe
 
 TargetKind = Literal["macs", "params", "latency", "size", "drop"]
 
@@ -132,6 +133,7 @@ class RunReport(Record, frozen=True, kw_only=True, tag_field="kind", tag="run"):
     """A whole run: every stage, what was checked on the way, and the benchmark of what it ended with.
 
     ``target`` is the one of the ``targets`` that binds most: of which the largest share was used.
+    ``probes`` are the runs of a search for the smallest network within a drop; the report is that of the chosen one.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -152,6 +154,7 @@ class RunReport(Record, frozen=True, kw_only=True, tag_field="kind", tag="run"):
     warnings: tuple[str, ...]
     notes: tuple[str, ...]
     gates: tuple[Gate, ...] = ()
+    probes: tuple[Probe, ...] = ()
 
 
 Report = RunReport | BenchmarkReport

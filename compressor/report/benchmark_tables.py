@@ -23,7 +23,6 @@ INTERVAL_NOTE = (
     "Brackets are 95 % confidence intervals. Speed-ups come from interleaved runs in fresh sessions, "
     "never from dividing two times of this table."
 )
-UNALIGNED_NOTE = "Channel counts like these drop the next convolution out of the runtime's fast layout."
 
 
 def comparison_for(benchmark: BenchmarkReport, variant: str, batch: int) -> Comparison | None:
@@ -66,6 +65,7 @@ def latency_table(benchmark: BenchmarkReport) -> Table:
         Column("Params", spare=6),
         Column("Size", spare=1),
         Column("gzip", spare=8),
+        Column("Load", spare=2),
         Column("p50"),
         Column("p90", spare=4),
         Column("p99", spare=5),
@@ -80,6 +80,7 @@ def latency_table(benchmark: BenchmarkReport) -> Table:
             count(variant.parameters),
             size(stored_bytes(variant.size)),
             size(variant.size.gzip_bytes),
+            milliseconds(variant.load_ms.p50),
             milliseconds(latency.p50_ms),
             milliseconds(latency.p90_ms),
             milliseconds(latency.p99_ms),
@@ -150,21 +151,6 @@ def _verdict_row(comparison: Comparison, mark: str) -> tuple[Cell, ...]:
         Cell(verdict(comparison), TONES[comparison.verdict]),
         percent(comparison.noise_floor),
     )
-
-
-def unaligned_table(benchmark: BenchmarkReport) -> Table:
-    """Layers whose channel count keeps the runtime off its fast path."""
-    columns = (
-        Column("Variant", numeric=False),
-        Column("Layer", numeric=False, wraps=True),
-        Column("Channels"),
-    )
-    rows = tuple(
-        row(variant.name, layer.name, str(layer.channels))
-        for variant in benchmark.variants
-        for layer in variant.unaligned_layers
-    )
-    return Table("Layers off the fast path", columns, rows, UNALIGNED_NOTE)
 
 
 def environment_tables(benchmark: BenchmarkReport) -> tuple[Table, Table]:

@@ -60,6 +60,11 @@ def milliseconds(number: float | None) -> str:
     return UNKNOWN if number is None else f"{_three_digits(number)} ms"
 
 
+def microseconds(number: float | None) -> str:
+    """``645``, ``3.9``: a bare number, for columns whose heading says the unit."""
+    return UNKNOWN if number is None else f"{number:.1f}" if number < 9.95 else f"{number:,.0f}"
+
+
 def moment(iso: str) -> str:
     """``2025-06-01 10:00 UTC``; text that is no ISO 8601 moment stays as it is."""
     try:

@@ -15,11 +15,11 @@ from markupsafe import Markup, escape
 from compressor.records.benchmark import BenchmarkReport
 from compressor.records.run import Gate, Report, RunReport
 from compressor.report import charts
+from compressor.report.alignment import alignment_table
 from compressor.report.benchmark_tables import (
     environment_tables,
     files_table,
     latency_table,
-    unaligned_table,
     verdict_table,
 )
 from compressor.report.differences import (
@@ -31,11 +31,15 @@ from compressor.report.differences import (
 from compressor.report.figures import KeyFigure, benchmark_of, key_figures
 from compressor.report.format import duration, metric_title, moment, plain
 from compressor.report.headline import all_warnings, headline
+from compressor.report.operators import operator_table
+from compressor.report.probe_table import probe_table
+from compressor.report.providers import provider_table
 from compressor.report.run_tables import check_table, gate_table, layer_table, parity_table, stage_table
 from compressor.report.shipping import Shipping, shipping_of
 from compressor.report.side_by_side import ComparedNetwork, SideBySide, compare_reports, comparison_table
 from compressor.report.table import Table, facts
 from compressor.report.targets import target_table, targets_of
+from compressor.report.throughput import throughput_table
 
 TEMPLATE = "report.html.j2"
 
@@ -89,6 +93,7 @@ def run_page(run: RunReport) -> Page:
     sections = [
         _section("Targets and gates", tables=[target_table(targets_of(run)), gate_table(run.gates)]),
         _section("Stages", tables=[stage_table(run)]),
+        _section("Search", tables=[probe_table(run)]),
         _section("Charts", drawn=_run_charts(run)),
         _section("Equivalence checks", tables=[check_table(run), parity_table(run)]),
         *(_benchmark_sections(run.benchmark) if run.benchmark else ()),
@@ -209,8 +214,9 @@ def _latency_chart(benchmark: BenchmarkReport) -> Chart:
 
 def _benchmark_sections(benchmark: BenchmarkReport) -> tuple[Section, ...]:
     return (
-        _section("Benchmark", tables=[latency_table(benchmark), verdict_table(benchmark)]),
-        _section("Files", tables=[files_table(benchmark), unaligned_table(benchmark)], folded=True),
+        _section("Benchmark", tables=[latency_table(benchmark), throughput_table(benchmark), verdict_table(benchmark)]),
+        _section("Where the time goes", tables=[operator_table(benchmark), provider_table(benchmark)]),
+        _section("Files", tables=[files_table(benchmark), alignment_table(benchmark)], folded=True),
         _section("Environment", tables=environment_tables(benchmark), folded=True),
     )
 

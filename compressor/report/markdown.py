@@ -6,16 +6,21 @@ import re
 from collections.abc import Iterable, Sequence
 
 from compressor.records.run import Gate, Report, RunReport
-from compressor.report.benchmark_tables import files_table, latency_table, unaligned_table, verdict_table
+from compressor.report.alignment import alignment_table
+from compressor.report.benchmark_tables import files_table, latency_table, verdict_table
 from compressor.report.differences import Labelled, comparison_headline, comparison_notes, difference_table
 from compressor.report.figures import benchmark_of, summary_table
 from compressor.report.format import plain
 from compressor.report.headline import all_warnings, headline
+from compressor.report.operators import operator_table
+from compressor.report.probe_table import probe_table
+from compressor.report.providers import provider_table
 from compressor.report.run_tables import check_table, gate_table, layer_table, parity_table, stage_table
 from compressor.report.shipping import Shipping, Step, shipping_of
 from compressor.report.side_by_side import compare_reports, comparison_table
 from compressor.report.table import Table
 from compressor.report.targets import target_table, targets_of
+from compressor.report.throughput import throughput_table
 
 MARKS = {"good": "🟢 ", "bad": "🔴 ", "open": "🟡 ", "plain": ""}
 
@@ -26,13 +31,18 @@ def report_markdown(report: Report) -> str:
     folded: list[Table] = []
     if isinstance(report, RunReport):
         tables += [summary_table(report), target_table(targets_of(report)), gate_table(report.gates)]
-        tables += [stage_table(report)]
+        tables += [stage_table(report), probe_table(report)]
         folded += [check_table(report), parity_table(report), layer_table(report)]
     if (benchmark := benchmark_of(report)) is not None:
-        tables += [latency_table(benchmark)]
-        folded += [verdict_table(benchmark), files_table(benchmark), unaligned_table(benchmark)]
+        tables += [
+            latency_table(benchmark),
+            throughput_table(benchmark),
+            provider_table(benchmark),
+            operator_table(benchmark),
+        ]
+        folded += [verdict_table(benchmark), files_table(benchmark), alignment_table(benchmark)]
     notes = report.notes if isinstance(report, RunReport) else ()
-    return _page(headline(report), all_warnings(report), tables, folded, notes, shipping_of(report))
+    return page_markdown(headline(report), all_warnings(report), tables, folded, notes, shipping_of(report))
 
 
 def comparison_markdown(labelled: Labelled, gates: Sequence[Gate] = ()) -> str:
@@ -40,7 +50,7 @@ def comparison_markdown(labelled: Labelled, gates: Sequence[Gate] = ()) -> str:
     result = compare_reports(labelled)
     tables = [gate_table(gates), difference_table(labelled)]
     title, notes = comparison_headline(labelled), comparison_notes(labelled)
-    return _page(title, result.warnings, tables, [comparison_table(result)], notes)
+    return page_markdown(title, result.warnings, tables, [comparison_table(result)], notes)
 
 
 def escape(text: str) -> str:
@@ -49,7 +59,7 @@ def escape(text: str) -> str:
     return quoted.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def _page(
+def page_markdown(
     title: str,
     warnings: Iterable[str],
     tables: Iterable[Table],
@@ -57,6 +67,7 @@ def _page(
     notes: Iterable[str],
     shipping: Shipping | None = None,
 ) -> str:
+    """Blocks in reading order; ``folded`` tables open on a click."""
     blocks = [f"### {escape(title)}"]
     if listed := [f"> - {escape(warning)}" for warning in warnings]:
         blocks.append("\n".join(["> [!WARNING]", *listed]))

@@ -46,7 +46,7 @@ class FittedTable:
         for index in shown:
             column: Column = self.table.columns[index]
             table.add_column(
-                column.title,
+                Text(column.title),
                 justify="right" if column.numeric else "left",
                 max_width=WIDEST if column.wraps else None,
                 overflow="fold",
