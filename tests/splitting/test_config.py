@@ -116,7 +116,9 @@ WITHOUT_MEANING = {
     "cges belongs to methods paper and rgsm": {**MACS, "group_penalty": "cges"},
     "--method budget has one group penalty, the trimmed l0: any other would select the same; "
     "lasso belongs to methods paper and rgsm": {"group_penalty": "lasso"},
-    "--group-penalty l0 needs a target: --target-macs, --target-params, --target-latency or --target-size": {"group_penalty": "l0"},
+    "--group-penalty l0 needs a target: --target-macs, --target-params, --target-latency or --target-size": {
+        "group_penalty": "l0"
+    },
     "--target-zeros 0.5 needs a --penalty, got none": {"target_zeros": 0.5, "penalty": "none"},
     "--target-zeros must lie between 0 and 1, got 1": {"target_zeros": 1.0},
     "--target-zeros must lie between 0 and 1, got 0": {"target_zeros": 0.0},
