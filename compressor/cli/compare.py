@@ -41,7 +41,7 @@ def compare(
     from compressor.report.gates import check_limits, compare_gates, failures
     from compressor.report.html import comparison_html
     from compressor.report.markdown import comparison_markdown
-    from compressor.report.side_by_side import compare_reports, comparison_table
+    from compressor.report.side_by_side import compare_reports, comparison_table, own_tables
     from compressor.report.terminal import FittedTable
 
     check_limits(max_drop=max_drop, min_speedup=min_speedup)
@@ -56,7 +56,7 @@ def compare(
     for warning in result.warnings:
         console.warn(warning)
     written = [f"Wrote {out}"] if out is not None else []
-    tables = [difference_table(labelled), comparison_table(result)] if len(labelled) > 1 else [comparison_table(result)]
+    tables = [difference_table(labelled), comparison_table(result)] if len(labelled) > 1 else own_tables(labelled[0][1])
     said = comparison_headline(labelled), *comparison_notes(labelled)
     console.result(result, *said, *map(FittedTable, tables), *gate_lines(gates), *written)
     require_held(gates)

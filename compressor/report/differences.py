@@ -99,7 +99,7 @@ def difference_table(labelled: Labelled) -> Table:
     columns = (
         Column("Report", numeric=False, wraps=True),
         Column(metric_title(one.metric for one in (base, *others)), spare=1),
-        Column(f"Against {plain(base.label)}", numeric=False),
+        Column("Against the first", numeric=False),
         Column("MACs", spare=3),
         Column("Params", spare=5),
         Column("Size", spare=4),

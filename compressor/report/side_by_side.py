@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator, Sequence
 from compressor.records import Metric, Record
 from compressor.records.benchmark import BenchmarkReport, Comparison, Latency, Variant
 from compressor.records.run import Gate, Report, RunReport
-from compressor.report.benchmark_tables import batch_column, comparison_for, first_timing, stored_bytes
+from compressor.report.benchmark_tables import batch_column, comparison_for, first_timing, latency_table, stored_bytes
 from compressor.report.differences import Difference, Labelled, differences
-from compressor.report.figures import benchmark_of, final_metric
+from compressor.report.figures import benchmark_of, final_metric, summary_table
 from compressor.report.format import TONES, count, metric, metric_title, milliseconds, plain, short_verdict, size
 from compressor.report.headline import all_warnings
+from compressor.report.run_tables import stage_table
 from compressor.report.table import Cell, Column, Table, row, without_empty_columns
 
 CAPTION = (
@@ -51,6 +52,13 @@ def compare_reports(labelled: Labelled) -> SideBySide:
     warnings = [*environments_differ(reports), *_data_differ(reports)]
     warnings += [f"{plain(label)}: {text}" for label, report in labelled for text in all_warnings(report)]
     return SideBySide(differences=differences(labelled), rows=rows, warnings=tuple(warnings))
+
+
+def own_tables(report: Report) -> list[Table]:
+    """Of a report alone: a run's network beside its dense one, or a benchmark."""
+    if isinstance(report, RunReport):
+        return [summary_table(report), stage_table(report)]
+    return [latency_table(report)]
 
 
 def comparison_table(result: SideBySide) -> Table:

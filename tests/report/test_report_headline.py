@@ -4,10 +4,13 @@ import pytest
 import report_documents as documents
 from msgspec.structs import replace
 
+from compressor.cli.console import Console
+from compressor.cli.publishing import show
 from compressor.records import Metric
 from compressor.records.run import Gate
 from compressor.report.figures import key_figures
 from compressor.report.headline import all_warnings, finding_lines, headline
+from compressor.report.run_tables import stage_table
 
 
 def test_a_run_says_speed_compute_and_accuracy_with_their_intervals() -> None:
@@ -128,3 +131,13 @@ def test_another_metric_is_told_by_its_name_and_unit() -> None:
         "360 samples, taken as independent",
         "bad",
     )
+
+
+def test_the_terminal_begins_with_the_headline_and_shows_every_warning(capsys: pytest.CaptureFixture[str]) -> None:
+    run = documents.run(warnings=("the first", "the second"))
+    show(Console(), run, stage_table(run), "the end")
+    printed = capsys.readouterr()
+    assert printed.out.splitlines()[0] == headline(run)
+    assert printed.out.splitlines()[-1] == "the end"
+    assert printed.err.splitlines() == [f"Warning: {warning}" for warning in all_warnings(run)]
+    assert printed.out.index("Ship small.onnx.") < printed.out.index("compress evaluate runs/digits/small.onnx")

@@ -112,7 +112,8 @@ def test_the_tables_are_on_the_page_and_in_the_markdown() -> None:
 def test_they_fit_a_usual_terminal_with_the_times() -> None:
     for table in (operator_table(report()), provider_table(report("openvino")), alignment_table(report())):
         lines = drawn(FittedTable(table), 80).splitlines()
-        assert sum(bool(line.strip()) for line in lines) == len(table.rows) + 2
+        left_out = [line for line in lines if line.startswith("Left out at this width: ")]
+        assert sum(bool(line.strip()) for line in lines) == len(table.rows) + 2 + len(left_out)
         assert max(map(len, lines)) <= 80
 
 
