@@ -197,7 +197,7 @@ def _read(paths: Sequence[Path], settings: BenchmarkSettings, on_progress: Progr
 
 
 def _profiles(subjects: tuple[Subject, ...], settings: BenchmarkSettings) -> tuple[FileProfile, ...]:
-    seconds = PROFILE_SHARE * settings.max_seconds / len(subjects)
+    seconds = PROFILE_SHARE * settings.max_seconds
     return _patient(ProfileTask(subjects, seconds, settings), ProfileAnswer, silent).files
 
 
