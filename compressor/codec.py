@@ -21,6 +21,7 @@ from compressor.records import SCHEMA_VERSION
 from compressor.records.benchmark import BenchmarkReport
 from compressor.records.costs import Costs
 from compressor.records.run import Epoch, Report, RunReport
+from compressor.records.sweep import SweepReport
 from compressor.regular_files import read_bytes
 
 Kind = TypeVar("Kind")
@@ -150,9 +151,9 @@ def _line(epoch: Epoch) -> bytes:
 
 
 def schema() -> dict[str, Any]:
-    """The JSON schema of both reports, as published in docs/report.schema.json."""
+    """The JSON schema of all documents, as published in docs/report.schema.json."""
     about = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Reports of the compress command"}
-    return {**about, **msgspec.json.schema(Report)}
+    return {**about, **msgspec.json.schema(Report | SweepReport)}
 
 
 def _parse(content: bytes, source: str) -> Any:

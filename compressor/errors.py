@@ -6,6 +6,7 @@ CompressorError         the run failed: exit code 1
 ├── DataError           samples that cannot be read, or do not fit the network
 ├── Diverged            a training that the same command would only repeat
 ├── EquivalenceError    a result that failed its own check; nothing was written
+├── Occupied            a place that another process writes
 ├── TargetNotMet        a target that was asked for and not reached; what was reached is kept
 └── UsageError          a wrong value or combination: exit code 2
     └── UnknownName     a name that no registry holds
@@ -45,6 +46,10 @@ class Diverged(CompressorError):
 
 class EquivalenceError(CompressorError):
     """A result that failed its own check, so it was not written."""
+
+
+class Occupied(CompressorError):
+    """A file or folder that another process writes."""
 
 
 # The old name, for one release.

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from filelock import lock_descriptor
 
-from compressor.errors import CompressorError, CompressorWarning, UsageError
+from compressor.errors import CompressorError, CompressorWarning, Occupied, UsageError
 
 FOLDER_LOCK = ".lock"
 SHOWN = 200  # characters of the holder's command
@@ -57,7 +57,7 @@ def check_held() -> None:
 def hold(path: Path) -> Iterator[Lock]:
     """Be the only one who writes the file ``path`` inside the block; its folder is made where there is none.
 
-    `CompressorError` names the process that holds it already. Nobody waits.
+    `Occupied` names the process that holds it already. Nobody waits.
     """
     with _held(path, path.with_name(f".{path.name}.lock")) as lock:
         yield lock
@@ -165,7 +165,7 @@ def _lock(descriptor: int, place: Path, file: Path) -> None:
         )
         return
     if not free and _is(descriptor, file):
-        raise CompressorError(
+        raise Occupied(
             f"{place} is being written by {_holder(descriptor)}; wait for it, stop it, or choose another --out"
         )
 

@@ -17,6 +17,7 @@ from compressor import __version__
 # In the order of the pipeline, which is the order of the help text.
 COMMANDS = {
     "run": "compressor.cli.run:run",
+    "sweep": "compressor.cli.sweep:sweep",
     "fine-tune": "compressor.cli.fine_tune:fine_tune",
     "shrink": "compressor.cli.shrink:shrink",
     "recover": "compressor.cli.recover:recover",
@@ -47,8 +48,13 @@ class LazyGroup(click.Group):
 
     def make_context(self, *args: Any, **options: Any) -> click.Context:
         """Read the arguments before the command's name."""
+        from compressor.cli.workers import ARGUMENTS
+
+        given = [*args[1]]
         with _failures():
-            return super().make_context(*args, **options)
+            context = super().make_context(*args, **options)
+            context.meta[ARGUMENTS] = given
+            return context
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""

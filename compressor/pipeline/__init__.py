@@ -16,6 +16,7 @@ from compressor.pipeline.finished import run_report
 from compressor.pipeline.folder import RunFolder, older_report, open_folder
 from compressor.pipeline.plan import RunPlan, settings_of
 from compressor.pipeline.run_stages import Stages
+from compressor.pipeline.start import Start
 from compressor.progress import Progress, silent
 from compressor.records.run import RunReport
 from compressor.report.publishing import publish
@@ -45,16 +46,20 @@ def run(
     plan: RunPlan,
     out: Path,
     *,
+    start: Network | None = None,
     overwrite: bool = False,
     callbacks: Callbacks | None = None,
 ) -> RunReport:
     """Do or resume the run in folder ``out`` and return its report, also written there, as a page too.
 
-    A target that was not met is in the report; files are kept. With ``overwrite`` the run that is in ``out`` stays
-    until the new one is whole. Raises what the stages raise, and `CompressorError` while another run works in ``out``.
+    Training begins at ``start``, a smaller network that an earlier run made of ``network``, the dense one, where there
+    is one; ``network`` stays the teacher and what all is compared with. A target that was not met is in the report;
+    files are kept. With ``overwrite`` the run that is in ``out`` stays until the new one is whole. Raises what the
+    stages raise, and `CompressorError` while another run works in ``out``.
     """
     check_fit(network, data)
-    callbacks, settings = callbacks or Callbacks(), settings_of(network, data, plan)
+    begin = Start(network, start or network)
+    callbacks, settings = callbacks or Callbacks(), {**settings_of(network, data, plan), **begin.settings}
     with hold_folder(out) as lock:
         if not overwrite and (finished := older_report(out, settings)):
             for stage in STAGES:
@@ -63,11 +68,11 @@ def run(
             publish(finished, out / "report.json")
             return finished
         folder = open_folder(out, settings, overwrite=overwrite)
-        groups = KnownGroups(network, folder.file(GROUPS))
+        groups = KnownGroups(begin.network, folder.file(GROUPS))
         if folder.is_new:
-            check_target(network, plan.penalties, groups.get())
+            check_target(begin.network, begin.penalties(plan.penalties), groups.get())
         folder.begin()
-        stages = Stages(network, data, plan, folder, groups, callbacks.progress)
+        stages = Stages(begin, data, plan, folder, groups, callbacks.progress)
         with _telling_what_happened(lock, folder):
             report = callbacks.complete(run_report(stages.run(callbacks.start, callbacks.skip), settings, plan))
             publish(report, folder.file("report.json"))

@@ -102,12 +102,12 @@ def open_folder(path: Path, settings: Settings, *, overwrite: bool) -> RunFolder
     settings is taken up. `UsageError` when the folder holds something else, or a run with other settings or of another
     version and no ``overwrite``. Call it while the folder is held.
     """
-    plain = _plain(settings)
+    plain = plain_settings(settings)
     settle(path)
-    if not holds_run(path) and any(map(_foreign, path.iterdir())):
+    if not holds_run(path) and holds_others(path, SETTINGS):
         raise UsageError(f"{path} exists and does not hold a run; choose another --out")
     if holds_run(path) and not overwrite:
-        _require_same(path, _read_settings(path), plain)
+        require_same(path, _read_settings(path), plain)
     if overwrite and not _same_settings(path / NEW, plain):
         remove_folder(path / NEW)
     folder = RunFolder(path, path / NEW if overwrite else path, plain)
@@ -133,17 +133,18 @@ def older_report(path: Path, settings: Settings) -> RunReport | None:
         )
     # An option that the older version did not know cannot differ from what it did, and a default may have changed.
     known = old.keys() - CHANGED_DEFAULTS
-    mine = _plain(settings)
-    _require_same(path, {key: old[key] for key in known}, {key: mine[key] for key in known & mine.keys()})
+    mine = plain_settings(settings)
+    require_same(path, {key: old[key] for key in known}, {key: mine[key] for key in known & mine.keys()})
     report = read_report(file)
     if not isinstance(report, RunReport):
         raise CompressorError(f"{file} is not the report of a run; pass --overwrite to start the run again")
     return report
 
 
-def _require_same(path: Path, old: Settings, new: Settings) -> None:
+def require_same(path: Path, old: Settings, new: Settings, *, what: str = "run") -> None:
+    """Raise `UsageError` when the ``what`` in ``path`` was begun with other settings than ``new``."""
     if _format(old) > FORMAT:
-        raise UsageError(f"{path} holds a run begun by a newer version; upgrade, or choose another --out")
+        raise UsageError(f"{path} holds a {what} begun by a newer version; upgrade, or choose another --out")
     differing = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
     changed = [
         f"the {key.removesuffix('_sha256')} differ"
@@ -153,7 +154,7 @@ def _require_same(path: Path, old: Settings, new: Settings) -> None:
     ]
     if changed:
         raise UsageError(
-            f"{path} holds a run with other settings ({'; '.join(changed)}); choose another --out, "
+            f"{path} holds a {what} with other settings ({'; '.join(changed)}); choose another --out, "
             "or pass --overwrite to start it again"
         )
 
@@ -167,7 +168,7 @@ def _record(path: Path, stage: str) -> Path:
     return path / "stages" / f"{stage}.json"
 
 
-def _plain(settings: Settings) -> Settings:
+def plain_settings(settings: Settings) -> Settings:
     """As they are read from JSON."""
     plain: Settings = json.loads(json.dumps(settings))
     return plain
@@ -195,6 +196,11 @@ def _read(record: Path, kind: type[Kind]) -> Kind:
         raise CompressorError(f"cannot read {record}: {error.strerror or error}") from error
 
 
-def _foreign(path: Path) -> bool:
-    """Whether a file is not what a run that was killed at its very beginning leaves."""
-    return path.name not in {FOLDER_LOCK, *HIDDEN} and not path.match(f".{SETTINGS}.*.part")
+def holds_others(path: Path, *first: str) -> bool:
+    """Whether a folder holds more than what a command leaves that is killed at its very beginning.
+
+    ``first`` are the files that it writes first.
+    """
+    left = {FOLDER_LOCK, *first[1:], *(f".{name}.lock" for name in first), *HIDDEN}
+    parts = [f".{name}.*.part" for name in first]
+    return any(file.name not in left and not any(map(file.match, parts)) for file in path.iterdir())

@@ -20,7 +20,7 @@ from compressor.stages.aim import Runtime
 from compressor.training.recipe import Recipe
 from compressor.training.states import check_every
 
-FORMAT = 2
+FORMAT = 3
 """Of run folders: raised when what the stages do or keep changes, so that no run is half old and half new."""
 
 

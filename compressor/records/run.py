@@ -9,6 +9,7 @@ from msgspec import field
 
 from compressor.records import SCHEMA_VERSION, Interval, Metric, Record, Tool
 from compressor.records.benchmark import BenchmarkReport
+from compressor.records.search import Probe
 
 TargetKind = Literal["macs", "params", "latency", "size", "drop"]
 
@@ -103,14 +104,22 @@ class Gate(Record, frozen=True, kw_only=True):
 
 
 class StageRow(Record, frozen=True, kw_only=True):
-    """The network after one stage of a run; ``variant`` names it in the benchmark."""
+    """The network after one stage of a run; ``variant`` names it in the benchmark, ``file`` in the run's folder.
+
+    Parameters are counted as PyTorch has them, weights and biases of norms included; ``parameters_nonzero`` of them are
+    not zero. ``stale`` when the metric was measured with running statistics of BatchNorm that lag behind the weights:
+    it tells of those statistics, not of the network.
+    """
 
     stage: str
     variant: str | None = None
     metric: Metric | None
     macs: int
     parameters: int
+    parameters_nonzero: int | None = None
     size_bytes: int | None
+    file: str = ""
+    stale: bool = False
     note: str = ""
 
 
@@ -124,6 +133,7 @@ class RunReport(Record, frozen=True, kw_only=True, tag_field="kind", tag="run"):
     """A whole run: every stage, what was checked on the way, and the benchmark of what it ended with.
 
     ``target`` is the one of the ``targets`` that binds most: of which the largest share was used.
+    ``probes`` are the runs of a search for the smallest network within a drop; the report is that of the chosen one.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -144,6 +154,7 @@ class RunReport(Record, frozen=True, kw_only=True, tag_field="kind", tag="run"):
     warnings: tuple[str, ...]
     notes: tuple[str, ...]
     gates: tuple[Gate, ...] = ()
+    probes: tuple[Probe, ...] = ()
 
 
 Report = RunReport | BenchmarkReport

@@ -17,7 +17,7 @@ from compressor.report.format import (
     size,
     verdict,
 )
-from compressor.report.table import Cell, Column, Table, facts, row
+from compressor.report.table import Cell, Column, Table, facts, row, without_empty_columns
 
 INTERVAL_NOTE = (
     "Brackets are 95 % confidence intervals. Speed-ups come from interleaved runs in fresh sessions, "
@@ -90,7 +90,7 @@ def latency_table(benchmark: BenchmarkReport) -> Table:
         for variant in benchmark.variants
         for latency in variant.latency
     )
-    return Table("Latency and size", columns, rows, INTERVAL_NOTE)
+    return without_empty_columns(Table("Latency and size", columns, rows, INTERVAL_NOTE))
 
 
 def files_table(benchmark: BenchmarkReport) -> Table:
@@ -120,7 +120,9 @@ def files_table(benchmark: BenchmarkReport) -> Table:
         )
         for variant in benchmark.variants
     )
-    return Table("Files", columns, rows, "Memory is what one process gained by loading, then by running.")
+    return without_empty_columns(
+        Table("Files", columns, rows, "Memory is what one process gained by loading, then by running.")
+    )
 
 
 def verdict_table(benchmark: BenchmarkReport) -> Table:

@@ -66,6 +66,7 @@ def fine_tune(
     states: States | None = None,
     costs: Costs | None = None,
     runtime: Runtime | None = None,
+    aims: Aims | None = None,
     on_epoch: OnEpoch | None = None,
     progress: Progress | None = None,
 ) -> FineTuned:
@@ -74,7 +75,8 @@ def fine_tune(
     Half of the loss comes from the soft labels of ``teacher`` when there is one. ``groups`` saves finding them again.
     With ``states`` all that was trained is on disk after every epoch, and a training with the same arguments goes on
     from there; on a CPU, with as many threads, it ends with the same bits as one that was not interrupted.
-    Targets in latency and bytes are measured in ``runtime`` first, a latency by ``costs`` where they are given.
+    Targets in latency and bytes are measured in ``runtime`` first, a latency by ``costs`` where they are given,
+    unless ``aims`` say what that found.
 
     `TargetNotMet` is raised before any training when the target cannot be reached, `DataError` when the data do not
     fit the network, `CompressorError` when there is no space for the states, `Diverged` when the training fails.
@@ -88,7 +90,7 @@ def fine_tune(
         if groups is None and penalties.any:
             # Which groups are left out can depend on the clock: a training that goes on must not decide it anew.
             groups = KnownGroups(network, states.folder / GROUPS).kept()
-    aims = _aims(network, penalties, groups, costs, runtime, states, progress)
+    aims = aims or _aims(network, penalties, groups, costs, runtime, states, progress)
     model, normalization = copy.deepcopy(network.model), network.metadata.normalization
     splitting = _splitting(model, network.example_input(), data, recipe, penalties, groups, aims)
     # Whatever can fail for this network fails now, and not after the training.

@@ -1,0 +1,60 @@
+"""What ``run`` and ``sweep`` have in common: the options of a run, and the plan that they make."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from compressor.cli.options import costs_option, penalty_options, runtime_options, training_options
+
+if TYPE_CHECKING:
+    from compressor.pipeline import RunPlan
+
+PLAN = ("opset", "threads", "provider", "max_seconds", "checkpoint_every", "allow_chance", "allow_fallback")
+
+
+def run_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorate a command with everything that says what a run does, but for its data and network."""
+    epochs = click.option(
+        "--epochs",
+        type=int,
+        default=12,
+        show_default=True,
+        help="Epochs in all: half with the penalty, half to recover.",
+    )
+    opset = click.option(
+        "--opset", type=int, default=18, show_default=True, help="Version of the ONNX operator set, 17 to 23."
+    )
+    max_seconds = click.option(
+        "--max-seconds", type=float, default=60.0, show_default=True, help="Seconds that measuring latency may take."
+    )
+    allow_chance = click.option(
+        "--allow-chance",
+        is_flag=True,
+        help="Go on although the dense network is no better than guessing on the test part.",
+    )
+    timing = (max_seconds, runtime_options, opset)
+    for decorate in (allow_chance, costs_option, *timing, training_options, epochs, penalty_options):
+        function = decorate(function)
+    return function
+
+
+def plan_of(options: dict[str, Any], command: str) -> RunPlan:
+    """The run that the options describe; `UsageError` for what it cannot be."""
+    from compressor.cli.training import costs_of, recipe_of
+    from compressor.errors import UsageError
+    from compressor.methods import method
+    from compressor.pipeline import RunPlan
+    from compressor.splitting import SplittingConfig
+
+    if not method(options["method"]).target:
+        raise UsageError(
+            f"a run needs a target, which --method {options['method']} does not have; "
+            "use compress fine-tune, then compress shrink"
+        )
+    recipe = recipe_of(options)
+    penalties = SplittingConfig(**{key: options[key] for key in SplittingConfig.__dataclass_fields__})
+    others = {key: options[key] for key in PLAN}
+    return RunPlan(recipe=recipe, penalties=penalties, costs=costs_of(options), command=command, **others)

@@ -1,0 +1,80 @@
+"""Further processes of this machine that work on the points of the same sweep: the same command once more, each."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from typing import IO
+
+import click
+
+ARGUMENTS = "compressor.arguments"
+# How long a helper that is asked to stop may take.
+PATIENCE_S = 20.0
+
+
+def arguments() -> list[str]:
+    """What this command was called with, its name first."""
+    given: list[str] = click.get_current_context().meta[ARGUMENTS]
+    return given
+
+
+def command_line() -> str:
+    """The command as it is typed."""
+    return shlex.join(["compress", *sys.argv[1:]])
+
+
+def share_processors(workers: int) -> None:
+    """Give each of so many processes its part of the processors; what is set in the environment stays."""
+    import torch
+
+    if workers > 1 and "OMP_NUM_THREADS" not in os.environ:
+        threads = max(1, len(os.sched_getaffinity(0)) // workers)
+        os.environ["OMP_NUM_THREADS"] = str(threads)
+        torch.set_num_threads(threads)
+
+
+@contextlib.contextmanager
+def helpers(count: int, warn: Callable[[str], None]) -> Iterator[None]:
+    """Let ``count`` processes take points beside this one inside the block; they end with it, whatever happens.
+
+    One that fails is told by ``warn``: its points are taken by the others.
+    """
+    with contextlib.ExitStack() as stack:
+        words = [stack.enter_context(tempfile.TemporaryFile()) for _ in range(count)]
+        started: list[subprocess.Popen[bytes]] = []
+        try:
+            for file in words:
+                started.append(_started(file))
+            yield
+            for process in started:
+                process.wait()
+        finally:
+            for process, file in zip(started, words, strict=False):
+                _stop(process)
+                if process.returncode > 0:
+                    file.seek(0)
+                    last = file.read().decode(errors="replace").strip().splitlines()
+                    warn(f"a worker ended with exit code {process.returncode}: {last[-1] if last else 'no message'}")
+
+
+def _started(words: IO[bytes]) -> subprocess.Popen[bytes]:
+    given = [argument for argument in arguments() if argument != "--overwrite"]
+    command = [sys.executable, "-m", "compressor", *given, "--workers", "1", "--points-only", "--quiet"]
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=words)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """Ask it to stop, which keeps its last state; kill it when it does not."""
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()

@@ -1,0 +1,30 @@
+"""What a search for the smallest network within a drop tried."""
+
+from __future__ import annotations
+
+from compressor.records import Interval, Record
+
+
+class Drop(Record, frozen=True, kw_only=True):
+    """How much worse than the dense network's the metric is on ``n`` samples of the validation part, in points."""
+
+    points: float
+    ci95: Interval
+    n: int
+
+
+class Probe(Record, frozen=True, kw_only=True):
+    """One run of the search: ``asked`` is its target, ``folder`` where it lies.
+
+    ``drop`` is None, with the reason ``why``, where there is no network. ``start`` is the folder of the run at whose
+    network the training began, empty for the dense one.
+    """
+
+    folder: str
+    asked: float
+    within: bool
+    chosen: bool = False
+    drop: Drop | None = None
+    macs: int | None = None
+    start: str = ""
+    why: str = ""
