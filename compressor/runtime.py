@@ -66,11 +66,15 @@ def choose(name: str) -> Provider:
     return PROVIDERS[name]
 
 
-def open_session(path: Path, *, provider: str = "cpu", threads: int = 0, checked: bool = False) -> ort.InferenceSession:
+def open_session(
+    path: Path, *, provider: str = "cpu", threads: int = 0, checked: bool = False, profile: Path | None = None
+) -> ort.InferenceSession:
     """Open ``path`` on ``provider`` with every graph optimisation, quiet and without spinning threads.
 
     `read_model` checks the file first, unless it is ``checked`` already. 0 ``threads`` leave their number to ONNX
-    Runtime. Raises `CheckpointError` when ONNX Runtime cannot load the file, `CompressorError` when it runs elsewhere.
+    Runtime. With ``profile`` the session notes when each of its nodes starts and ends, and ``end_profiling`` of it
+    gives the path of the file, which starts with ``profile``. Raises `CheckpointError` when ONNX Runtime cannot load
+    the file, `CompressorError` when it runs elsewhere.
     """
     chosen = choose(provider)
     if not checked:
@@ -79,7 +83,7 @@ def open_session(path: Path, *, provider: str = "cpu", threads: int = 0, checked
         ort.preload_dlls()
     try:
         session = ort.InferenceSession(
-            str(path), _options(chosen, threads), providers=[(chosen.id, dict(chosen.options))]
+            str(path), _options(chosen, threads, profile), providers=[(chosen.id, dict(chosen.options))]
         )
     except Exception as error:  # every binding error has a type of its own, without a common base
         raise CheckpointError(f"ONNX Runtime cannot load {path}: {why(error)}") from error
@@ -92,14 +96,11 @@ def open_session(path: Path, *, provider: str = "cpu", threads: int = 0, checked
 
 
 def profiled_session(model: bytes, profile: Path, *, provider: str = "cpu", threads: int = 0) -> ort.InferenceSession:
-    """A session on a model of our own that notes when each of its nodes starts and ends.
-
-    ``end_profiling`` of it gives the path of the file, which starts with ``profile``.
-    """
+    """A session on a model of our own, in memory, with a ``profile`` as in `open_session`."""
     chosen = choose(provider)
-    options = _options(chosen, threads)
-    options.enable_profiling, options.profile_file_prefix = True, str(profile)
-    return ort.InferenceSession(model, options, providers=[(chosen.id, dict(chosen.options))])
+    return ort.InferenceSession(
+        model, _options(chosen, threads, profile), providers=[(chosen.id, dict(chosen.options))]
+    )
 
 
 def why(error: Exception) -> str:
@@ -116,8 +117,21 @@ def owns_nodes(session: Any, provider_id: str) -> bool:
     return any(part.ep_name == provider_id for part in session.get_provider_graph_assignment_info())
 
 
-def _options(provider: Provider, threads: int) -> ort.SessionOptions:
+def given_nodes(session: Any, provider_id: str) -> int | None:
+    """How many nodes of the graph the provider was given; None on the CPU, and before ONNX Runtime 1.24, which tells.
+
+    A profile does not tell: some providers compile all of their nodes into one.
+    """
+    if provider_id == PROVIDERS["cpu"].id or not hasattr(session, "get_provider_graph_assignment_info"):
+        return None
+    parts = session.get_provider_graph_assignment_info()
+    return sum(len(part.get_nodes()) for part in parts if part.ep_name == provider_id)
+
+
+def _options(provider: Provider, threads: int, profile: Path | None = None) -> ort.SessionOptions:
     options = ort.SessionOptions()
+    if profile is not None:
+        options.enable_profiling, options.profile_file_prefix = True, str(profile)
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

@@ -60,6 +60,14 @@ def invoke(*args):
     return Outcome(result.exit_code, result.stdout, result.stderr)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _same_processor():
+    """Widths that the processor rewards are those of one without AVX-512, whichever runs the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("compressor.alignment.channel_block", lambda: 8)
+        yield
+
+
 @pytest.fixture(scope="session")
 def compress():
     return invoke
@@ -120,11 +128,3 @@ def finished(tiny, tmp_path_factory):
     outcome = invoke("run", tiny.checkpoint, "--arch", tiny.arch, *RUN, "--out", folder, "--json", "--quiet")
     assert outcome.exit_code == 0, outcome.stderr
     return folder, outcome
-
-
-@pytest.fixture(autouse=True, scope="session")
-def same_processor():
-    """Widths that the processor rewards are those of one without AVX-512, whichever runs the tests."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("compressor.alignment.channel_block", lambda: 8)
-        yield

@@ -13,20 +13,29 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from compressor.benchmarking.environment import allowed_cpus, busy_processors, describe, load_average, timing_warnings
-from compressor.benchmarking.onnx_file import Graph, check_batch, fingerprint, measure_size, read_graph, stored_bytes
+from compressor.benchmarking.environment import allowed_cpus, describe, load_average, timing_warnings
+from compressor.benchmarking.load import Watch, busy_processors
+from compressor.benchmarking.onnx_file import Graph, check_batch, read_graph, stored_bytes
+from compressor.benchmarking.placement import check_placement
 from compressor.benchmarking.process import (
     Answer,
+    FileProfile,
     LatencyAnswer,
     LatencyTask,
     MemoryAnswer,
     MemoryTask,
+    ProfileAnswer,
+    ProfileTask,
     Subject,
+    ThroughputAnswer,
+    ThroughputTask,
     TrialTask,
     request,
 )
-from compressor.benchmarking.results import BatchResult, batch_result, latency_of, load_time
-from compressor.errors import UsageError
+from compressor.benchmarking.results import BatchResult, batch_result
+from compressor.benchmarking.variants import Measurements, graph_warnings, variant
+from compressor.benchmarking.width_costs import Times, time_widths
+from compressor.errors import CompressorError, UsageError
 from compressor.progress import Progress, silent
 from compressor.records.benchmark import BenchmarkReport, BenchmarkSettings, Memory, Variant
 from compressor.runtime import choose
@@ -34,6 +43,8 @@ from compressor.runtime import choose
 __all__ = ["benchmark", "check_settings", "try_out"]
 
 MEMORY_SHARE = 0.1  # of the progress bar
+PROFILE_SHARE, WIDTHS_SHARE, THROUGHPUT_SHARE = 0.1, 0.2, 0.2  # of the seconds, besides the timing
+Task = LatencyTask | MemoryTask | ProfileTask | ThroughputTask
 # A process is stopped after so many times the seconds that timing may take, or, where nothing is timed, so many.
 PATIENCE, TRIAL_SECONDS = 10, 120
 # Starting a process takes a while, however short the timing.
@@ -51,13 +62,17 @@ def benchmark(
     rounds: int = 6,
     max_seconds: float = 60.0,
     seed: int = 0,
+    allow_fallback: bool = False,
+    details: bool = True,
     progress: Progress | None = None,
 ) -> BenchmarkReport:
     """Measure ONNX ``files`` beside each other; the first is the baseline.
 
     Timing takes ``max_seconds`` at most (but two session pairs per batch at least). Raises `UsageError` for
     settings and inputs that cannot be timed, `CheckpointError` for a file that is no ONNX model,
-    `CompressorError` when a model cannot be run.
+    `CompressorError` when a model cannot be run, or nodes that do more than compute shapes run on another provider
+    than asked for and ``allow_fallback`` is not set. Without ``details`` it is not measured where the time goes, nor
+    what widths off the fast path cost.
     """
     started, clock, load, busy = datetime.now(UTC), time.monotonic(), load_average(), busy_processors()
     settings = BenchmarkSettings(
@@ -68,11 +83,12 @@ def benchmark(
         rounds=rounds,
         seed=seed,
         max_seconds=max_seconds,
+        allow_fallback=allow_fallback,
     )
     check_settings(settings)
     paths = [Path(file).absolute() for file in files]
-    measured = measure(paths, labels_of(paths, names), settings, progress or silent)
-    environment = describe(load, busy)
+    measured = measure(paths, labels_of(paths, names), settings, progress or silent, details=details)
+    environment = describe(load, busy, measured.busy)
     return BenchmarkReport(
         started=started.isoformat(timespec="seconds"),
         duration_s=round(time.monotonic() - clock, 3),
@@ -118,15 +134,21 @@ def labels_of(paths: Sequence[Path], names: Sequence[str] | None) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """The files as variants, the verdicts of every batch size, and what is doubtful."""
+    """The files, the verdicts of every batch size, what is doubtful, and how many processors others kept busy."""
 
     variants: tuple[Variant, ...]
     batches: tuple[BatchResult, ...]
     warnings: tuple[str, ...]
+    busy: float | None
 
 
 def measure(
-    paths: Sequence[Path], labels: Sequence[str], settings: BenchmarkSettings, on_progress: Progress
+    paths: Sequence[Path],
+    labels: Sequence[str],
+    settings: BenchmarkSettings,
+    on_progress: Progress,
+    *,
+    details: bool = True,
 ) -> Measured:
     """Read, weigh and time the files."""
     graphs = _read(paths, settings, on_progress)
@@ -135,21 +157,31 @@ def measure(
         for path, graph in zip(paths, graphs, strict=True)
     )
     memories, warnings = _memories(subjects, settings, on_progress)
+    on_progress(MEMORY_SHARE, "profile")
+    profiles = _profiles(subjects, settings) if details or settings.provider != "cpu" else ()
+    elsewhere = check_placement(labels, profiles, settings) if profiles else ()
+    widths, untimed = _widths(graphs, settings, on_progress) if details else ({}, ())
+    rates = _rates(subjects, settings) if len(settings.batches) > 1 else None
+    watch = Watch()
     timed = _patient(
         LatencyTask(subjects, settings),
         LatencyAnswer,
         lambda share, text: on_progress(MEMORY_SHARE + (1 - MEMORY_SHARE) * share, text),
     )
+    busy = watch.others()
+    found = Measurements(graphs=graphs, memories=memories, profiles=profiles, widths=widths, rates=rates, timed=timed)
     variants = tuple(
-        _variant(label, path, graph, memory, settings.batches, timed, index)
-        for index, (label, path, graph, memory) in enumerate(zip(labels, paths, graphs, memories, strict=True))
+        variant(index, label, path, settings.batches, found)
+        for index, (label, path) in enumerate(zip(labels, paths, strict=True))
     )
     batches = tuple(
         batch_result(labels, batch, samples, settings.rounds)
         for batch, samples in zip(settings.batches, timed.batches, strict=True)
     )
     doubtful = [warning for batch in batches for warning in batch.warnings]
-    return Measured(variants, batches, (*graph_warnings(labels, graphs), *warnings, *doubtful))
+    return Measured(
+        variants, batches, (*graph_warnings(labels, graphs), *elsewhere, *warnings, *untimed, *doubtful), busy
+    )
 
 
 def _read(paths: Sequence[Path], settings: BenchmarkSettings, on_progress: Progress) -> list[Graph]:
@@ -163,24 +195,53 @@ def _read(paths: Sequence[Path], settings: BenchmarkSettings, on_progress: Progr
     return graphs
 
 
+def _profiles(subjects: tuple[Subject, ...], settings: BenchmarkSettings) -> tuple[FileProfile, ...]:
+    seconds = PROFILE_SHARE * settings.max_seconds / len(subjects)
+    return _patient(ProfileTask(subjects, seconds, settings), ProfileAnswer, silent).files
+
+
+def _widths(
+    graphs: Sequence[Graph], settings: BenchmarkSettings, on_progress: Progress
+) -> tuple[Times, tuple[str, ...]]:
+    """What layers off the fast path take at other widths, and why that is not known."""
+    found = [one for graph in graphs for one in graph.unaligned]
+    seconds = WIDTHS_SHARE * settings.max_seconds
+    try:
+        return time_widths(
+            found, settings, seconds=seconds, on_progress=lambda _, text: on_progress(MEMORY_SHARE, text)
+        ), ()
+    except CompressorError as error:
+        return {}, (f"layers off the fast path were not timed: {error}",)
+
+
+def _rates(subjects: tuple[Subject, ...], settings: BenchmarkSettings) -> ThroughputAnswer:
+    return _patient(
+        ThroughputTask(subjects, THROUGHPUT_SHARE * settings.max_seconds, settings), ThroughputAnswer, silent
+    )
+
+
 def _memories(
     subjects: Sequence[Subject], settings: BenchmarkSettings, on_progress: Progress
-) -> tuple[list[Memory | None], list[str]]:
-    """Memory of each file in a process of its own, and why there is none."""
-    batch = max(settings.batches)
-    method = f"VmRSS around opening a session, VmHWM over its first runs at batch {batch}"
-    memories: list[Memory | None] = []
+) -> tuple[list[dict[int, Memory]], list[str]]:
+    """Memory of each file at each batch size, in a process of its own, and why there is none."""
+    memories: list[dict[int, Memory]] = []
     for subject in subjects:
         on_progress(MEMORY_SHARE * len(memories) / len(subjects), f"memory of {Path(subject.path).name}")
-        answer = _patient(MemoryTask(subject, batch, settings), MemoryAnswer, silent)
-        added = answer.footprint
-        if added is None:
-            return [None] * len(subjects), [f"memory was not measured: {answer.unavailable}"]
-        memories.append(Memory(session_bytes=added.session_bytes, run_peak_bytes=added.run_peak_bytes, method=method))
+        memories.append({})
+        for batch in settings.batches:
+            answer = _patient(MemoryTask(subject, batch, settings), MemoryAnswer, silent)
+            added = answer.footprint
+            if added is None:
+                return [{} for _ in subjects], [f"memory was not measured: {answer.unavailable}"]
+            memories[-1][batch] = Memory(
+                session_bytes=added.session_bytes,
+                run_peak_bytes=added.run_peak_bytes,
+                method=f"VmRSS around opening a session, VmHWM over its first runs at batch {batch}",
+            )
     return memories, []
 
 
-def _patient(task: LatencyTask | MemoryTask, answer: type[Answer], on_progress: Progress) -> Answer:
+def _patient(task: Task, answer: type[Answer], on_progress: Progress) -> Answer:
     seconds = max(LEAST_SECONDS, PATIENCE * task.settings.max_seconds)
     return request(task, answer, on_progress, seconds=seconds, lifted_by="; a larger --max-seconds gives more time")
 
@@ -191,51 +252,3 @@ def try_out(path: Path, external: Sequence[Path], shape: tuple[int, ...] | None)
     `CompressorError` when that fails, takes too long or too much memory: here it would take this process along.
     """
     request(TrialTask(str(path), shape, stored_bytes(path, external)), bool, silent, seconds=TRIAL_SECONDS)
-
-
-def _variant(
-    name: str,
-    path: Path,
-    graph: Graph,
-    memory: Memory | None,
-    batches: Sequence[int],
-    timed: LatencyAnswer,
-    index: int,
-) -> Variant:
-    return Variant(
-        name=name,
-        path=path.name,
-        sha256=fingerprint(path, graph.external),
-        opset=graph.opset,
-        exporter=graph.metadata.get("compressor.exporter"),
-        macs=graph.macs,
-        parameters=graph.parameters,
-        parameters_nonzero=graph.parameters_nonzero,
-        size=measure_size(path, graph.external),
-        metadata=graph.metadata,
-        providers_actual=timed.providers[index],
-        load_ms=load_time([ns for samples in timed.batches for ns in samples.opens_ns[index]]),
-        memory=memory,
-        latency=tuple(
-            latency_of(batch, samples.calls_ns[index]) for batch, samples in zip(batches, timed.batches, strict=True)
-        ),
-        unaligned_layers=graph.unaligned,
-    )
-
-
-def graph_warnings(labels: Sequence[str], graphs: Sequence[Graph]) -> list[str]:
-    """Say where the facts of the files are incomplete or do not compare."""
-    warnings = []
-    for label, graph in zip(labels, graphs, strict=True):
-        if graph.macs is None:
-            warnings.append(f"{label}: MACs are unknown, because shapes cannot be inferred")
-        elif graph.uncounted:
-            warnings.append(f"{label}: MACs leave out {', '.join(graph.uncounted)}")
-        if _samples(graph) != _samples(graphs[0]):
-            warnings.append(f"{label} takes inputs of other shapes than {labels[0]}")
-    return warnings
-
-
-def _samples(graph: Graph) -> list[tuple[int | None, ...]]:
-    """Input shapes without the batch, which may be open in one file and fixed in another."""
-    return sorted(entry.shape[1:] for entry in graph.inputs)

@@ -5,14 +5,12 @@ from __future__ import annotations
 import os
 import platform
 import re
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
 
 from compressor import runtime
-from compressor.benchmarking.affinity import WATCH_SECONDS, busy_ticks
 from compressor.records.benchmark import Environment
 
 CPUINFO = Path("/proc/cpuinfo")
@@ -24,8 +22,13 @@ QUOTA_V1 = Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"), Path("/sys/fs/cgroup/cpu
 _TELLING = re.compile(r"avx|fma|f16c|vnni|amx|sse4_2|asimd|sve|bf16|i8mm")
 
 
-def describe(load_before: tuple[float, ...], busy_before: float | None = None) -> Environment:
-    """Look at this machine; ``load_before`` is `load_average` from before the work, as is `busy_processors`."""
+def describe(
+    load_before: tuple[float, ...], busy_before: float | None = None, busy_during: float | None = None
+) -> Environment:
+    """Look at this machine; ``load_before`` is `load_average` from before the work.
+
+    ``busy_before`` and ``busy_during`` are how many processors other processes kept busy, None if unknown.
+    """
     info = _read(CPUINFO)
     flags = set((_field(info, "flags") or _field(info, "Features") or "").split())
     return Environment(
@@ -40,6 +43,7 @@ def describe(load_before: tuple[float, ...], busy_before: float | None = None) -
         load_before=load_before,
         load_after=load_average(),
         busy_before=busy_before,
+        busy_during=busy_during,
         memory_total_bytes=_memory_total(),
         os=platform.system(),
         kernel=platform.release(),
@@ -62,32 +66,24 @@ def load_average() -> tuple[float, ...]:
     return os.getloadavg() if hasattr(os, "getloadavg") else ()
 
 
-def busy_processors() -> float | None:
-    """How many processors other work keeps busy, watched for a moment in which this process sleeps; None if unknown.
-
-    The load average of a minute would count what this process itself has just done: a run trains before it measures.
-    """
-    before, began = busy_ticks(), time.monotonic()
-    time.sleep(WATCH_SECONDS)
-    after, seconds = busy_ticks(), time.monotonic() - began
-    if not before or not after:
-        return None
-    return (sum(after.values()) - sum(before.values())) / os.sysconf("SC_CLK_TCK") / seconds
-
-
 def timing_warnings(environment: Environment, threads: int) -> Iterator[str]:
     """Warnings about circumstances that disturb timings."""
-    cpus = environment.logical_cpus or 1  # not the affinity: the load is that of the whole machine
-    count = "1 processor" if cpus == 1 else f"{cpus} processors"
-    busy, load = environment.busy_before, environment.load_before[:1]
-    if busy is not None and busy > cpus / 2:
-        yield f"the machine was busy: other work kept {busy:.1f} of {count} busy before the measurement"
-    if busy is None and load and load[0] > cpus / 2:
-        yield f"the machine was busy: load {load[0]:.1f} on {count} before the measurement"
+    yield from _busy(environment)
     if environment.governor not in (None, "performance"):
         yield f"the frequency governor is {environment.governor}, not performance: clock speeds vary"
     if environment.cpu_quota is not None and environment.cpu_quota < threads:
         yield f"the container may use {environment.cpu_quota:g} processors, fewer than {threads} threads"
+
+
+def _busy(environment: Environment) -> Iterator[str]:
+    cpus = environment.logical_cpus or 1  # not the affinity: the work of others is that on the whole machine
+    count = "1 processor" if cpus == 1 else f"{cpus} processors"
+    times = (("before", environment.busy_before), ("during", environment.busy_during))
+    for when, busy in times:
+        if busy is not None and busy > cpus / 2:
+            yield f"the machine was busy: other work kept {busy:.1f} of {count} busy {when} the measurement"
+    if any(busy is None for _, busy in times):
+        yield "whether other work disturbed the timing is unknown: this system does not tell what keeps it busy"
 
 
 def _read(path: Path) -> str:

@@ -13,7 +13,6 @@ import numpy as np
 import onnx
 from msgspec import Meta
 from onnx import (
-    GraphProto,
     ModelProto,
     TensorProto,
     ValueInfoProto,
@@ -23,7 +22,8 @@ from onnx import (
     shape_inference,
 )
 
-from compressor.benchmarking.macs import CONVOLUTIONS, count_macs, uncounted
+from compressor.benchmarking.fast_path import Misfit, misfits
+from compressor.benchmarking.macs import count_macs, uncounted
 from compressor.codec import decode
 from compressor.errors import UsageError
 from compressor.files import chunks, gzipped_bytes
@@ -31,11 +31,10 @@ from compressor.foreign import parsing
 from compressor.limits import check_memory
 from compressor.onnx_safety import read_model
 from compressor.process_memory import bounded
-from compressor.records.benchmark import FileSize, UnalignedLayer
+from compressor.records.benchmark import FileSize
 
 DRAWN_BYTES = 16  # of one entry of a random input: drawn in double precision, then cast
 LENGTHS = "compressor.lengths"  # the entry with the sizes of the example, by their names
-ALIGNMENT = 4  # ONNX Runtime's blocked layout needs input channels in fours
 
 # Whole numbers of more than eight bits are shapes and indices, not weights.
 _WEIGHT_TYPES = {
@@ -63,7 +62,7 @@ class Graph:
     uncounted: tuple[str, ...]
     parameters: int
     parameters_nonzero: int
-    unaligned: tuple[UnalignedLayer, ...]
+    unaligned: tuple[Misfit, ...]
     external: tuple[Path, ...]
 
 
@@ -87,7 +86,7 @@ def read_graph(path: Path) -> Graph:
         uncounted=uncounted(model.graph),
         parameters=sum(total for total, _ in counts),
         parameters_nonzero=sum(nonzero for _, nonzero in counts),
-        unaligned=tuple(_unaligned(model.graph, shapes)),
+        unaligned=tuple(misfits(model.graph, shapes)),
         external=external,
     )
 
@@ -212,19 +211,3 @@ def _shapes(model: ModelProto, inputs: tuple[Input, ...]) -> dict[str, tuple[int
         if tensor.HasField("shape") and all(dim.HasField("dim_value") for dim in tensor.shape.dim):
             known[entry.name] = tuple(dim.dim_value for dim in tensor.shape.dim)
     return known
-
-
-def _unaligned(graph: GraphProto, shapes: dict[str, tuple[int, ...]]) -> Iterator[UnalignedLayer]:
-    """Convolutions whose output reaches another convolution with channels that are no multiple of four."""
-    reaching: set[str] = set()  # tensors from which a convolution further on is fed
-    layers = []
-    for node in reversed(graph.node):
-        feeds_another = not reaching.isdisjoint(node.output)
-        if node.op_type in CONVOLUTIONS:
-            shape = shapes.get(node.output[0], ())
-            if feeds_another and len(shape) > 1 and shape[1] % ALIGNMENT:
-                layers.append(UnalignedLayer(name=node.name or node.output[0], channels=shape[1]))
-            reaching.update(node.input)
-        elif feeds_another:
-            reaching.update(node.input)
-    yield from reversed(layers)

@@ -21,6 +21,7 @@ import compressor
 from compressor.benchmarking.latency import Samples
 from compressor.benchmarking.memory import Footprint
 from compressor.benchmarking.onnx_file import Input
+from compressor.benchmarking.profiling import ProfiledNode
 from compressor.errors import CompressorError
 from compressor.limits import allowed
 from compressor.progress import Progress
@@ -68,6 +69,44 @@ class MemoryAnswer(Struct, frozen=True):
 
     footprint: Footprint | None
     unavailable: str = ""
+
+
+class ProfileTask(Struct, frozen=True, tag="profile"):
+    """Profile each file at the first batch size, within so many seconds each; a `ProfileAnswer` comes back."""
+
+    files: tuple[Subject, ...]
+    seconds: float
+    settings: BenchmarkSettings
+    allowed_bytes: int = field(default_factory=allowed)
+
+
+class FileProfile(Struct, frozen=True):
+    """The provider that was asked for, how many nodes it was given, where that is known, and every node as it ran."""
+
+    asked: str
+    given: int | None
+    nodes: tuple[ProfiledNode, ...]
+
+
+class ProfileAnswer(Struct, frozen=True):
+    """The profile of each file."""
+
+    files: tuple[FileProfile, ...]
+
+
+class ThroughputTask(Struct, frozen=True, tag="throughput"):
+    """Run all files in closed loops at every batch size, for so many seconds; a `ThroughputAnswer` comes back."""
+
+    files: tuple[Subject, ...]
+    seconds: float
+    settings: BenchmarkSettings
+    allowed_bytes: int = field(default_factory=allowed)
+
+
+class ThroughputAnswer(Struct, frozen=True):
+    """Items a second, by file, by batch size and by round."""
+
+    rates: tuple[tuple[tuple[float, ...], ...], ...]
 
 
 class TrialTask(Struct, frozen=True, tag="trial"):

@@ -9,7 +9,7 @@ import numpy as np
 
 from compressor.benchmarking.latency import Samples
 from compressor.benchmarking.statistics import RULE, Interval, control_verdict, differs, interval, verdict
-from compressor.records.benchmark import Comparison, Latency, LoadTime, Verdict
+from compressor.records.benchmark import Comparison, Latency, LoadTime, Memory, Throughput, Verdict
 
 # Fewest samples that bound a percentile at LoadGen's confidence (MLPerf inference rules).
 LEAST_P90, LEAST_P95, LEAST_P99 = 64, 64, 662
@@ -47,6 +47,18 @@ def latency_of(batch: int, calls_ns: Sequence[int]) -> Latency:
         p95_ms=percentile(95, LEAST_P95),
         p99_ms=percentile(99, LEAST_P99),
         mean_ms=float(times.mean()),
+    )
+
+
+def throughput_of(batch: int, rates: Sequence[float], memory: Memory | None) -> Throughput:
+    """Summary of closed loops at one batch size, with what a process of its own needed at most."""
+    measured = interval(np.log(rates).tolist())
+    return Throughput(
+        batch=batch,
+        items_per_s=measured.ratio,
+        ci95=(measured.low, measured.high),
+        loops=len(rates),
+        peak_bytes=memory.session_bytes + memory.run_peak_bytes if memory is not None else None,
     )
 
 

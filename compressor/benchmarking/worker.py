@@ -12,7 +12,7 @@ import random
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from compressor.benchmarking.memory import footprint
 from compressor.benchmarking.node_times import node_times
 from compressor.benchmarking.onnx_file import Input
 from compressor.benchmarking.process import (
+    FileProfile,
     LatencyAnswer,
     LatencyTask,
     LayerAt,
@@ -37,17 +38,25 @@ from compressor.benchmarking.process import (
     Line,
     MemoryAnswer,
     MemoryTask,
+    ProfileAnswer,
+    ProfileTask,
     Subject,
+    ThroughputAnswer,
+    ThroughputTask,
     TrialTask,
 )
+from compressor.benchmarking.profiling import profile
+from compressor.benchmarking.random_inputs import random_inputs
 from compressor.benchmarking.statistics import settled
+from compressor.benchmarking.throughput import throughput
 from compressor.errors import CompressorError
 from compressor.process_memory import bounded
 from compressor.progress import Progress
 from compressor.records.benchmark import BenchmarkSettings
-from compressor.runtime import InferenceSession, open_session, why
+from compressor.runtime import InferenceSession, choose, given_nodes, open_session, why
 
-Task = LatencyTask | MemoryTask | TrialTask | LayersTask
+Task = LatencyTask | MemoryTask | ProfileTask | ThroughputTask | TrialTask | LayersTask
+Result = LatencyAnswer | MemoryAnswer | ProfileAnswer | ThroughputAnswer | LayersAnswer | bool
 LAYER_RUNS = 20
 # What stands around a layer only because it is alone.
 BESIDE = ("Reorder", "Relu")
@@ -84,7 +93,7 @@ def _bounds(task: Task) -> AbstractContextManager[None]:
         return nullcontext()
     if isinstance(task, LayersTask):
         return bounded(0, fed=max(_entries_of(one, task.batch) * 4 for one in task.layers), limit=task.allowed_bytes)
-    files = task.files if isinstance(task, LatencyTask) else (task.file,)
+    files = (task.file,) if isinstance(task, MemoryTask) else task.files
     batch = max(task.settings.batches)
     fed = sum(_entries(entry, batch) * np.dtype(entry.dtype).itemsize for file in files for entry in file.inputs)
     return bounded(sum(file.stored_bytes for file in files), fed=fed, limit=task.allowed_bytes)
@@ -98,12 +107,16 @@ def _entries_of(one: LayerAt, batch: int) -> int:
     return math.prod(input_shape(one.layer, one.inputs, batch))
 
 
-def _answer(task: Task, on_progress: Progress) -> LatencyAnswer | MemoryAnswer | LayersAnswer | bool:
+def _answer(task: Task, on_progress: Progress) -> Result:
     if isinstance(task, TrialTask):
         return trial(task)
     pin(task.settings.threads)
     if isinstance(task, LayersTask):
         return layers(task, on_progress)
+    if isinstance(task, ProfileTask):
+        return ProfileAnswer(tuple(_profiled(file, task) for file in task.files))
+    if isinstance(task, ThroughputTask):
+        return _throughput(task)
     return memory(task) if isinstance(task, MemoryTask) else latency(task, on_progress)
 
 
@@ -150,6 +163,30 @@ def latency(task: LatencyTask, on_progress: Progress) -> LatencyAnswer:
     )
 
 
+def _profiled(file: Subject, task: ProfileTask) -> FileProfile:
+    asked, batch = choose(task.settings.provider).id, task.settings.batches[0]
+    feed = random_inputs(file.inputs, batch=batch, seed=task.settings.seed)
+
+    def opened(path: Path | None) -> tuple[InferenceSession, Call]:
+        session = _open(file, task.settings, path)
+        return session, _call(session, file, batch, feed)
+
+    nodes = profile(opened, seconds=task.seconds)
+    return FileProfile(asked, given_nodes(opened(None)[0], asked), nodes)
+
+
+def _throughput(task: ThroughputTask) -> ThroughputAnswer:
+    places = [(file, batch) for file in task.files for batch in task.settings.batches]
+    rates = throughput(
+        [_opener(file, batch, task.settings) for file, batch in places],
+        [batch for _, batch in places],
+        seconds=task.seconds,
+        order=random.Random(task.settings.seed),
+    )
+    by_place = iter(map(tuple, rates))
+    return ThroughputAnswer(tuple(tuple(next(by_place) for _ in task.settings.batches) for _ in task.files))
+
+
 def layers(task: LayersTask, on_progress: Progress) -> LayersAnswer:
     """Time every layer by itself; in each pass in another order, so that a disturbance hits others each time."""
     order, us = random.Random(task.settings.seed), [list[float]() for _ in task.layers]
@@ -169,15 +206,6 @@ def _layer_us(one: LayerAt, task: LayersTask) -> float:
     return sum(node.us for node in nodes if not node.operator.startswith(BESIDE))
 
 
-def random_inputs(inputs: Sequence[Input], *, batch: int, seed: int) -> dict[str, NDArray[Any]]:
-    """Draw N(0, 1) for floating-point inputs, 0 to 9 for integers and coin flips for booleans."""
-    generator = np.random.default_rng(seed)
-    return {
-        entry.name: _draw(generator, np.dtype(entry.dtype), [batch if n is None else n for n in entry.shape])
-        for entry in inputs
-    }
-
-
 def _timed(
     files: Sequence[Subject], batch: int, settings: BenchmarkSettings, tick: Callable[[int, int], None]
 ) -> Samples:
@@ -194,29 +222,23 @@ def _timed(
 
 def _opener(file: Subject, batch: int, settings: BenchmarkSettings) -> Callable[[], Call]:
     feed = random_inputs(file.inputs, batch=batch, seed=settings.seed)
-
-    def open_call() -> Call:
-        session = _open(file, settings)
-
-        def call() -> object:
-            try:
-                return session.run(None, feed)
-            except Exception as error:  # ONNX Runtime's errors have no common base
-                raise CompressorError(f"{file.path} does not run at batch {batch}: {why(error)}") from error
-
-        return call
-
-    return open_call
+    return lambda: _call(_open(file, settings), file, batch, feed)
 
 
-def _open(file: Subject, settings: BenchmarkSettings) -> InferenceSession:
-    return open_session(Path(file.path), provider=settings.provider, threads=settings.threads, checked=True)
+def _call(session: InferenceSession, file: Subject, batch: int, feed: Mapping[str, NDArray[Any]]) -> Call:
+    def call() -> object:
+        try:
+            return session.run(None, feed)
+        except Exception as error:  # ONNX Runtime's errors have no common base
+            raise CompressorError(f"{file.path} does not run at batch {batch}: {why(error)}") from error
+
+    return call
 
 
-def _draw(generator: np.random.Generator, dtype: np.dtype[Any], shape: Sequence[int]) -> NDArray[Any]:
-    if dtype.kind == "f":
-        return generator.standard_normal(shape).astype(dtype)
-    return generator.integers(0, 2 if dtype.kind == "b" else 10, size=shape).astype(dtype)
+def _open(file: Subject, settings: BenchmarkSettings, profile: Path | None = None) -> InferenceSession:
+    return open_session(
+        Path(file.path), provider=settings.provider, threads=settings.threads, checked=True, profile=profile
+    )
 
 
 if __name__ == "__main__":

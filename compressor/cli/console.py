@@ -21,6 +21,7 @@ from rich.text import Text
 from compressor.codec import encode
 from compressor.progress import Progress, silent
 from compressor.records import Metric
+from compressor.report.again import Copyable
 from compressor.report.format import metric_value, plain
 
 # Without a terminal, a line of progress now and then keeps logs alive without flooding them.
@@ -39,6 +40,16 @@ class HarmlessConsole(RichConsole):
         """What rich draws, whatever it is made of, with `printable` text; its own controls pass."""
         for segment in super().render(renderable, options):
             yield segment if segment.control else Segment(printable(segment.text), segment.style)
+
+
+class _Bar(ProgressBar):
+    """The figures have a line of their own, so that they squeeze neither the bar nor the times."""
+
+    def get_renderables(self) -> Iterator[RenderableType]:
+        yield self.make_tasks_table(self.tasks)
+        for task in self.tasks:
+            if figures := task.fields["figures"]:
+                yield Text(f"    {figures}", no_wrap=True, overflow="ellipsis")
 
 
 class Console:
@@ -60,7 +71,8 @@ class Console:
         for renderable in renderables:
             if isinstance(renderable, str):
                 # A terminal breaks lines between words; a file keeps them whole.
-                self._out.print(printable(renderable), soft_wrap=not self._out.is_terminal)
+                whole = isinstance(renderable, Copyable) or not self._out.is_terminal
+                self._out.print(printable(renderable), soft_wrap=whole)
             else:
                 self._out.print(renderable)
 
@@ -112,11 +124,10 @@ class Console:
             yield start, skip, update
 
     def _bar(self) -> ProgressBar:
-        return ProgressBar(
+        return _Bar(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             TextColumn("{task.percentage:>3.0f} %"),
-            TextColumn("{task.fields[figures]}", markup=False),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             console=self._err,

@@ -58,7 +58,7 @@ def costs(console: Console, model: str, **options: Any) -> None:
     known = read_costs(out) if out.exists() and not options["overwrite"] else None
     network = load_network(model, options)
     network.try_input()
-    settings = {key: options[key] for key in ("threads", "provider", "batch", "max_seconds")}
+    settings = {key: options[key] for key in ("threads", "provider", "batch", "max_seconds", "allow_fallback")}
     with console.progress("measure") as progress:
         measured = measure_costs(network, known=known, checks=checks, progress=progress, **settings)
     write_costs(out, measured)

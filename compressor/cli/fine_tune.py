@@ -73,7 +73,7 @@ def fine_tune(console: Console, model: str | None, **options: Any) -> None:
     network, data = load_samples(console, load_network(model, options, seed=recipe.seed), options)
     if model is not None:
         warn_of_chance(console, network, data, options["device"])
-    runtime = Runtime(threads=options["threads"], provider=options["provider"], seed=options["seed"])
+    runtime = Runtime(**{key: options[key] for key in ("threads", "provider", "seed", "allow_fallback")})
     tuned = train_to(console, out, network, data, recipe, penalties, load_teacher(options), options, runtime)
     show_training(console, tuned.record, out)
     require_met(tuned.record.targets, out)

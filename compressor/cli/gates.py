@@ -27,8 +27,13 @@ def gate_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def gate_lines(gates: Iterable[Gate]) -> list[str]:
-    """A line for each gate that holds; those that do not are the command's error."""
-    return [f"Gate --{gate.name} {gate.limit:g} holds: {gate.measured}." for gate in gates if gate.holds]
+    """A line for each gate; what was measured at those that fail is the command's error."""
+    return [
+        f"Gate --{gate.name} {gate.limit:g} holds: {gate.measured}."
+        if gate.holds
+        else f"Gate --{gate.name} {gate.limit:g} fails: see the error."
+        for gate in gates
+    ]
 
 
 def require_held(gates: Iterable[Gate]) -> None:

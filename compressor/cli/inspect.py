@@ -30,8 +30,15 @@ NETWORK = "the network itself"
 @click.option(
     "--keep-blocks", is_flag=True, help="Keep channels in every residual block; else a target may drop whole blocks."
 )
+@click.option(
+    "--measure-widths",
+    is_flag=True,
+    help="Time the layers whose widths are off the runtime's fast path, at their width and at whole steps beside it.",
+)
 @model_options
-def inspect(console: Console, model: str | None, align: str, keep_blocks: bool, **options: Any) -> None:
+def inspect(
+    console: Console, model: str | None, align: str, keep_blocks: bool, measure_widths: bool, **options: Any
+) -> None:
     """Show which channels can be removed, and why others cannot.
 
     A group is the channels of all layers that can only be removed together. Its multiply-accumulates (MACs) and
@@ -46,9 +53,9 @@ def inspect(console: Console, model: str | None, align: str, keep_blocks: bool, 
     Alignment.parse(align)  # a wrong one is told before anything is loaded
     network = load_network(model, options)
     network.try_input()
-    with console.progress("inspect"):
-        record = work(network, align=align, keep_blocks=keep_blocks)
-    console.result(record, *_groups(record), *_reach(record), *_obstacles(record))
+    with console.progress("inspect") as progress:
+        record = work(network, align=align, keep_blocks=keep_blocks, measure_widths=measure_widths, progress=progress)
+    console.result(record, *_groups(record), *_reach(record), *_obstacles(record), *_off_fast_path(record))
 
 
 def _groups(record: Inspection) -> list[Any]:
@@ -126,14 +133,27 @@ def _obstacles(record: Inspection) -> list[Any]:
         if record.least_macs is None or record.least_macs_with_changes < record.least_macs:
             least = percent(record.least_macs_with_changes / record.macs)
             lines.append(f"With all of that the least would be {least}, if nothing else then stands in the way.")
-    if record.unaligned:
-        layers = [f"{layer.layer} ({layer.channels})" for layer in record.unaligned]
-        lines.append(f"Widths that are no whole step of --align, so slower than they could be: {_few(layers)}.")
     lines += _control_flow(record)
     if record.frozen:
         names = [part.module or NETWORK for part in record.frozen]
         lines.append(f"Frozen: {sum(part.parameters for part in record.frozen):,} parameters in {_few(names)}.")
     return lines
+
+
+def _off_fast_path(record: Inspection) -> list[Any]:
+    from compressor.report.alignment import rule, snapped
+    from compressor.report.format import microseconds
+
+    if not record.off_fast_path:
+        return []
+    if all(layer.us is None for layer in record.off_fast_path):
+        groups = [f"{layer.name} ({layer.channels})" for layer in record.off_fast_path]
+        return [f"Widths off the runtime's fast path: {_few(groups)}; --measure-widths times them."]
+    rows = [
+        (layer.name, f"{layer.channels:,}", rule(layer), microseconds(layer.us), *snapped(layer))
+        for layer in record.off_fast_path
+    ]
+    return [table(("off the fast path", "channels", "rule", "µs", "down", "up"), rows, words=("rule", "down", "up"))]
 
 
 def _control_flow(record: Inspection) -> list[str]:

@@ -262,6 +262,11 @@ runtime_options = _stack(
         metavar="NAME",
         help="Execution provider of ONNX Runtime (compress list providers).",
     ),
+    click.option(
+        "--allow-fallback",
+        is_flag=True,
+        help="Measure although some nodes run on another provider than --provider; the report says what share.",
+    ),
 )
 
 costs_option = click.option(

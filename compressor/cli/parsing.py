@@ -54,6 +54,11 @@ def parse_integer(text: str) -> int:
     return int(text)
 
 
+def parse_integers(text: str) -> tuple[int, ...]:
+    """``1,2,4`` as a tuple."""
+    return tuple(map(parse_integer, text.split(",")))
+
+
 def parse_float(text: str) -> float:
     """A number; what it may be, infinities and NaN included, is checked where it is used."""
     try:

@@ -12,7 +12,7 @@ from compressor.cli.options import costs_option, penalty_options, runtime_option
 if TYPE_CHECKING:
     from compressor.pipeline import RunPlan
 
-PLAN = ("opset", "threads", "provider", "max_seconds", "checkpoint_every", "allow_chance")
+PLAN = ("opset", "threads", "provider", "max_seconds", "checkpoint_every", "allow_chance", "allow_fallback")
 
 
 def run_options(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -19,14 +19,22 @@ if TYPE_CHECKING:
 
 
 def show(console: Console, report: Report, table: Table, *closing: RenderableType) -> None:
-    """Print a report: its table, its findings and the closing lines; warnings go to stderr, each once."""
-    from compressor.report.headline import all_warnings, finding_lines
+    """Print a report: headline, figures, its table, findings, what to ship, and the closing lines.
+
+    Warnings go to stderr, each once.
+    """
+    from compressor.records.run import RunReport
+    from compressor.report.figures import summary_table
+    from compressor.report.headline import all_warnings, finding_lines, headline
+    from compressor.report.shipping import shipping_lines
     from compressor.report.terminal import FittedTable
 
     for warning in all_warnings(report):
         if warning not in console.warnings:
             console.warn(warning)
-    console.result(report, FittedTable(table), *finding_lines(report), *closing)
+    tables = [summary_table(report), table] if isinstance(report, RunReport) else [table]
+    findings = (*finding_lines(report), *shipping_lines(report))
+    console.result(report, headline(report), *map(FittedTable, tables), *findings, *closing)
 
 
 def check_out(path: Path, endings: Sequence[str], *, overwrite: bool) -> None:

@@ -37,13 +37,13 @@ def recover(console: Console, model: str, **options: Any) -> None:
     epoch.
 
     \b
-      compress recover digits_resnet-small.pt --teacher digits_resnet
+      compress recover digits_resnet-shrunk.pt --teacher digits_resnet
     """
     from compressor.cli.loading import load_network, load_samples
     from compressor.cli.training import check_outputs, load_teacher, recipe_of, show_training, train_to
 
     recipe = recipe_of(options)
-    out = options["out"] or Path(f"{Path(model).stem.removesuffix('-small')}-recovered.pt")
+    out = options["out"] or Path(f"{Path(model).stem.removesuffix('-shrunk')}-recovered.pt")
     check_outputs(out, overwrite=options["overwrite"])
     network, data = load_samples(console, load_network(model, options), options)
     recovered = train_to(console, out, network, data, recipe, None, load_teacher(options), options)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 )
 @data_options
 @model_options
-@out_option("Checkpoint to write, .pt or .safetensors.  [default: MODEL-small.pt]")
+@out_option("Checkpoint to write, .pt or .safetensors.  [default: MODEL-shrunk.pt]")
 @overwrite_option
 def shrink(console: Console, model: str, align: str | None, **options: Any) -> None:
     """Remove zero channels, and check that the outputs stay equal.
@@ -42,7 +42,7 @@ def shrink(console: Console, model: str, align: str | None, **options: Any) -> N
     from compressor.errors import CompressorError
     from compressor.stages.shrink import shrink as work
 
-    out = options["out"] or Path(f"{Path(model).stem.removesuffix('-sparse')}-small.pt")
+    out = options["out"] or Path(f"{Path(model).stem.removesuffix('-sparse')}-shrunk.pt")
     check_out(out, SUFFIXES, overwrite=options["overwrite"])
     network, data = load_known_samples(console, load_network(model, options), options)
     network.try_input()

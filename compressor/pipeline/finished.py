@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from compressor.pipeline.plan import RunPlan
 from compressor.pipeline.targets import measured_targets
@@ -67,7 +68,7 @@ class FinishedRun(Record, frozen=True, kw_only=True):
 def run_report(run: FinishedRun, settings: Mapping[str, Any], plan: RunPlan) -> RunReport:
     """The report of a run with these ``settings``."""
     tunings = {"fine-tune": run.fine_tune.result, "recover": run.recover.result}
-    projection, benchmark = run.fine_tune.result.projection, run.benchmark.result
+    projection, benchmark = run.fine_tune.result.projection, _counted(run.benchmark.result, run.rows)
     targets = measured_targets(projection.targets if projection is not None else (), benchmark)
     return RunReport(
         started=run.dense.started,
@@ -92,6 +93,18 @@ def run_report(run: FinishedRun, settings: Mapping[str, Any], plan: RunPlan) -> 
         ),
         notes=plan.notes,
     )
+
+
+def _counted(benchmark: BenchmarkReport, rows: Sequence[StageRow]) -> BenchmarkReport:
+    """``benchmark`` with parameters as the rows count them: exporting folds some of them into others."""
+    known = {row.variant: row for row in rows if row.variant}
+    variants = tuple(
+        replace(one, parameters=row.parameters, parameters_nonzero=row.parameters_nonzero)
+        if (row := known.get(one.name))
+        else one
+        for one in benchmark.variants
+    )
+    return replace(benchmark, variants=variants)
 
 
 def _epochs(phase: str, tuning: FineTuning) -> Iterator[TrainingEpoch]:

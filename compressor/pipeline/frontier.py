@@ -20,7 +20,8 @@ from compressor.records.run import RunReport, StageRow, Target, TargetKind
 from compressor.records.sweep import FailedPoint, SweepReport, SweptNetwork
 from compressor.regular_files import read_bytes
 from compressor.report.benchmark_tables import comparison_for, stored_bytes
-from compressor.report.headline import all_warnings, final_metric
+from compressor.report.figures import final_metric
+from compressor.report.headline import all_warnings
 from compressor.report.paired import paired_interval, pairs_of
 
 DENSE = "dense"

@@ -20,7 +20,7 @@ from compressor.stages.aim import Runtime
 from compressor.training.recipe import Recipe
 from compressor.training.states import check_every
 
-FORMAT = 2
+FORMAT = 3
 """Of run folders: raised when what the stages do or keep changes, so that no run is half old and half new."""
 
 
@@ -28,7 +28,8 @@ FORMAT = 2
 class RunPlan:
     """What a run does; ``recipe.epochs`` is the total: half fine-tunes with the penalty, half recovers.
 
-    With ``allow_chance`` also for a dense network that is no better than guessing.
+    With ``allow_chance`` also for a dense network that is no better than guessing. With ``allow_fallback`` nodes may
+    run on another provider than ``provider``.
     """
 
     penalties: SplittingConfig
@@ -42,6 +43,7 @@ class RunPlan:
     command: str = ""
     notes: tuple[str, ...] = ()
     allow_chance: bool = False
+    allow_fallback: bool = False
 
     def __post_init__(self) -> None:
         if self.recipe.epochs < 2:
@@ -64,6 +66,7 @@ class RunPlan:
             opset=self.opset,
             max_seconds=self.max_seconds,
             seed=self.recipe.seed,
+            allow_fallback=self.allow_fallback,
         )
 
     def noted(self, notes: tuple[str, ...]) -> RunPlan:

@@ -17,6 +17,8 @@ SETTINGS = "run.json"
 # The three states of a new run: it grows; it is whole, and the old one goes; it moves.
 NEW, WHOLE, MOVING = ".new", ".whole", ".moving"
 HIDDEN = (NEW, WHOLE, MOVING)
+# What runs of older versions wrote beside the files of today: the shrunk network, before it was called so.
+FORMER = ("small.pt",)
 
 
 def take_place(path: Path) -> None:
@@ -43,7 +45,7 @@ def clear(path: Path) -> None:
             (path / name).unlink(missing_ok=True)
         for states in list(path.glob(f"*{stage.name}.training-*")):
             remove_folder(states)
-    for name in (SETTINGS, *REPORTS):
+    for name in (SETTINGS, *REPORTS, *FORMER):
         (path / name).unlink(missing_ok=True)
     with contextlib.suppress(OSError):
         (path / "stages").rmdir()

@@ -28,7 +28,7 @@ from compressor.records import Metric
 from compressor.records.benchmark import BenchmarkReport
 from compressor.records.run import Export, StageRow
 from compressor.records.stages import Evaluation, FineTuning, Shrinking
-from compressor.stages import ROWS, STAGES
+from compressor.stages import RE_ESTIMATED, ROWS, STAGES
 from compressor.stages.chance import chance_doubt
 from compressor.stages.evaluate import evaluate, evaluate_onnx
 from compressor.stages.export import export
@@ -83,7 +83,9 @@ class Stages:
             raise CompressorError(f"{doubt}; repeat the run with --overwrite and what is right, or with --allow-chance")
         self._save(self.network, "dense.pt")
         self.groups.kept()
-        rows = self._rows("dense", self.network, "dense.pt", (evaluation.metric, ""), variant="dense")
+        rows = self._rows(
+            "dense", self.network, "dense.pt", (evaluation.metric, "the network as it came"), variant="dense"
+        )
         return Finished(result=evaluation, rows=rows)
 
     def fine_tune(self) -> Finished[FineTuning]:
@@ -105,19 +107,8 @@ class Stages:
             tuned = self.start.tuned(tuned, self.plan.penalties)
             self._save(tuned.network, "sparse.pt")
             write_metrics(self.folder.file("fine-tune.jsonl"), tuned.record.epochs)
-        record, projection = tuned.record, tuned.record.projection
-        zeros = f"{projection.channels_zeroed} of {projection.channels_total} channels zero" if projection else ""
-        if projection and projection.zeros:
-            zeros += f", {projection.zeros:.1%} of the other weights"
-        rows = self._rows(
-            "fine-tune",
-            tuned.network,
-            "sparse.pt",
-            (record.trained, "end of sparse training"),
-            (record.projected, zeros),
-            (record.reestimated, "BatchNorm re-estimated"),
-        )
-        return Finished(result=record, rows=rows)
+        steps = _fine_tuning_steps(tuned.record)
+        return Finished(result=tuned.record, rows=self._rows("fine-tune", tuned.network, "sparse.pt", *steps))
 
     def shrink(self) -> Finished[Shrinking]:
         """Remove the zero channels."""
@@ -125,17 +116,17 @@ class Stages:
         # Zeros change neither the architecture nor what belongs together in it.
         shrunk = shrink(sparse, self.data, align=self.plan.penalties.align, groups=self.groups.kept())
         shrunk = self.start.shrunk(shrunk)
-        self._save(shrunk.network, "small.pt")
+        self._save(shrunk.network, "shrunk.pt")
         metric, removal = evaluate(shrunk.network, self.data).metric, shrunk.record.removal
-        note = f"{removal.channels_removed} of {removal.channels_total} channels removed"
-        return Finished(result=shrunk.record, rows=self._rows("shrink", shrunk.network, "small.pt", (metric, note)))
+        note = f"{removal.channels_removed} of {removal.channels_total} channels removed, which changes no output"
+        return Finished(result=shrunk.record, rows=self._rows("shrink", shrunk.network, "shrunk.pt", (metric, note)))
 
     def recover(self) -> Finished[FineTuning]:
         """The other half of the epochs, without a penalty."""
         recipe = self._recipe(self.plan.recipe.epochs // 2)
         with States(self._states("recover"), every=self.plan.checkpoint_every) as states:
             recovered = recover(
-                self._load("small.pt"),
+                self._load("shrunk.pt"),
                 self.data,
                 recipe,
                 teacher=self.network.model,
@@ -144,7 +135,9 @@ class Stages:
             )
             self._save(recovered.network, "recovered.pt")
             write_metrics(self.folder.file("recover.jsonl"), recovered.record.epochs)
-        rows = self._rows("recover", recovered.network, "recovered.pt", (recovered.record.final, ""))
+        rows = self._rows(
+            "recover", recovered.network, "recovered.pt", (recovered.record.final, "trained on without a penalty")
+        )
         return Finished(result=recovered.record, rows=rows)
 
     def export(self) -> Finished[tuple[Export, ...]]:
@@ -164,6 +157,7 @@ class Stages:
             threads=self.plan.threads,
             max_seconds=self.plan.max_seconds,
             seed=self.plan.recipe.seed,
+            allow_fallback=self.plan.allow_fallback,
             progress=self.progress,
         )
         return Finished(result=measured)
@@ -171,20 +165,27 @@ class Stages:
     def _rows(
         self, stage: str, network: Network, file: str, *steps: tuple[Metric | None, str], variant: str | None = None
     ) -> tuple[StageRow, ...]:
-        """The rows of a stage, with the metric and the note of each step; a step that was not taken has no row."""
+        """The rows of a stage, with the metric and the note of each step; a step that was not taken has no row.
+
+        The file holds the network of the last one; before BatchNorm was re-estimated its statistics were stale.
+        """
         cost = StageRow(
             stage="",
             variant=variant,
             metric=None,
             macs=count_macs(network.model, network.example_input()),
             parameters=count_parameters(network.model),
+            parameters_nonzero=sum(int(parameter.count_nonzero()) for parameter in network.model.parameters()),
             size_bytes=self.folder.file(file).stat().st_size,
         )
-        return tuple(
+        taken = [
             msgspec.structs.replace(cost, stage=name, metric=metric, note=note)
             for name, (metric, note) in zip(ROWS[stage], steps, strict=True)
             if metric is not None
-        )
+        ]
+        stale = taken[-1].stage == RE_ESTIMATED
+        before = [msgspec.structs.replace(row, size_bytes=None, stale=stale) for row in taken[:-1]]
+        return *before, msgspec.structs.replace(taken[-1], file=file)
 
     def _recipe(self, epochs: int) -> Recipe:
         # The seed starts anew with every stage, so that a stage done again alone ends the same.
@@ -200,6 +201,20 @@ class Stages:
     def _load(self, name: str) -> Network:
         # The folder may come from somebody else; the user's word covers the architecture of this command alone.
         return load(self.folder.file(name), trusted=self.network.metadata.architecture)
+
+
+def _fine_tuning_steps(record: FineTuning) -> list[tuple[Metric | None, str]]:
+    """The metric and the note of each row of a fine-tuning: trained, projected, re-estimated."""
+    projection = record.projection
+    zeros = f"{projection.channels_zeroed} of {projection.channels_total} channels zero" if projection else ""
+    if projection and projection.zeros:
+        zeros += f", {100 * projection.zeros:.1f} % of the other weights"
+    stale = "; BatchNorm statistics still lag behind" if record.reestimated else ""
+    return [
+        (record.trained, f"end of sparse training{stale}"),
+        (record.projected, f"{zeros}{stale}"),
+        (record.reestimated, "BatchNorm statistics re-estimated, the weights are the same"),
+    ]
 
 
 def _timed(start: Callable[[], None], work: Callable[[], Finished[Result]]) -> Finished[Result]:

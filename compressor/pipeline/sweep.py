@@ -25,7 +25,7 @@ from compressor.pipeline.waiting import patiently
 from compressor.progress import Progress, silent
 from compressor.records.run import RunReport, TargetKind
 from compressor.records.sweep import SweepReport
-from compressor.report.headline import final_metric, main_comparison
+from compressor.report.figures import final_metric, main_comparison
 from compressor.report.sweep_page import SWEEP_REPORTS, publish_sweep
 
 # How often a process that has nothing left to do looks whether the others are done.

@@ -10,6 +10,8 @@ from msgspec import field
 from compressor.records import SCHEMA_VERSION, Interval, Record, Tool
 
 Verdict = Literal["faster", "slower", "same", "inconclusive"]
+WidthRule = Literal["layout", "block"]
+"""Why a width is slow: the next convolution leaves the blocked layout, or the last block of outputs is not full."""
 
 
 class Environment(Record, frozen=True, kw_only=True):
@@ -26,6 +28,7 @@ class Environment(Record, frozen=True, kw_only=True):
     load_before: tuple[float, ...] = ()
     load_after: tuple[float, ...] = ()
     busy_before: float | None = None
+    busy_during: float | None = None
     memory_total_bytes: int | None = None
     os: str | None = None
     kernel: str | None = None
@@ -47,6 +50,7 @@ class BenchmarkSettings(Record, frozen=True, kw_only=True):
     max_seconds: float = 60.0
     graph_optimization: str = "all"
     spinning: bool = False
+    allow_fallback: bool = False
 
 
 class FileSize(Record, frozen=True, kw_only=True):
@@ -86,15 +90,62 @@ class Latency(Record, frozen=True, kw_only=True):
     mean_ms: float
 
 
+class WidthCost(Record, frozen=True, kw_only=True):
+    """What a layer would take at another width, in microseconds; None where that was not timed."""
+
+    channels: int
+    us: float | None = None
+
+
 class UnalignedLayer(Record, frozen=True, kw_only=True):
-    """A convolution whose channel count drops the next one out of the runtime's fast layout."""
+    """A convolution whose ``channels`` are no whole ``step``, and so slower by a ``rule`` than they could be.
+
+    ``us`` is what it and the layers that read nothing else take by themselves, ``snapped`` the same at the whole steps
+    below and above.
+    """
 
     name: str
     channels: int
+    rule: WidthRule = "layout"
+    step: int = 4
+    us: float | None = None
+    snapped: tuple[WidthCost, ...] = ()
+
+
+class Throughput(Record, frozen=True, kw_only=True):
+    """Items a second of one session in a closed loop at one batch size, and the bytes that it needs at its peak."""
+
+    batch: int
+    items_per_s: float
+    ci95: Interval
+    loops: int
+    peak_bytes: float | None = None
+
+
+class OperatorTime(Record, frozen=True, kw_only=True):
+    """All nodes of one operator on one provider: how many, and the microseconds that they take together in a call."""
+
+    operator: str
+    provider: str
+    nodes: int
+    us: float
+
+
+class ProviderShare(Record, frozen=True, kw_only=True):
+    """What one provider really ran: nodes of the graph, those of them that only compute shapes, and microseconds."""
+
+    provider: str
+    nodes: int
+    shape_nodes: int = 0
+    us: float
 
 
 class Variant(Record, frozen=True, kw_only=True):
-    """One benchmarked file: what it is, what it weighs, how long it takes."""
+    """One benchmarked file: what it is, what it weighs, how long it takes.
+
+    ``memory`` is at the largest batch size; ``operators`` and ``providers`` are from a profile of their own, at the
+    first. ``throughput`` is measured where there are several.
+    """
 
     name: str
     path: str = ""
@@ -111,6 +162,9 @@ class Variant(Record, frozen=True, kw_only=True):
     memory: Memory | None
     latency: tuple[Latency, ...]
     unaligned_layers: tuple[UnalignedLayer, ...]
+    operators: tuple[OperatorTime, ...] = ()
+    providers: tuple[ProviderShare, ...] = ()
+    throughput: tuple[Throughput, ...] = ()
 
 
 class Comparison(Record, frozen=True, kw_only=True):

@@ -104,14 +104,22 @@ class Gate(Record, frozen=True, kw_only=True):
 
 
 class StageRow(Record, frozen=True, kw_only=True):
-    """The network after one stage of a run; ``variant`` names it in the benchmark."""
+    """The network after one stage of a run; ``variant`` names it in the benchmark, ``file`` in the run's folder.
+
+    Parameters are counted as PyTorch has them, weights and biases of norms included; ``parameters_nonzero`` of them are
+    not zero. ``stale`` when the metric was measured with running statistics of BatchNorm that lag behind the weights:
+    it tells of those statistics, not of the network.
+    """
 
     stage: str
     variant: str | None = None
     metric: Metric | None
     macs: int
     parameters: int
+    parameters_nonzero: int | None = None
     size_bytes: int | None
+    file: str = ""
+    stale: bool = False
     note: str = ""
 
 

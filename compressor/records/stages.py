@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from compressor.records import Metric, Record, Sparsity
+from compressor.records.benchmark import UnalignedLayer
 from compressor.records.costs import Aims
 from compressor.records.run import Epoch, LayerChange, Removal, Target
 
@@ -184,6 +185,7 @@ class Inspection(Record, frozen=True, kw_only=True):
     ``least_...`` are the costs of the smallest aligned network, None when nothing can be removed; ``..._with_changes``
     when all ``changes`` are made, None when there are none. ``inputs`` describes each example that was followed, where
     it is not one random tensor of ``input_shape``; ``outputs`` are those that count, where not all do.
+    ``off_fast_path`` are the groups whose widths this machine's processor does not reward, each with its name.
     """
 
     architecture: str
@@ -206,3 +208,4 @@ class Inspection(Record, frozen=True, kw_only=True):
     changes: tuple[Change, ...]
     groups: tuple[GroupReport, ...]
     control_flow: ControlFlowReport | None = None
+    off_fast_path: tuple[UnalignedLayer, ...] = ()

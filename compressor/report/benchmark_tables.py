@@ -17,13 +17,12 @@ from compressor.report.format import (
     size,
     verdict,
 )
-from compressor.report.table import Cell, Column, Table, facts, row
+from compressor.report.table import Cell, Column, Table, facts, row, without_empty_columns
 
 INTERVAL_NOTE = (
     "Brackets are 95 % confidence intervals. Speed-ups come from interleaved runs in fresh sessions, "
     "never from dividing two times of this table."
 )
-UNALIGNED_NOTE = "Channel counts like these drop the next convolution out of the runtime's fast layout."
 
 
 def comparison_for(benchmark: BenchmarkReport, variant: str, batch: int) -> Comparison | None:
@@ -66,6 +65,7 @@ def latency_table(benchmark: BenchmarkReport) -> Table:
         Column("Params", spare=6),
         Column("Size", spare=1),
         Column("gzip", spare=8),
+        Column("Load", spare=2),
         Column("p50"),
         Column("p90", spare=4),
         Column("p99", spare=5),
@@ -80,6 +80,7 @@ def latency_table(benchmark: BenchmarkReport) -> Table:
             count(variant.parameters),
             size(stored_bytes(variant.size)),
             size(variant.size.gzip_bytes),
+            milliseconds(variant.load_ms.p50),
             milliseconds(latency.p50_ms),
             milliseconds(latency.p90_ms),
             milliseconds(latency.p99_ms),
@@ -89,7 +90,7 @@ def latency_table(benchmark: BenchmarkReport) -> Table:
         for variant in benchmark.variants
         for latency in variant.latency
     )
-    return Table("Latency and size", columns, rows, INTERVAL_NOTE)
+    return without_empty_columns(Table("Latency and size", columns, rows, INTERVAL_NOTE))
 
 
 def files_table(benchmark: BenchmarkReport) -> Table:
@@ -119,7 +120,9 @@ def files_table(benchmark: BenchmarkReport) -> Table:
         )
         for variant in benchmark.variants
     )
-    return Table("Files", columns, rows, "Memory is what one process gained by loading, then by running.")
+    return without_empty_columns(
+        Table("Files", columns, rows, "Memory is what one process gained by loading, then by running.")
+    )
 
 
 def verdict_table(benchmark: BenchmarkReport) -> Table:
@@ -148,21 +151,6 @@ def _verdict_row(comparison: Comparison, mark: str) -> tuple[Cell, ...]:
         Cell(verdict(comparison), TONES[comparison.verdict]),
         percent(comparison.noise_floor),
     )
-
-
-def unaligned_table(benchmark: BenchmarkReport) -> Table:
-    """Layers whose channel count keeps the runtime off its fast path."""
-    columns = (
-        Column("Variant", numeric=False),
-        Column("Layer", numeric=False, wraps=True),
-        Column("Channels"),
-    )
-    rows = tuple(
-        row(variant.name, layer.name, str(layer.channels))
-        for variant in benchmark.variants
-        for layer in variant.unaligned_layers
-    )
-    return Table("Layers off the fast path", columns, rows, UNALIGNED_NOTE)
 
 
 def environment_tables(benchmark: BenchmarkReport) -> tuple[Table, Table]:

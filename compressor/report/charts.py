@@ -18,23 +18,22 @@ if TYPE_CHECKING:
 
 
 def metric_chart(run: RunReport) -> str | None:
-    """The metric through the stages with 95 % intervals."""
-    measured = [(plain(stage.stage), stage.metric) for stage in run.stages if stage.metric]
+    """The metric of each stage with its 95 % interval; what stale statistics bring down is left out."""
+    measured = [(plain(stage.stage), stage.metric) for stage in run.stages if stage.metric and not stage.stale]
     if not measured:
         return None
     label, factor = metric_axis(measured[0][1])
-    places = range(len(measured))
-    with canvas("accuracy", 2.8) as (figure, svg):
+    with canvas("accuracy", 0.8 + 0.28 * len(measured)) as (figure, svg):
         axes = figure.subplots()
-        values = [factor * metric.value for _, metric in measured]
-        reach = [_reach(value, metric.ci95, factor) for value, (_, metric) in zip(values, measured, strict=True)]
-        axes.errorbar(places, values, yerr=_transposed(reach), **_points(ACCENT))
-        axes.plot(places, values, color=ACCENT, linewidth=1)
-        axes.set_xticks(places, [_short(stage, 14) for stage, _ in measured])
-        axes.margins(x=0.08, y=0.15)
-        axes.tick_params(axis="x", labelsize=8)
-        axes.set_ylabel(_short(label))
-        axes.grid(axis="y")
+        for place, (_, metric) in enumerate(measured):
+            value = factor * metric.value
+            reach = _transposed([_reach(value, metric.ci95, factor)])
+            axes.errorbar([value], [place], xerr=reach, **_points(ACCENT))
+        axes.set_yticks(range(len(measured)), [_short(stage) for stage, _ in measured])
+        axes.set_ylim(len(measured) - 0.4, -0.6)
+        axes.margins(x=0.08)
+        axes.set_xlabel(_short(label))
+        axes.grid(axis="x")
     return svg[0]
 
 
@@ -79,23 +78,24 @@ def channel_chart(run: RunReport) -> str | None:
 
 
 def training_chart(run: RunReport) -> str | None:
-    """Loss, metric, MACs kept, gap and beta over the epochs of all phases, as far as they were logged."""
+    """Loss, metric, MACs kept, gap and beta over the epochs, as far as they were logged; a title over each phase."""
     epochs = run.training
-    panels = [panel for panel in _panels(epochs) if any(value is not None for value in panel.values)]
+    enough = 1 if len(epochs) == 1 else 2
+    panels = [panel for panel in _panels(epochs) if sum(value is not None for value in panel.values) >= enough]
     if not panels:
         return None
-    with canvas("training", 0.5 + 1.15 * len(panels)) as (figure, svg):
+    phases = _phases([epoch.phase for epoch in epochs])
+    with canvas("training", 0.7 + 1.0 * len(panels)) as (figure, svg):
         stack = figure.subplots(len(panels), sharex=True, squeeze=False)[:, 0]
         for axes, panel in zip(stack, panels, strict=True):
-            values = [math.nan if value is None else panel.factor * value for value in panel.values]
-            axes.plot(range(1, len(epochs) + 1), values, color=ACCENT, marker=".", markersize=4, linewidth=1.4)
-            if panel.log and all(not value <= 0 for value in values):
-                axes.set_yscale("log")
-                axes.yaxis.set_major_formatter("{x:g}")
-            axes.set_ylabel(_short(panel.label))
-            axes.grid(axis="y")
-            _mark_phases(axes, [epoch.phase for epoch in epochs])
-        axes.set_xlabel("epoch")
+            _panel(axes, panel, phases)
+        for name, first, last in phases:
+            place = 0.5 * (first + last + 1)
+            title = {"va": "bottom", "ha": "center", "fontsize": 9, "color": INK}
+            stack[0].annotate(_short(name, 18), (place, 1.04), xycoords=("data", "axes fraction"), **title)
+        stack[-1].set_xlim(0.5, len(epochs) + 0.5)
+        stack[-1].xaxis.get_major_locator().set_params(integer=True)
+        stack[-1].set_xlabel("epoch")
         figure.align_ylabels()
     return svg[0]
 
@@ -113,8 +113,9 @@ def tradeoff_chart(result: SideBySide) -> str | None:
         axes.margins(x=0.25, y=0.2)
         for _, metric, timing in whole:
             _tradeoff_point(axes, metric, factor, timing)
-        for label, metric, timing in whole:
-            _label_point(axes, label, timing.ratio, factor * metric.value)
+        places = [(timing.ratio, factor * metric.value) for _, metric, timing in whole]
+        for index, (label, _, _) in enumerate(whole):
+            _label_point(axes, label, places[index], _close(axes, places, index))
         axes.set_xlabel("latency / its own baseline")
         axes.set_ylabel(_short(axis))
         axes.grid()
@@ -151,13 +152,22 @@ def _tradeoff_point(axes: Axes, metric: Metric, factor: float, timing: Compariso
     )
 
 
-def _label_point(axes: Axes, label: str, x: float, y: float) -> None:
-    # The label stays inside the axes: to the left of points in the right half.
+def _close(axes: Axes, places: Sequence[tuple[float, float]], index: int) -> int:
+    """How many earlier points lie so near that the labels would cover each other."""
+    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+    x, y = places[index]
+    near = (abs(a - x) < 0.3 * (right - left) and abs(b - y) < 0.06 * (top - bottom) for a, b in places[:index])
+    return sum(near)
+
+
+def _label_point(axes: Axes, label: str, place: tuple[float, float], above: int) -> None:
+    """``above`` so many lines; the label stays inside the axes: to the left of points in the right half."""
+    x, _ = place
     side = -1 if x > 0.5 * sum(axes.get_xlim()) else 1
     axes.annotate(
         _short(label, 18),
-        (x, y),
-        xytext=(6 * side, 5),
+        place,
+        xytext=(6 * side, 5 + 12 * min(above, 5)),
         textcoords="offset points",
         ha="right" if side < 0 else "left",
         fontsize=9,
@@ -169,10 +179,26 @@ def _tone(comparison: Comparison) -> str:
     return COLOURS.get(TONES[comparison.verdict], MUTED)
 
 
-def _mark_phases(axes: Axes, phases: Sequence[str]) -> None:
-    for index in range(1, len(phases)):
-        if phases[index] != phases[index - 1]:
-            axes.axvline(index + 0.5, color=MUTED, linewidth=0.8, linestyle=":")
+def _phases(names: Sequence[str]) -> list[tuple[str, int, int]]:
+    """Each phase with the index of its first epoch and that behind its last."""
+    starts = [index for index, name in enumerate(names) if index == 0 or name != names[index - 1]]
+    return [(names[start], start, end) for start, end in zip(starts, (*starts[1:], len(names)), strict=True)]
+
+
+def _panel(axes: Axes, panel: _Panel, phases: Sequence[tuple[str, int, int]]) -> None:
+    """One line per phase: nothing was measured between the last epoch of one and the first of the next."""
+    values = [math.nan if value is None else panel.factor * value for value in panel.values]
+    for _, first, last in phases:
+        places = range(first + 1, last + 1)
+        axes.plot(places, values[first:last], color=ACCENT, marker=".", markersize=4, linewidth=1.4)
+    for _, first, _ in phases[1:]:
+        axes.axvline(first + 0.5, color=MUTED, linewidth=0.8, linestyle=":")
+    if panel.log and all(not value <= 0 for value in values):
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:g}")
+    axes.margins(y=0.15)
+    axes.set_ylabel(_short(panel.label))
+    axes.grid(axis="y")
 
 
 def _points(colour: str) -> dict[str, Any]:

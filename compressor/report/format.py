@@ -5,14 +5,13 @@ A speed-up never appears without its 95 % confidence interval, and a ratio of MA
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Literal
 from unicodedata import category
 
 from compressor.records import Metric
 from compressor.records.benchmark import Comparison, Verdict
-from compressor.records.run import Target
 
 Tone = Literal["good", "bad", "open", "plain"]
 
@@ -36,19 +35,34 @@ def _shown(character: str) -> str:
     return " " if character in "\n\t" or category(character) == "Zs" else ascii(character)[1:-1]
 
 
+COUNTS = ("", " k", " M", " G", " T")
+BYTES = (" B", " kB", " MB", " GB", " TB")
+
+
 def count(number: float | None) -> str:
     """``41.0 M``, ``812 k``, ``950``."""
-    return UNKNOWN if number is None else _scaled(number, ("", " k", " M", " G", " T"))
+    return UNKNOWN if number is None else _scaled(number, COUNTS)
 
 
 def size(number: float | None) -> str:
     """Bytes in decimal units: ``1.08 MB``."""
-    return UNKNOWN if number is None else _scaled(number, (" B", " kB", " MB", " GB", " TB"))
+    return UNKNOWN if number is None else _scaled(number, BYTES)
+
+
+def in_one_unit(numbers: Sequence[float], units: tuple[str, ...]) -> list[str]:
+    """Numbers in the unit of the largest, so that they can be compared: ``1.08 MB``, ``0.741 MB``."""
+    step = _step(max(numbers, key=abs), units)
+    return [_in_unit(number, step, units) for number in numbers]
 
 
 def milliseconds(number: float | None) -> str:
     """Three significant digits: ``1.23 ms``, ``0.0937 ms``."""
     return UNKNOWN if number is None else f"{_three_digits(number)} ms"
+
+
+def microseconds(number: float | None) -> str:
+    """``645``, ``3.9``: a bare number, for columns whose heading says the unit."""
+    return UNKNOWN if number is None else f"{number:.1f}" if number < 9.95 else f"{number:,.0f}"
 
 
 def moment(iso: str) -> str:
@@ -112,6 +126,12 @@ def metric_change(before: Metric, after: Metric) -> str:
     return f"{sign}{abs(difference):.4g} {plain(after.unit)}".rstrip()
 
 
+def metric_step(difference: float, measured: Metric) -> str:
+    """A difference without its unit, already in points for a share: ``+0.28``."""
+    shown = f"{abs(difference):.2f}" if measured.unit == "share" else f"{abs(difference):.4g}"
+    return f"{'±' if float(shown) == 0 else '−' if difference < 0 else '+'}{shown}"
+
+
 def metric_title(measured: Iterable[Metric | None]) -> str:
     """The heading of a column of metrics: the name of the first, ``Accuracy`` where none was measured."""
     return next((plain(one.name).capitalize() for one in measured if one is not None), "Accuracy")
@@ -128,11 +148,6 @@ def points(difference: float) -> str:
     shown = f"{abs(100 * difference):.2f}"
     sign = "±" if float(shown) == 0 else "−" if difference < 0 else "+"
     return f"{sign}{shown} points"
-
-
-def target_cost(target: Target) -> str:
-    """What the target is a share of: ``MACs`` or ``parameters``."""
-    return "MACs" if target.kind == "macs" else "parameters"
 
 
 def verdict(comparison: Comparison) -> str:
@@ -171,12 +186,20 @@ def _noise(comparison: Comparison) -> str:
 
 
 def _scaled(number: float, units: tuple[str, ...]) -> str:
-    amount, step = float(number), 0
-    # 999.6 would round to a fourth digit.
-    while abs(amount) >= 999.5 and step < len(units) - 1:
+    return _in_unit(number, _step(number, units), units)
+
+
+def _step(number: float, units: tuple[str, ...]) -> int:
+    """The place of the unit; 999.6 would round to a fourth digit."""
+    amount, step = abs(float(number)), 0
+    while amount >= 999.5 and step < len(units) - 1:
         amount, step = amount / 1000, step + 1
-    shown = f"{amount:.0f}" if step == 0 else _three_digits(amount)
-    return f"{shown}{units[step]}"
+    return step
+
+
+def _in_unit(number: float, step: int, units: tuple[str, ...]) -> str:
+    amount = float(number) / 1000**step
+    return f"{amount:.0f}{units[0]}" if step == 0 else f"{_three_digits(amount)}{units[step]}"
 
 
 def _three_digits(number: float) -> str:

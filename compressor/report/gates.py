@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+
+from msgspec.structs import replace
 
 from compressor.errors import UsageError
 from compressor.records import Metric
 from compressor.records.run import Gate, Report, RunReport
 from compressor.report.drops import drop_gate
+from compressor.report.figures import benchmark_of, final_metric
 from compressor.report.format import plain
-from compressor.report.headline import benchmark_of, final_metric
 
 
 def check_limits(*, max_drop: float | None, min_speedup: float | None) -> None:
@@ -57,6 +59,21 @@ def check_run(run: RunReport, *, max_drop: float | None, min_speedup: float | No
             else [_drop_gate(before, after, max_drop, ("dense network", "final network"), same=False)]
         ),
         *(() if min_speedup is None else _speedup_gates(run, min_speedup)),
+    )
+
+
+def compare_gates(
+    labelled: Sequence[tuple[str, Report]], *, max_drop: float | None, min_speedup: float | None
+) -> tuple[Gate, ...]:
+    """The gates between every later report and the first; a run given alone is held against its dense network."""
+    (_, old), *later = labelled
+    limits = {"max_drop": max_drop, "min_speedup": min_speedup}
+    if not later:
+        return check_run(old, **limits) if isinstance(old, RunReport) else check_gates(old, old, **limits)
+    return tuple(
+        replace(gate, measured=f"{plain(label)}: {gate.measured}")
+        for label, new in later
+        for gate in check_gates(old, new, **limits)
     )
 
 

@@ -1,34 +1,22 @@
-"""What a report says first: in a sentence, in a few lines and in a handful of figures."""
+"""What a report says first: in a sentence, and in a few lines."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 
-from compressor.records import Metric
 from compressor.records.benchmark import BenchmarkReport, Comparison
-from compressor.records.run import Report, RunReport, Target
-from compressor.report.benchmark_tables import comparison_for, stored_bytes
-from compressor.report.format import (
-    TONES,
-    Tone,
-    count,
-    metric_change,
-    metric_value,
-    percent,
-    plain,
-    scientific,
-    share,
-    size,
-    speed,
-    speed_interval,
-    target_cost,
-    verdict,
-)
+from compressor.records.run import Report, RunReport
+from compressor.report.change import change_of
+from compressor.report.figures import benchmark_of, final_metric, main_comparison
+from compressor.report.format import percent, plain, scientific, share, speed, speed_interval, verdict
+from compressor.report.targets import missed_line, targets_of
 
 # So many verdicts fit into a headline; more are counted.
 FEW = 2
+# Shares of the work that have a name, and how far from it they may be.
+NAMED = {1 / 2: "half the compute", 1 / 3: "a third of the compute", 1 / 4: "a quarter of the compute"}
+NEAR = 0.01
 
 
 def headline(report: Report) -> str:
@@ -37,13 +25,10 @@ def headline(report: Report) -> str:
 
 
 def finding_lines(report: Report) -> list[str]:
-    """The headline, then what was checked or each comparison, one line of plain text each."""
-    lines = [headline(report)]
+    """What was checked or each comparison, one line of plain text each; the headline stands above them."""
     if isinstance(report, RunReport):
-        lines += _check_lines(report)
-    elif len(report.comparisons) > FEW:
-        lines += map(_comparison_line, report.comparisons)
-    return lines
+        return list(_check_lines(report))
+    return list(map(_comparison_line, report.comparisons)) if len(report.comparisons) > FEW else []
 
 
 def all_warnings(report: Report) -> list[str]:
@@ -52,104 +37,35 @@ def all_warnings(report: Report) -> list[str]:
     return list(dict.fromkeys(map(plain, (*report.warnings, *(benchmark.warnings if benchmark else ())))))
 
 
-def benchmark_of(report: Report) -> BenchmarkReport | None:
-    """The benchmark inside a run, or the benchmark itself; None when nothing was timed."""
-    return report.benchmark if isinstance(report, RunReport) else report
+def speed_part(comparison: Comparison | None) -> str:
+    """``1.40x faster (CI 1.34–1.45)``, and as plainly what is not faster."""
+    if comparison is None:
+        return "speed not measured"
+    said = {"same": "no faster", "inconclusive": "speed inconclusive"}.get(comparison.verdict, speed(comparison))
+    return f"{said} (CI {speed_interval(comparison)})"
 
 
-def final_metric(run: RunReport) -> Metric | None:
-    """The metric of the last stage that has one."""
-    return next((stage.metric for stage in reversed(run.stages) if stage.metric), None)
+def compute_part(run: RunReport) -> str:
+    """``half the compute``, ``49.5 % of the compute``: the share of the MACs that is left."""
+    before, after = run.stages[0].macs, run.stages[-1].macs
+    near = [name for named, name in NAMED.items() if before and abs(after / before - named) <= NEAR]
+    return near[0] if near else f"{share(after, before)} of the compute"
 
 
-@dataclass(frozen=True, slots=True)
-class KeyFigure:
-    """A large value with a name above and a detail below."""
-
-    name: str
-    value: str
-    detail: str
-    tone: Tone = "plain"
-
-
-def key_figures(run: RunReport) -> Iterator[KeyFigure]:
-    """MACs, parameters, size, metric and latency, as far as they were measured."""
-    first, last = run.stages[0], run.stages[-1]
-    yield _kept("MACs kept", first.macs, last.macs, run.target if run.target and run.target.kind == "macs" else None)
-    yield _kept(
-        "Parameters kept",
-        first.parameters,
-        last.parameters,
-        run.target if run.target and run.target.kind == "params" else None,
-    )
-    if bytes_before_after := _sizes(run):
-        before, after = bytes_before_after
-        yield KeyFigure("Size on disk", share(after, before), f"{size(before)} → {size(after)}")
-    if first.metric and (final := final_metric(run)):
-        detail = f"{metric_value(first.metric)} → {metric_value(final)}"
-        samples = f"{detail}, {final.n} samples" if final.n is not None else detail
-        yield KeyFigure(plain(final.name).capitalize(), metric_change(first.metric, final), samples)
-    if comparison := main_comparison(run):
-        detail = f"CI {speed_interval(comparison)} · batch {comparison.batch}"
-        yield KeyFigure("Latency", speed(comparison), detail, TONES[comparison.verdict])
-
-
-def _kept(name: str, before: int, after: int, target: Target | None) -> KeyFigure:
-    value, detail = share(after, before), f"{count(before)} → {count(after)}"
-    if target is None:
-        return KeyFigure(name, value, detail)
-    outcome = f"{detail} · target {percent(target.asked)} {'met' if target.met else 'missed'}"
-    return KeyFigure(name, value, outcome, "good" if target.met else "bad")
-
-
-def _sizes(run: RunReport) -> tuple[int, int] | None:
-    """Bytes of the dense and of the final file, where both are known and of the same kind."""
-    stored = {one.name: stored_bytes(one.size) for one in run.benchmark.variants} if run.benchmark else {}
-    if {"dense", "small"} <= stored.keys():
-        return stored["dense"], stored["small"]
-    first, last = run.stages[0].size_bytes, run.stages[-1].size_bytes
-    return (first, last) if first and last else None
-
-
-def main_comparison(run: RunReport) -> Comparison | None:
-    """The comparison that times what the run ended with, at the first batch size."""
-    benchmark = run.benchmark
-    if benchmark is None or not benchmark.comparisons:
-        return None
-    timed = [stage.variant for stage in run.stages if stage.variant]
-    return comparison_for(benchmark, timed[-1], benchmark.comparisons[0].batch) if timed else None
+def metric_part(run: RunReport) -> str:
+    """``accuracy −0.56 points (within noise: CI −1.67 to +0.56)``."""
+    before, after = run.stages[0].metric, final_metric(run)
+    change = change_of(before, after)
+    if change is not None:
+        return f"{plain(change.after.name)} {change.brief}"
+    return "accuracy not measured" if after is None else f"{plain(after.name)} not comparable with the dense network's"
 
 
 def _run_headline(run: RunReport) -> str:
-    first, last = run.stages[0], run.stages[-1]
-    parts = [
-        f"{share(last.macs, first.macs)} of the MACs and "
-        f"{share(last.parameters, first.parameters)} of the parameters remain",
-        _metric_part(first.metric, final_metric(run)),
-        _latency_part(main_comparison(run)),
-    ]
-    return f"{_target_part(run.target)}{'; '.join(parts)}."
-
-
-def _metric_part(before: Metric | None, after: Metric | None) -> str:
-    if before is None or after is None:
-        return "accuracy was not measured"
-    change = metric_change(before, after)
-    return f"{plain(after.name)} {metric_value(before)} → {metric_value(after)} ({change})"
-
-
-def _latency_part(comparison: Comparison | None) -> str:
-    if comparison is None:
-        return "latency was not measured"
-    statement = verdict(comparison)
-    return f"whether it is faster stays open: {statement}" if comparison.verdict == "inconclusive" else statement
-
-
-def _target_part(target: Target | None) -> str:
-    if target is None or target.met:
-        return ""
-    asked, reached = percent(target.asked), percent(target.reached)
-    return f"Target missed: {asked} of the {target_cost(target)} asked, {reached} reached. "
+    missed = [missed_line(target) for target in targets_of(run) if not target.met]
+    failed = [f"Gate --{gate.name} {gate.limit:g} failed." for gate in run.gates if not gate.holds]
+    text = ", ".join((speed_part(main_comparison(run)), compute_part(run), metric_part(run)))
+    return " ".join((*missed, *failed, f"{text[0].upper()}{text[1:]}."))
 
 
 def _benchmark_headline(benchmark: BenchmarkReport) -> str:

@@ -15,19 +15,31 @@ from markupsafe import Markup, escape
 from compressor.records.benchmark import BenchmarkReport
 from compressor.records.run import Gate, Report, RunReport
 from compressor.report import charts
+from compressor.report.alignment import alignment_table
 from compressor.report.benchmark_tables import (
     environment_tables,
     files_table,
     latency_table,
-    unaligned_table,
     verdict_table,
 )
+from compressor.report.differences import (
+    Labelled,
+    comparison_headline,
+    comparison_notes,
+    difference_table,
+)
+from compressor.report.figures import KeyFigure, benchmark_of, key_figures
 from compressor.report.format import duration, metric_title, moment, plain
-from compressor.report.headline import KeyFigure, all_warnings, benchmark_of, headline, key_figures
+from compressor.report.headline import all_warnings, headline
+from compressor.report.operators import operator_table
 from compressor.report.probe_table import probe_table
+from compressor.report.providers import provider_table
 from compressor.report.run_tables import check_table, gate_table, layer_table, parity_table, stage_table
-from compressor.report.side_by_side import Labelled, SideBySide, compare_reports, comparison_table
+from compressor.report.shipping import Shipping, shipping_of
+from compressor.report.side_by_side import ComparedNetwork, SideBySide, compare_reports, comparison_table
 from compressor.report.table import Table, facts
+from compressor.report.targets import target_table, targets_of
+from compressor.report.throughput import throughput_table
 
 TEMPLATE = "report.html.j2"
 
@@ -53,7 +65,7 @@ class Chart:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Section:
-    """A heading with charts and tables; a folded section opens on a click and always in print."""
+    """A heading with charts and tables; a folded section opens on a click, and is left out in print."""
 
     title: str
     charts: tuple[Chart, ...] = ()
@@ -69,6 +81,7 @@ class Page:
     headline: str
     subtitle: str
     figures: tuple[KeyFigure, ...] = ()
+    shipping: Shipping | None = None
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     sections: tuple[Section, ...] = ()
@@ -78,11 +91,11 @@ class Page:
 def run_page(run: RunReport) -> Page:
     """The page of a run."""
     sections = [
-        _section("Gates", tables=[gate_table(run.gates)]),
+        _section("Targets and gates", tables=[target_table(targets_of(run)), gate_table(run.gates)]),
         _section("Stages", tables=[stage_table(run)]),
         _section("Search", tables=[probe_table(run)]),
-        _section("Equivalence checks", tables=[check_table(run), parity_table(run)]),
         _section("Charts", drawn=_run_charts(run)),
+        _section("Equivalence checks", tables=[check_table(run), parity_table(run)]),
         *(_benchmark_sections(run.benchmark) if run.benchmark else ()),
         _section("Layers", tables=[layer_table(run)], folded=True),
         _section("Settings of the run", tables=[facts("Run settings", run.settings)], folded=True),
@@ -92,6 +105,7 @@ def run_page(run: RunReport) -> Page:
         headline=headline(run),
         subtitle=_subtitle(run),
         figures=tuple(key_figures(run)),
+        shipping=shipping_of(run),
         warnings=tuple(all_warnings(run)),
         notes=run.notes,
         sections=tuple(filter(_has_content, sections)),
@@ -114,21 +128,20 @@ def benchmark_page(benchmark: BenchmarkReport) -> Page:
 def comparison_page(labelled: Labelled, gates: Sequence[Gate] = ()) -> Page:
     """The page of several reports side by side."""
     result = compare_reports(labelled)
-    timed = [
-        (f"{row.label}: {row.variant}, batch {row.batch}", row.comparison) for row in result.rows if row.comparison
-    ]
+    timed = [row for row in result.rows if row.comparison]
     drawn = [
         Chart(charts.tradeoff_chart(result) or "", *_tradeoff_words(result)),
         Chart(
-            charts.latency_chart([comparison for _, comparison in timed], [name for name, _ in timed]) or "",
+            charts.latency_chart([row.comparison for row in timed if row.comparison], _row_names(timed)) or "",
             "Latency",
             "Each against the baseline of its own document.",
         ),
     ]
     sections = [
         _section("Gates", tables=[gate_table(gates)]),
-        _section("Side by side", tables=[comparison_table(result)]),
+        _section("Differences", tables=[difference_table(labelled)]),
         _section("Charts", drawn=drawn),
+        _section("Side by side", tables=[comparison_table(result)]),
     ]
     for label, report in labelled:
         if (benchmark := benchmark_of(report)) is not None:
@@ -136,12 +149,22 @@ def comparison_page(labelled: Labelled, gates: Sequence[Gate] = ()) -> Page:
             sections.append(_section(f"Environment of {label}", tables=machine, folded=True))
     return Page(
         title=f"Comparison of {', '.join(label for label, _ in labelled)}",
-        headline=f"{len(labelled)} reports side by side.",
+        headline=comparison_headline(labelled),
         subtitle="",
         warnings=result.warnings,
-        notes=tuple(f"{label}: {headline(report)}" for label, report in labelled),
+        notes=tuple(comparison_notes(labelled)),
         sections=tuple(filter(_has_content, sections)),
     )
+
+
+def _row_names(rows: Sequence[ComparedNetwork]) -> list[str]:
+    """By label, and by what else tells them apart."""
+    variants = len({row.variant for row in rows}) > 1
+    batches = len({row.batch for row in rows}) > 1
+    parts = [
+        (row.label, f": {row.variant}" if variants else "", f", batch {row.batch}" if batches else "") for row in rows
+    ]
+    return ["".join(part) for part in parts]
 
 
 def _tradeoff_words(result: SideBySide) -> tuple[str, str]:
@@ -153,13 +176,29 @@ def _tradeoff_words(result: SideBySide) -> tuple[str, str]:
 def _run_charts(run: RunReport) -> list[Chart]:
     title = metric_title(stage.metric for stage in run.stages)
     drawn = [
-        Chart(charts.metric_chart(run) or "", f"{title} through the stages", "Bars: 95 % intervals."),
+        Chart(charts.metric_chart(run) or "", f"{title} through the stages", _stage_words(run)),
         Chart(charts.channel_chart(run) or "", "Channels per layer", "Before and after removal."),
-        Chart(charts.training_chart(run) or "", "Training", "Dotted line: a new phase begins."),
+        Chart(
+            charts.training_chart(run) or "",
+            "Training",
+            _training_words(run),
+        ),
     ]
     if run.benchmark:
         drawn.insert(1, _latency_chart(run.benchmark))
     return drawn
+
+
+def _stage_words(run: RunReport) -> str:
+    stale = " and ".join(stage.stage for stage in run.stages if stage.stale)
+    left_out = f" Left out: {stale}, measured with stale BatchNorm statistics." if stale else ""
+    return f"Bars: 95 % intervals.{left_out}"
+
+
+def _training_words(run: RunReport) -> str:
+    # Older versions measured the network as it was, and named no files.
+    as_shipped = ", of the network as it would be shipped then" if run.stages[-1].file else ""
+    return f"The metric is on the validation part{as_shipped}. A dotted line parts the phases."
 
 
 def _latency_chart(benchmark: BenchmarkReport) -> Chart:
@@ -175,8 +214,9 @@ def _latency_chart(benchmark: BenchmarkReport) -> Chart:
 
 def _benchmark_sections(benchmark: BenchmarkReport) -> tuple[Section, ...]:
     return (
-        _section("Benchmark", tables=[latency_table(benchmark), verdict_table(benchmark)]),
-        _section("Files", tables=[files_table(benchmark), unaligned_table(benchmark)], folded=True),
+        _section("Benchmark", tables=[latency_table(benchmark), throughput_table(benchmark), verdict_table(benchmark)]),
+        _section("Where the time goes", tables=[operator_table(benchmark), provider_table(benchmark)]),
+        _section("Files", tables=[files_table(benchmark), alignment_table(benchmark)], folded=True),
         _section("Environment", tables=environment_tables(benchmark), folded=True),
     )
 

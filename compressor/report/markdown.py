@@ -6,13 +6,21 @@ import re
 from collections.abc import Iterable, Sequence
 
 from compressor.records.run import Gate, Report, RunReport
-from compressor.report.benchmark_tables import files_table, latency_table, unaligned_table, verdict_table
+from compressor.report.alignment import alignment_table
+from compressor.report.benchmark_tables import files_table, latency_table, verdict_table
+from compressor.report.differences import Labelled, comparison_headline, comparison_notes, difference_table
+from compressor.report.figures import benchmark_of, summary_table
 from compressor.report.format import plain
-from compressor.report.headline import all_warnings, benchmark_of, headline
+from compressor.report.headline import all_warnings, headline
+from compressor.report.operators import operator_table
 from compressor.report.probe_table import probe_table
+from compressor.report.providers import provider_table
 from compressor.report.run_tables import check_table, gate_table, layer_table, parity_table, stage_table
-from compressor.report.side_by_side import Labelled, compare_reports, comparison_table
+from compressor.report.shipping import Shipping, Step, shipping_of
+from compressor.report.side_by_side import compare_reports, comparison_table
 from compressor.report.table import Table
+from compressor.report.targets import target_table, targets_of
+from compressor.report.throughput import throughput_table
 
 MARKS = {"good": "🟢 ", "bad": "🔴 ", "open": "🟡 ", "plain": ""}
 
@@ -22,21 +30,27 @@ def report_markdown(report: Report) -> str:
     tables: list[Table] = []
     folded: list[Table] = []
     if isinstance(report, RunReport):
-        tables += [gate_table(report.gates), stage_table(report), check_table(report), parity_table(report)]
-        tables += [probe_table(report)]
-        folded += [layer_table(report)]
+        tables += [summary_table(report), target_table(targets_of(report)), gate_table(report.gates)]
+        tables += [stage_table(report), probe_table(report)]
+        folded += [check_table(report), parity_table(report), layer_table(report)]
     if (benchmark := benchmark_of(report)) is not None:
-        tables += [latency_table(benchmark)]
-        folded += [verdict_table(benchmark), files_table(benchmark), unaligned_table(benchmark)]
+        tables += [
+            latency_table(benchmark),
+            throughput_table(benchmark),
+            provider_table(benchmark),
+            operator_table(benchmark),
+        ]
+        folded += [verdict_table(benchmark), files_table(benchmark), alignment_table(benchmark)]
     notes = report.notes if isinstance(report, RunReport) else ()
-    return page_markdown(headline(report), all_warnings(report), tables, folded, notes)
+    return page_markdown(headline(report), all_warnings(report), tables, folded, notes, shipping_of(report))
 
 
 def comparison_markdown(labelled: Labelled, gates: Sequence[Gate] = ()) -> str:
     """Several labelled reports side by side as Markdown, with the gates between them."""
     result = compare_reports(labelled)
-    lines = [f"{label}: {headline(report)}" for label, report in labelled]
-    return page_markdown("Side by side", result.warnings, [gate_table(gates), comparison_table(result)], [], lines)
+    tables = [gate_table(gates), difference_table(labelled)]
+    title, notes = comparison_headline(labelled), comparison_notes(labelled)
+    return page_markdown(title, result.warnings, tables, [comparison_table(result)], notes)
 
 
 def escape(text: str) -> str:
@@ -51,11 +65,13 @@ def page_markdown(
     tables: Iterable[Table],
     folded: Iterable[Table],
     notes: Iterable[str],
+    shipping: Shipping | None = None,
 ) -> str:
     """Blocks in reading order; ``folded`` tables open on a click."""
     blocks = [f"### {escape(title)}"]
     if listed := [f"> - {escape(warning)}" for warning in warnings]:
         blocks.append("\n".join(["> [!WARNING]", *listed]))
+    blocks += _shipped(shipping) if shipping else []
     blocks += [_section(table) for table in tables if table.rows]
     blocks += [
         f"<details><summary>{escape(table.title)}</summary>\n\n{_drawn(table)}\n\n</details>"
@@ -64,6 +80,16 @@ def page_markdown(
     ]
     blocks += [f"*{escape(note)}*" for note in notes]
     return "\n\n".join(blocks) + "\n"
+
+
+def _shipped(shipping: Shipping) -> list[str]:
+    """The advice and the files; then each step with its command, in a fence that the command cannot close."""
+    return [f"**{escape(shipping.advice)}**", _drawn(shipping.files), *map(_step, shipping.steps)]
+
+
+def _step(step: Step) -> str:
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", step.command)), default=0))
+    return f"{escape(step.why)}:\n\n{fence}sh\n{plain(step.command)}\n{fence}"
 
 
 def _section(table: Table) -> str:

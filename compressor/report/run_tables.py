@@ -2,37 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from compressor.records.run import Export, Gate, RunReport, StageRow
-from compressor.report.benchmark_tables import INTERVAL_NOTE, first_timing, verdict_cell
+from compressor.records.run import Export, Gate, RunReport
 from compressor.report.format import (
     UNKNOWN,
     count,
     metric,
     metric_title,
-    milliseconds,
     percent,
+    plain,
     scientific,
     share,
     size,
-    target_cost,
 )
-from compressor.report.table import Cell, Column, Table, row, without_empty_columns
+from compressor.report.table import Cell, Column, Table, row, without_holes
 
 
 def stage_table(run: RunReport) -> Table:
-    """One row per stage: the metric, cost, size and, where it was timed, latency."""
+    """One row per stage: the metric, what is left, and the file that holds the network."""
     columns = (
         Column("Stage", numeric=False),
         Column(metric_title(stage.metric for stage in run.stages)),
-        Column("MACs", spare=5),
-        Column("MACs kept", spare=1),
-        Column("Params", spare=4),
-        Column("Size", spare=2),
-        Column("p50", spare=3),
-        Column("Latency [95 % CI]", numeric=False),
-        Column("Note", spare=6, numeric=False, wraps=True),
+        Column("MACs", spare=4),
+        Column("MACs kept"),
+        Column("Params", spare=2),
+        Column("File", spare=1, numeric=False),
+        Column("Size", spare=3),
+        Column("What happened", spare=5, numeric=False, wraps=True),
     )
     dense = run.stages[0]
     rows = tuple(
@@ -42,21 +39,22 @@ def stage_table(run: RunReport) -> Table:
             count(stage.macs),
             share(stage.macs, dense.macs),
             count(stage.parameters),
+            stage.file,
             size(stage.size_bytes) if stage.size_bytes is not None else "",
-            *_timing(run, stage),
             stage.note,
         )
         for stage in run.stages
     )
-    return without_empty_columns(Table("Stages", columns, rows, INTERVAL_NOTE))
+    return without_holes(Table("Stages", columns, rows, " ".join(_stage_notes(run))))
 
 
-def _timing(run: RunReport, stage: StageRow) -> tuple[str, Cell]:
-    timing = first_timing(run.benchmark, stage.variant)
-    if run.benchmark is None or timing is None:
-        return "", Cell("")
-    variant, latency = timing
-    return milliseconds(latency.p50_ms), verdict_cell(run.benchmark, variant.name, latency.batch)
+def _stage_notes(run: RunReport) -> Iterator[str]:
+    yield "Brackets are 95 % confidence intervals of each network alone; parameters are counted as PyTorch has them."
+    if stale := [stage.stage for stage in run.stages if stage.stale]:
+        yield (
+            f"BatchNorm's running statistics were re-estimated after {' and '.join(map(plain, stale))}: what their "
+            "figures lack is due to the stale statistics, not to the weights."
+        )
 
 
 def gate_table(gates: Sequence[Gate]) -> Table:
@@ -72,7 +70,7 @@ def gate_table(gates: Sequence[Gate]) -> Table:
 
 
 def check_table(run: RunReport) -> Table:
-    """What was checked: equal outputs after removal, the target."""
+    """What was checked: equal outputs after removal."""
     columns = (
         Column("Claim", numeric=False, wraps=True),
         Column("Measured"),
@@ -93,9 +91,6 @@ def check_table(run: RunReport) -> Table:
             rows.append(
                 row(f"{removed}, {precision}", scientific(difference), scientific(limit), holds, removal.inputs)
             )
-    if target := run.target:
-        claim = f"Target: {target_cost(target)} kept"
-        rows.append(row(claim, percent(target.reached), percent(target.asked), _holds(target.met), ""))
     return Table("Equivalence checks", columns, tuple(rows), "Differences are relative to the scale of the output.")
 
 

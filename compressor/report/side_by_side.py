@@ -8,11 +8,12 @@ from compressor.records import Metric, Record
 from compressor.records.benchmark import BenchmarkReport, Comparison, Latency, Variant
 from compressor.records.run import Gate, Report, RunReport
 from compressor.report.benchmark_tables import batch_column, comparison_for, first_timing, stored_bytes
+from compressor.report.differences import Difference, Labelled, differences
+from compressor.report.figures import benchmark_of, final_metric
 from compressor.report.format import TONES, count, metric, metric_title, milliseconds, plain, short_verdict, size
-from compressor.report.headline import all_warnings, benchmark_of, final_metric
+from compressor.report.headline import all_warnings
 from compressor.report.table import Cell, Column, Table, row, without_empty_columns
 
-Labelled = Sequence[tuple[str, Report]]
 CAPTION = (
     "Each speed-up was measured inside its own document, against its own baseline, with a 95 % interval. "
     "Times of different documents were not interleaved: compare the speed-ups, not the milliseconds."
@@ -34,8 +35,9 @@ class ComparedNetwork(Record, frozen=True, kw_only=True):
 
 
 class SideBySide(Record, frozen=True, kw_only=True):
-    """Rows in the order of the reports, why some of them may not be comparable, and the gates: all, and what failed."""
+    """What differs from the first report, all networks, why they may not be comparable, all gates and what failed."""
 
+    differences: tuple[Difference, ...] = ()
     rows: tuple[ComparedNetwork, ...]
     warnings: tuple[str, ...]
     gates: tuple[Gate, ...] = ()
@@ -48,7 +50,7 @@ def compare_reports(labelled: Labelled) -> SideBySide:
     rows = tuple(row for label, report in labelled for row in _rows(label, report))
     warnings = [*environments_differ(reports), *_data_differ(reports)]
     warnings += [f"{plain(label)}: {text}" for label, report in labelled for text in all_warnings(report)]
-    return SideBySide(rows=rows, warnings=tuple(warnings))
+    return SideBySide(differences=differences(labelled), rows=rows, warnings=tuple(warnings))
 
 
 def comparison_table(result: SideBySide) -> Table:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 
 from compressor.report.format import UNKNOWN, Tone, plain
 
+NOTHING = "–"
+
 
 @dataclass(frozen=True, slots=True)
 class Column:
@@ -42,9 +44,16 @@ class Table:
     caption: str = ""
 
 
+def without_holes(table: Table) -> Table:
+    """``table`` without the columns in which no row tells anything; a dash says where there is nothing to say."""
+    filled = without_empty_columns(table)
+    rows = tuple(tuple(cell if cell.text else replace(cell, text=NOTHING) for cell in cells) for cells in filled.rows)
+    return replace(filled, rows=rows)
+
+
 def without_empty_columns(table: Table) -> Table:
-    """``table`` without the columns in which no row has text."""
-    kept = [i for i in range(len(table.columns)) if any(cells[i].text for cells in table.rows)]
+    """``table`` without the columns in which no row tells anything."""
+    kept = [i for i in range(len(table.columns)) if any(cells[i].text not in ("", UNKNOWN) for cells in table.rows)]
     rows = tuple(tuple(cells[i] for i in kept) for cells in table.rows)
     return replace(table, columns=tuple(table.columns[i] for i in kept), rows=rows)
 

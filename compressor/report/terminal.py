@@ -10,6 +10,7 @@ from rich.measure import Measurement
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from compressor.report.format import plain
 from compressor.report.table import Column, Table
 
 STYLES = {"good": "green", "bad": "red", "open": "yellow", "plain": ""}
@@ -35,6 +36,8 @@ class FittedTable:
             shown.remove(spare)
             table = self._table(shown)
         yield table
+        if left_out := [column.title for index, column in enumerate(self.table.columns) if index not in shown]:
+            yield Text(f"Left out at this width: {plain(', '.join(left_out))}", style="dim")
         if hidden := len(self.table.rows[MOST_ROWS:]):
             yield Text(f"{hidden} more rows are left out here")
 
@@ -43,7 +46,7 @@ class FittedTable:
         for index in shown:
             column: Column = self.table.columns[index]
             table.add_column(
-                column.title,
+                Text(column.title),
                 justify="right" if column.numeric else "left",
                 max_width=WIDEST if column.wraps else None,
                 overflow="fold",

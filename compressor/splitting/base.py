@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -25,6 +26,7 @@ from compressor.splitting.optimizers import Handle, check_optimizers, hook_in, r
 from compressor.splitting.paper_groups import sparsity
 from compressor.splitting.penalised import penalised_weights, twin_of
 from compressor.splitting.prunable import Prunable
+from compressor.splitting.taken_back import taken_back
 from compressor.splitting.targets import binding
 from compressor.splitting.zero_target import share_of_zeros, surviving
 
@@ -159,16 +161,20 @@ class SplittingBase(ABC):
         """
         target = self.model if model is None else twin_of(self.model, model)
         parameters = self._affected(target)
-        before = [parameter.detach().clone() for parameter in parameters]
-        try:
+        with taken_back(parameters) as before:
             self._zero(target)
-            pairs = list(zip(parameters, before, strict=True))
+            pairs = zip(parameters, before, strict=True)
             lost = sum(float((parameter - old).double().square().sum()) for parameter, old in pairs)
-        finally:
-            for parameter, old in zip(parameters, before, strict=True):
-                parameter.copy_(old)
         whole = sum(float(old.double().square().sum()) for old in before)
         return float((lost / whole) ** 0.5) if lost else 0.0
+
+    @contextmanager
+    @torch.no_grad()
+    def zeroed(self) -> Iterator[None]:
+        """While the block lasts the model is as `project` would leave it now."""
+        with taken_back(self._affected(self.model)):
+            self._zero(self.model)
+            yield
 
     @abstractmethod
     def before_step(self, optimizer: Optimizer) -> None:

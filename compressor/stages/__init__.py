@@ -20,6 +20,7 @@ class Stage:
 
 
 GROUPS = "groups.safetensors"
+RE_ESTIMATED = "re-estimated"
 
 STAGES = (
     Stage(
@@ -32,9 +33,9 @@ STAGES = (
         name="fine-tune",
         title="Fine-tuning with the penalty",
         files=("sparse.pt", "fine-tune.jsonl"),
-        rows=("fine-tuned", "projected", "re-estimated"),
+        rows=("fine-tuned", "projected", RE_ESTIMATED),
     ),
-    Stage(name="shrink", title="Removing zero channels", files=("small.pt",), rows=("shrunk",)),
+    Stage(name="shrink", title="Removing zero channels", files=("shrunk.pt",), rows=("shrunk",)),
     Stage(name="recover", title="Recovering", files=("recovered.pt", "recover.jsonl"), rows=("recovered",)),
     Stage(
         name="export",

@@ -46,6 +46,7 @@ class Runtime:
     opset: int = DEFAULT_OPSET
     max_seconds: float = 60.0
     seed: int = 0
+    allow_fallback: bool = False
 
 
 def aim(
@@ -79,6 +80,7 @@ def aim(
             provider=runtime.provider,
             max_seconds=runtime.max_seconds,
             seed=runtime.seed,
+            allow_fallback=runtime.allow_fallback,
             progress=lambda share, text: tell(share / 2, text),
         )
     prunable = Prunable(network.model, example, groups, penalties)
@@ -151,6 +153,8 @@ class _Trials:
                 provider=self.runtime.provider,
                 max_seconds=self.runtime.max_seconds,
                 seed=self.runtime.seed,
+                allow_fallback=self.runtime.allow_fallback,
+                details=False,
             )
             trial = replace(trial, latency=report.comparisons[0].ratio, latency_ci95=report.comparisons[0].ci95)
         return trial

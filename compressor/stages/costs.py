@@ -13,8 +13,9 @@ from torch import nn
 
 from compressor.alignment import Alignment
 from compressor.benchmarking import benchmark, check_settings
-from compressor.benchmarking.environment import busy_processors, describe, load_average
+from compressor.benchmarking.environment import describe, load_average
 from compressor.benchmarking.layer_times import Widths, layer_costs
+from compressor.benchmarking.load import busy_processors
 from compressor.channels import shared_places, ties
 from compressor.checkpoints import Network
 from compressor.costs.curves import grid
@@ -48,6 +49,7 @@ def measure_costs(
     checks: int = CHECKS,
     max_seconds: float = 60.0,
     seed: int = 0,
+    allow_fallback: bool = False,
     known: Costs | None = None,
     progress: Progress | None = None,
 ) -> Costs:
@@ -58,7 +60,14 @@ def measure_costs(
     """
     tell, began, clock = progress or silent, datetime.now(UTC), time.monotonic()
     settings = BenchmarkSettings(
-        provider=provider, threads=threads, batches=(batch,), pairs=6, rounds=4, seed=seed, max_seconds=max_seconds
+        provider=provider,
+        threads=threads,
+        batches=(batch,),
+        pairs=6,
+        rounds=4,
+        seed=seed,
+        max_seconds=max_seconds,
+        allow_fallback=allow_fallback,
     )
     check_settings(settings)
     load, busy = load_average(), busy_processors()
@@ -161,6 +170,8 @@ def _timed_networks(
             rounds=settings.rounds,
             max_seconds=settings.max_seconds,
             seed=settings.seed,
+            allow_fallback=settings.allow_fallback,
+            details=False,
             progress=lambda share, text: tell(LAYERS + NETWORKS * (0.5 + 0.5 * share), text),
         )
     return chosen, report.comparisons, 1000 * report.variants[0].latency[0].p50_ms

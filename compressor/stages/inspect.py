@@ -17,7 +17,9 @@ from compressor.groups.control_flow import ControlFlow
 from compressor.groups.training_only import training_switches
 from compressor.inputs import described
 from compressor.products import is_product
+from compressor.progress import Progress, silent
 from compressor.records.stages import Change, ControlFlowReport, FrozenModule, GroupReport, Inspection, UnevenWidth
+from compressor.stages.fast_path import off_fast_path
 
 
 def inspect(
@@ -26,10 +28,13 @@ def inspect(
     align: str | int = "auto",
     keep_blocks: bool = False,
     groups: Sequence[ChannelGroup] | None = None,
+    measure_widths: bool = False,
+    progress: Progress = silent,
 ) -> Inspection:
     """Every channel group of ``network``, what removing channels can reach, and what would let more go.
 
-    ``align`` and ``keep_blocks`` are as in `SplittingConfig`; ``groups`` saves finding them again.
+    ``align`` and ``keep_blocks`` are as in `SplittingConfig`; ``groups`` saves finding them again. ``measure_widths``
+    times layers whose widths the runtime does not reward, and the whole steps beside them.
     """
     alignment, model, example, known = Alignment.parse(align), network.model, network.example_input(), network.metadata
     groups = find_groups(model, example) if groups is None else groups
@@ -57,6 +62,7 @@ def inspect(
         changes=_changes(groups, forecast),
         groups=tuple(_reported(group, [other is group for other in groups], forecast) for group in groups),
         control_flow=_control_flow(model, example),
+        off_fast_path=off_fast_path(model, example, groups, forecast.macs, measure=measure_widths, progress=progress),
     )
 
 

@@ -22,14 +22,12 @@ from compressor.errors import CompressorWarning, DamagedState, Diverged
 from compressor.foreign import parsing
 from compressor.layer_kinds import NORMS
 from compressor.progress import Progress, silent
-from compressor.records import Metric
 from compressor.records.run import Epoch
 from compressor.splitting.base import SplittingBase
-from compressor.training.batchnorm import reestimate_on
-from compressor.training.evaluation import model_accuracy
 from compressor.training.form import require_optimizer_form, require_rates, require_same_form
 from compressor.training.recipe import Recipe, learning_rate_factor
 from compressor.training.states import State
+from compressor.training.validation import validated
 from compressor.training.zeros import keep_zeros
 
 # Weight and temperature of the teacher's soft labels (Hinton et al., "Distilling the knowledge in a
@@ -112,7 +110,7 @@ class _Run:
         diverged = not (math.isfinite(loss) and self._finite())
         if diverged:
             self._undo(before, loss)
-        validation = self._validation() if len(self.data.val) else None
+        validation = validated(self.model, self.data, self.normalization, self.splitting, self.recipe.seed)
         self.accuracy = "" if validation is None else f"accuracy {100 * validation.value:.1f} %"
         splitting = self.splitting
         return Epoch(
@@ -170,14 +168,6 @@ class _Run:
         torch.set_rng_state(state["random"])
         if device.type == "cuda" and state["random on the device"] is not None:
             torch.cuda.set_rng_state(state["random on the device"], device)
-
-    def _validation(self) -> Metric:
-        """While channels are drawn to zero the running statistics of BatchNorm lag behind: a copy gets fresh ones."""
-        model = self.model
-        if self.splitting is not None:
-            model = copy.deepcopy(model)
-            reestimate_on(model, self.data, self.normalization, self.recipe.seed)
-        return model_accuracy(model, self.data.val, self.normalization)
 
     def finish(self) -> None:
         self.handle.remove()

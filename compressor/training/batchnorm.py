@@ -42,13 +42,15 @@ def reestimate(model: nn.Module, inputs: Iterable[Tensor]) -> int:
     return len(norms)
 
 
-def reestimate_on(model: nn.Module, data: DataSet, normalization: Normalization | None, seed: int) -> int:
-    """`reestimate` on samples of the training part, drawn by ``seed``, on the device of ``model``.
+def reestimate_on(
+    model: nn.Module, data: DataSet, normalization: Normalization | None, seed: int, *, most: int = SAMPLES
+) -> int:
+    """`reestimate` on at most so many samples of the training part, drawn by ``seed``, on the device of ``model``.
 
     They are augmented as in training: plain ones have other statistics, which cost a CIFAR network 5 points.
     """
     generator = torch.Generator().manual_seed(seed)
-    samples = data.train.take(torch.randperm(len(data.train), generator=generator)[:SAMPLES])
+    samples = data.train.take(torch.randperm(len(data.train), generator=generator)[:most])
     # Without the short last batch: each counts the same, and BatchNorm refuses a single value.
     drawn = batches(
         samples,

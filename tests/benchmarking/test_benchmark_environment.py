@@ -1,8 +1,8 @@
 import pytest
 from msgspec.structs import replace
 
-from compressor.benchmarking import affinity, environment
-from compressor.benchmarking.environment import busy_processors, describe, load_average, timing_warnings
+from compressor.benchmarking import environment
+from compressor.benchmarking.environment import describe, load_average, timing_warnings
 
 CPUINFO = """processor\t: 0
 model name\t: Example 9000
@@ -59,15 +59,16 @@ def test_the_quota_of_the_container_is_read(machine, files, expected):
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({"load_before": (3.0, 0.0, 0.0)}, "the machine was busy: load 3.0 on 4 processors"),
-        ({"load_before": (0.9, 0.0, 0.0), "logical_cpus": 1}, "load 0.9 on 1 processor before"),
-        ({"busy_before": 2.4}, "the machine was busy: other work kept 2.4 of 4 processors busy"),
+        ({"busy_before": 2.4}, "the machine was busy: other work kept 2.4 of 4 processors busy before the measurement"),
+        ({"busy_during": 0.9, "logical_cpus": 1}, "other work kept 0.9 of 1 processor busy during the measurement"),
+        ({"busy_before": None}, "whether other work disturbed the timing is unknown: this system does not tell"),
+        ({"busy_during": None, "load_before": (3.0, 0.0, 0.0)}, "whether other work disturbed the timing is unknown"),
         ({"governor": "powersave"}, "governor is powersave"),
         ({"cpu_quota": 1.5}, "may use 1.5 processors, fewer than 2 threads"),
     ],
 )
 def test_doubtful_circumstances_are_warned_of(machine, change, expected):
-    quiet = replace(describe((0.1, 0.0, 0.0)), logical_cpus=4)
+    quiet = replace(describe((0.1, 0.0, 0.0), 0.0, 0.0), logical_cpus=4)
     assert list(timing_warnings(quiet, 2)) == []
     (warning,) = timing_warnings(replace(quiet, **change), 2)
     assert expected in warning
@@ -78,23 +79,5 @@ def test_load_has_three_values_or_none():
 
 
 def test_the_load_that_a_run_has_made_itself_is_not_held_against_the_machine():
-    trained = replace(describe((3.9, 0.0, 0.0)), logical_cpus=4, busy_before=0.3)
+    trained = replace(describe((3.9, 0.0, 0.0), 0.3, 0.2), logical_cpus=4)
     assert list(timing_warnings(trained, 2)) == []
-
-
-def test_work_of_others_is_seen_while_this_process_sleeps(monkeypatch, tmp_path):
-    stat, ticks = tmp_path / "stat", iter((100, 140))
-    monkeypatch.setattr(affinity, "STAT", stat)
-
-    def work(seconds):
-        stat.write_text(f"cpu 0\ncpu0 {next(ticks)} 0 0 0 0 0 0 0\ncpu1 7 0 0 0 0 0 0 0\n")
-
-    work(0)
-    monkeypatch.setattr(environment.time, "sleep", work)
-    monkeypatch.setattr(environment.time, "monotonic", iter((0.0, 0.2)).__next__)
-    monkeypatch.setattr(environment.os, "sysconf", lambda name: 100)
-    assert busy_processors() == pytest.approx(2.0)
-    stat.unlink()
-    monkeypatch.setattr(environment.time, "sleep", lambda seconds: None)
-    monkeypatch.setattr(environment.time, "monotonic", iter((0.0, 0.2)).__next__)
-    assert busy_processors() is None

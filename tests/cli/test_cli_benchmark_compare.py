@@ -47,7 +47,27 @@ def test_compare_puts_reports_side_by_side(finished, measured, compress):
     report, (bench, _) = finished[0] / "report.json", measured
     done = compress("compare", report, bench, "--json")
     rows = json.loads(done.stdout)["rows"]
-    assert [row["label"] for row in rows] == [str(report)] * 2 + [str(bench)] * 2
+    assert [row["label"] for row in rows] == [report.parent.name] * 2 + [bench.stem] * 2
+
+
+def test_compare_leads_with_the_difference(finished, compress):
+    report = finished[0] / "report.json"
+    done = compress("compare", report, altered(report, "other.json", retrained))
+    assert done.stdout.startswith("other against finished: accuracy ±0.00 points (within noise: CI ")
+    (difference,) = json.loads(compress("compare", report, "other.json", "--json").stdout)["differences"]
+    assert (difference["label"], difference["base"], difference["metric_change"]) == ("other", "finished", 0.0)
+    assert difference["ci95"][0] < 0 < difference["ci95"][1]
+    assert difference["macs"] == difference["size"] == 1.0
+
+
+def test_compare_takes_more_than_two_reports(finished, compress):
+    report = finished[0] / "report.json"
+    names = [altered(report, f"{name}.json", retrained) for name in ("one", "two")]
+    done = compress("compare", report, *names, "--max-drop", 50)
+    assert done.stdout.startswith("2 reports against finished.")
+    assert "one against finished: " in done.stdout
+    assert "two against finished: " in done.stdout
+    assert done.stdout.count("Gate --max-drop 50 holds: ") == 2
 
 
 def altered(path, name, change):
@@ -95,9 +115,18 @@ def test_compare_writes_what_it_shows(finished, compress, name):
     assert "small" in Path(name).read_text()
 
 
-def test_one_report_cannot_be_compared(finished, compress):
-    done = compress("compare", finished[0] / "report.json")
-    assert (done.exit_code, done.error) == (2, ["Error: compare needs at least two reports, got 1"])
+def test_one_report_is_held_against_its_own_dense_network(finished, compress):
+    report = finished[0] / "report.json"
+    done = compress("compare", report, "--max-drop", 100, "--min-speedup", 1000)
+    assert done.exit_code == 1
+    assert "compute, accuracy " in done.stdout.splitlines()[0]
+    assert "Gate --max-drop 100 holds: accuracy changed by " in done.stdout
+    assert "Gate --min-speedup 1000 fails: see the error." in done.stdout
+    assert "1000x is required" in done.error[0]
+
+
+def test_no_report_at_all_is_wrong_usage(compress):
+    assert compress("compare").exit_code == 2
 
 
 @pytest.mark.parametrize("gate", ["--max-drop", "--min-speedup"])
@@ -118,7 +147,7 @@ def test_a_report_passes_against_itself_and_says_so(finished, compress):
     done = compress("compare", report, report, "--max-drop", 0.5)
     assert (done.exit_code, done.error) == (0, [])
     assert (
-        f"Gate --max-drop 0.5 holds: {report}: accuracy is that of the same network, byte for byte: no change; "
+        "Gate --max-drop 0.5 holds: finished (2): accuracy is that of the same network, byte for byte: no change; "
         "0.5 is allowed."
     ) in " ".join(done.stdout.split())
 

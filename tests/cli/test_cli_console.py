@@ -5,6 +5,7 @@ import pytest
 
 from compressor.cli import console as module
 from compressor.cli.console import Console, HarmlessConsole
+from compressor.report.again import Copyable
 
 
 def test_json_is_all_that_json_prints(capsys):
@@ -65,6 +66,25 @@ def test_a_terminal_gets_a_bar_with_the_figures(terminal):
         update(0.5, "loss [1.0]")
     assert "50 %" in screen.getvalue()
     assert "loss [1.0]" in screen.getvalue()
+
+
+def test_a_command_to_copy_is_not_broken(monkeypatch):
+    console, screen = Console(), io.StringIO()
+    monkeypatch.setattr(console, "_out", HarmlessConsole(file=screen, force_terminal=True, width=20, no_color=True))
+    console.result({}, Copyable("  compress evaluate runs/digits/small.onnx"), "words that may be broken by us")
+    assert screen.getvalue().splitlines()[0] == "  compress evaluate runs/digits/small.onnx"
+    assert len(screen.getvalue().splitlines()) == 3
+
+
+def test_the_figures_squeeze_neither_bar_nor_times(monkeypatch):
+    console, screen = Console(), io.StringIO()
+    monkeypatch.setattr(console, "_err", HarmlessConsole(file=screen, force_terminal=True, width=80, no_color=True))
+    figures = "epoch 12/50  loss 0.947  accuracy 77.1 %  MACs kept 49 %"
+    with console.progress("  fine-tune") as update:
+        update(0.5, figures)
+    lines = [line.rstrip() for line in screen.getvalue().replace("\r", "\n").splitlines()]
+    assert f"    {figures}" in lines
+    assert any("━" * 12 in line and " 50 % 0:00:0" in line and "…" not in line for line in lines)
 
 
 def test_stages_are_announced_one_after_the_other(capsys):

@@ -115,7 +115,8 @@ def blocked(compress):
         "train 2 as well: requires_grad_(True)",
         "norms of single channels (BatchNorm) for 1 and",
         "With all of that the least would be",
-        "so slower than they could be: 0 (6), 4 (10).",
+        "Widths off the runtime's fast path: 0 (6), ",
+        "4 (10); --measure-widths times them.",
         "Frozen: 56 parameters in 2.",
     ],
 )

@@ -12,18 +12,18 @@ QUICK = ("--epochs", 1, "--lr", 0.1, "--batch-size", 32)
 @pytest.fixture
 def recovered(tiny, finished, compress):
     done = compress(
-        "recover", finished[0] / "small.pt", "--trust-arch", "--teacher", tiny.checkpoint, *QUICK, "--data", tiny.data
+        "recover", finished[0] / "shrunk.pt", "--trust-arch", "--teacher", tiny.checkpoint, *QUICK, "--data", tiny.data
     )
     assert done.exit_code == 0, done.stderr
     return done
 
 
 def test_the_default_output_says_what_was_done(recovered):
-    assert sorted(path.name for path in Path().iterdir()) == ["small-recovered.jsonl", "small-recovered.pt"]
+    assert sorted(path.name for path in Path().iterdir()) == ["shrunk-recovered.jsonl", "shrunk-recovered.pt"]
 
 
 def test_the_network_keeps_its_size(recovered, finished):
-    small, after = (load(path, trust_arch=True) for path in (finished[0] / "small.pt", "small-recovered.pt"))
+    small, after = (load(path, trust_arch=True) for path in (finished[0] / "shrunk.pt", "shrunk-recovered.pt"))
     assert [p.shape for p in after.model.parameters()] == [p.shape for p in small.model.parameters()]
 
 
@@ -32,20 +32,20 @@ def test_people_read_the_accuracy_before_and_after(recovered):
     assert "after training" in recovered.stdout
     assert "projection" not in recovered.stdout
     assert re.fullmatch(
-        r"Wrote small-recovered\.pt \([\d,]+ bytes, [\d,]+ after gzip -6\)", recovered.stdout.splitlines()[-1]
+        r"Wrote shrunk-recovered\.pt \([\d,]+ bytes, [\d,]+ after gzip -6\)", recovered.stdout.splitlines()[-1]
     )
 
 
 def test_the_suffix_of_shrink_gives_way(tiny, compress):
     compress("shrink", tiny.sparse, "--trust-arch")
-    compress("recover", "tiny-small.pt", "--trust-arch", "--data", tiny.data, *QUICK)
+    compress("recover", "tiny-shrunk.pt", "--trust-arch", "--data", tiny.data, *QUICK)
     assert Path("tiny-recovered.pt").exists()
 
 
 def test_the_teacher_matters(tiny, finished, compress):
     losses, options = [], ("--trust-arch", "--data", tiny.data, *QUICK, "--json")
     for teacher in ([], ["--teacher", tiny.checkpoint]):
-        done = compress("recover", finished[0] / "small.pt", *options, *teacher, "--out", f"{len(losses)}.pt")
+        done = compress("recover", finished[0] / "shrunk.pt", *options, *teacher, "--out", f"{len(losses)}.pt")
         losses.append(json.loads(done.stdout)["epochs"][0]["loss"])
     assert losses[0] != losses[1]
 

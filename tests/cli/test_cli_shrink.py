@@ -13,7 +13,7 @@ def shrunk(tiny, compress):
 
 
 def test_its_file_reloads_and_is_smaller(tiny, shrunk):
-    small, sparse = load("tiny-small.pt", trust_arch=True), load(tiny.sparse, trust_arch=True)
+    small, sparse = load("tiny-shrunk.pt", trust_arch=True), load(tiny.sparse, trust_arch=True)
     document = json.loads(shrunk.stdout)
     assert sum(p.numel() for p in small.model.parameters()) == document["parameters"][1]
     torch.testing.assert_close(small.model(small.example_input()), sparse.model(sparse.example_input()))

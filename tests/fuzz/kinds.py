@@ -96,7 +96,7 @@ CHECKPOINT = (
 )
 KINDS = {
     "checkpoint": Kind(
-        files={"r/sparse.pt": ("torch", "torch", "zip"), "r/small.pt": ("torch", "torch", "zip")},
+        files={"r/sparse.pt": ("torch", "torch", "zip"), "r/shrunk.pt": ("torch", "torch", "zip")},
         commands=CHECKPOINT,
         share=20,
     ),
@@ -143,10 +143,10 @@ KINDS = {
         commands=(
             *(3 * (f"inspect {ARCH} --example FILE",)),
             f"inspect {ARCH} --example FILE --example example.pt --json",
-            f"export r/small.pt {ARCH} --example FILE --out o.onnx",
+            f"export r/shrunk.pt {ARCH} --example FILE --out o.onnx",
         ),
         share=6,
-        beside=("r/small.pt", "example.pt"),
+        beside=("r/shrunk.pt", "example.pt"),
     ),
     "checkpoint with examples": Kind(
         files={"fed.pt": ("torch",), "fed.safetensors": ("safetensors",)},
@@ -201,7 +201,7 @@ KINDS = {
             "r/report.json": ("json",),
             "r/groups.safetensors": (),
             "r/sparse.pt": ("torch",),
-            "r/small.pt": ("torch",),
+            "r/shrunk.pt": ("torch",),
             "r/recovered.pt": ("torch",),
             "r/dense.pt": ("torch",),
             "r/small.onnx": ("onnx",),
@@ -232,11 +232,11 @@ KINDS = {
         commands=(
             f"evaluate r/sparse.pt {ARCH} --classes FILE",
             f"evaluate r/sparse.pt {ARCH} --classes FILE --json",
-            f"export r/small.pt {ARCH} --classes FILE --out o.onnx",
+            f"export r/shrunk.pt {ARCH} --classes FILE --out o.onnx",
             f"shrink r/sparse.pt {ARCH} --classes FILE --out o.pt",
         ),
         share=3,
-        beside=("r/sparse.pt", "r/small.pt"),
+        beside=("r/sparse.pt", "r/shrunk.pt"),
     ),
     "factory": Kind(
         files={"net.py": ()},
@@ -253,7 +253,7 @@ KINDS = {
             ),
             *(f"inspect r/sparse.pt --{option} 'VALUE'" for option in ("arch", "input-shape", "normalize", "classes")),
             *(f"evaluate r/sparse.pt {ARCH} --{option} 'VALUE'" for option in ("data", "part", "device", "split-seed")),
-            *(f"export r/small.pt {ARCH} --{option} 'VALUE'" for option in ("opset", "format")),
+            *(f"export r/shrunk.pt {ARCH} --{option} 'VALUE'" for option in ("opset", "format")),
             *(
                 f"compare r/report.json r/report.json --{option} 'VALUE'"
                 for option in ("max-drop", "min-speedup", "out")
@@ -262,6 +262,6 @@ KINDS = {
         ),
         values=(*VALUES, *(text for text in values.TEXTS if "\0" not in text and "\ud800" not in text)),
         share=6,
-        beside=("r/sparse.pt", "r/small.pt", "r/report.json", "r/small.onnx"),
+        beside=("r/sparse.pt", "r/shrunk.pt", "r/report.json", "r/small.onnx"),
     ),
 }

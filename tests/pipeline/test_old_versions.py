@@ -43,7 +43,7 @@ def run(compress):
 def test_a_finished_run_prints_its_report(old, run):
     done = run()
     assert done.exit_code == 0, done.stderr
-    assert "99.60 % → 50.00 %" in done.stdout
+    assert "Accuracy 99.60 % 50.00 % −49.60 points" in " ".join(done.stdout.split())
     assert done.stderr.count("finished before, not repeated") == len(STAGES)
 
 

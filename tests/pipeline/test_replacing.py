@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from compressor.pipeline import replacing, run_stages
-from compressor.pipeline.replacing import settle, take_place
+from compressor.pipeline.replacing import SETTINGS, clear, settle, take_place
 from compressor.stages import REPORTS, STAGES, TITLES
 
 OWN = ["run.json", *REPORTS, *(file for stage in STAGES for file in stage.files)]
@@ -198,3 +198,10 @@ def test_what_a_killed_start_left_between_the_two_runs_is_put_right_by_the_next_
     assert done.exit_code == 0, done.stderr
     assert done.stderr.count("finished before, not repeated") == len(STAGES)
     assert (copy / "report.md").read_text() != "old"
+
+
+def test_what_older_versions_wrote_under_other_names_goes_with_their_run(tmp_path):
+    for name in (SETTINGS, "small.pt", "shrunk.pt", "mine.txt"):
+        (tmp_path / name).write_text("{}")
+    clear(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]

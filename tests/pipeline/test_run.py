@@ -36,7 +36,25 @@ def test_the_row_of_removal_shows_removal_alone(report):
     rows = {row.stage: row for row in report.stages}
     assert rows["shrunk"].metric == rows["re-estimated"].metric
     assert rows["shrunk"].macs < rows["re-estimated"].macs == rows["projected"].macs
-    assert rows["re-estimated"].note == "BatchNorm re-estimated"
+    assert rows["re-estimated"].note == "BatchNorm statistics re-estimated, the weights are the same"
+    assert rows["shrunk"].note.endswith("channels removed, which changes no output")
+
+
+def test_what_stale_statistics_bring_down_is_marked(report):
+    assert [row.stage for row in report.stages if row.stale] == ["fine-tuned", "projected"]
+    assert all("BatchNorm statistics still lag behind" in row.note for row in report.stages if row.stale)
+
+
+def test_every_file_that_holds_a_network_has_one_row(report, finished):
+    named = [row.file for row in report.stages if row.file]
+    assert named == ["dense.pt", "sparse.pt", "shrunk.pt", "recovered.pt", "small.onnx"]
+    assert not {path.name for path in finished[0].glob("*.pt")} - set(named)
+
+
+def test_parameters_are_counted_once(report):
+    counted = {row.variant: (row.parameters, row.parameters_nonzero) for row in report.stages if row.variant}
+    assert counted == {one.name: (one.parameters, one.parameters_nonzero) for one in report.benchmark.variants}
+    assert report.stages[-1].parameters_nonzero <= report.stages[-1].parameters < report.stages[0].parameters
 
 
 def test_the_target_is_met_and_stated(report):

@@ -162,12 +162,12 @@ def run(verdict: str = "faster", **changes: Any) -> RunReport:
             "architecture": "resnet20",
         },
         "stages": [
-            stage("dense", 0.9833, dense, variant="dense", size_bytes=1_100_000),
+            stage("dense", 0.9833, dense, variant="dense", size_bytes=1_100_000, file="dense.pt"),
             stage("fine-tuned", 0.9806, dense, note="group gap closed to 0.04 %"),
-            stage("projected", 0.9806, dense, note="1,012 of 2,100 channels are exactly zero"),
-            stage("shrunk", 0.9806, small, size_bytes=480_000, note="outputs checked equal"),
-            stage("recovered", 0.9861, small, size_bytes=480_000),
-            stage("onnx", 0.9861, small, variant="small", size_bytes=481_000, note="evaluated in ONNX Runtime"),
+            stage("projected", 0.9806, dense, note="1,012 of 2,100 channels zero", file="sparse.pt"),
+            stage("shrunk", 0.9806, small, size_bytes=480_000, file="shrunk.pt", note="outputs checked equal"),
+            stage("recovered", 0.9861, small, size_bytes=480_000, file="recovered.pt"),
+            stage("onnx", 0.9861, small, variant="small", size_bytes=481_000, file="small.onnx", note="as ONNX"),
         ],
         "removal": {
             "float64": 4.4e-16,

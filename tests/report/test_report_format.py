@@ -83,3 +83,9 @@ def test_each_verdict_has_its_short_form(verdict: str, words: str) -> None:
 
 def test_an_unknown_noise_floor_is_left_out() -> None:
     assert "noise" not in format.verdict(replace(documents.comparison(), noise_floor=None))
+
+
+def test_numbers_side_by_side_have_one_unit() -> None:
+    assert format.in_one_unit((1_087_563, 741_427), format.BYTES) == ["1.09 MB", "0.741 MB"]
+    assert format.in_one_unit((900, 1_100), format.COUNTS) == ["0.900 k", "1.10 k"]
+    assert format.in_one_unit((0, 0), format.BYTES) == ["0 B", "0 B"]

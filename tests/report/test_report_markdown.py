@@ -12,9 +12,11 @@ def table_lines(text: str) -> list[str]:
 
 def test_a_run_has_headline_stages_proofs_and_benchmark() -> None:
     text = report_markdown(documents.run())
-    assert text.startswith("### 49.8 % of the MACs")
+    assert text.startswith("### 1.90x faster (CI 1.86–1.94), half the compute")
     assert "| onnx | 98.61 % \\[97.2–99.6\\] | 41.0 M | 49.8 % |" in text
-    assert "**Equivalence checks**" in text
+    assert "| Latency | 2.34 ms | 1.23 ms | 52.6 % | 🟢 1.90x faster \\[1.86–1.94\\] |" in text
+    assert "**Ship small.onnx.**" in text
+    assert "<summary>Equivalence checks</summary>" in text
     assert "**Latency and size**" in text
 
 
@@ -43,10 +45,15 @@ def test_names_keep_to_their_cell() -> None:
 
 def test_documents_stand_side_by_side() -> None:
     text = comparison_markdown([("old", documents.run()), ("new", documents.missed_target())])
-    assert [line.split(" | ")[:2] for line in table_lines(text)[2:]] == [
+    assert text.startswith(
+        "### new against old: accuracy ±0.00 points (within noise: CI −1.71 to +1.71); the same MACs; "
+    )
+    assert "| old | 98.61 % | – | 41.0 M |" in text
+    assert "| new | 98.61 % | ±0.00 points \\[−1.71 to +1.71\\] | 41.0 M |" in text
+    assert [line.split(" | ")[:2] for line in table_lines(text[text.index("Side by side") :])[2:]] == [
         ["| old", "dense"],
         ["| old", "small"],
         ["| new", "dense"],
         ["| new", "small"],
     ]
-    assert "*new: Target missed: 40.0 % of the MACs asked" in text
+    assert "*new: Target missed: at most 40.0 % of the MACs asked" in text

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import re
 from typing import Any
 
 import pytest
@@ -9,8 +10,10 @@ from msgspec.structs import replace
 from rich.console import Console
 
 from compressor.report.benchmark_tables import latency_table
-from compressor.report.run_tables import stage_table
+from compressor.report.figures import summary_table
+from compressor.report.run_tables import gate_table, stage_table
 from compressor.report.side_by_side import compare_reports, comparison_table
+from compressor.report.targets import target_table, targets_of
 from compressor.report.terminal import FittedTable
 
 
@@ -23,6 +26,7 @@ def drawn(table: Any, width: int, *, color: bool = False) -> str:
 LABELLED = [("main", documents.run()), ("branch", documents.missed_target())]
 TABLES = {
     "stages": FittedTable(stage_table(documents.run())),
+    "summary": FittedTable(summary_table(documents.run())),
     "benchmark": FittedTable(latency_table(documents.benchmark())),
     "comparison": FittedTable(comparison_table(compare_reports(LABELLED))),
 }
@@ -33,11 +37,12 @@ TABLES = {
 def test_no_row_wraps_in_a_usual_terminal(name: str, width: int) -> None:
     lines = drawn(TABLES[name], width).splitlines()
     rows = len(TABLES[name].table.rows)
-    assert sum(bool(line.strip()) for line in lines) == rows + 2
+    left_out = [line for line in lines if line.startswith("Left out at this width: ")]
+    assert sum(bool(line.strip()) for line in lines) == rows + 2 + len(left_out)
     assert max(map(len, lines)) <= width
 
 
-@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("name", ["summary", "benchmark", "comparison"])
 @pytest.mark.parametrize("width", [60, 80, 200])
 def test_the_verdict_is_never_left_out(name: str, width: int) -> None:
     assert "1.90x faster" in drawn(TABLES[name], width)
@@ -45,8 +50,19 @@ def test_the_verdict_is_never_left_out(name: str, width: int) -> None:
 
 def test_the_least_important_column_goes_first() -> None:
     narrow, wide = drawn(TABLES["stages"], 80), drawn(TABLES["stages"], 160)
-    assert "Params" not in narrow
+    assert "outputs checked equal" not in narrow
     assert "outputs checked equal" in wide
+
+
+@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("width", [60, 80, 100, 250])
+def test_what_is_left_out_is_named(name: str, width: int) -> None:
+    head, _, left_out = drawn(TABLES[name], width).partition("Left out at this width: ")
+    shown = re.split(r"\s{2,}", head.strip().splitlines()[0].strip())
+    hidden = list(filter(None, " ".join(left_out.split()).split(", ")))
+    columns = [column.title for column in TABLES[name].table.columns]
+    assert columns == [title for title in columns if title in {*shown, *hidden}]
+    assert len(columns) == len(shown) + len(hidden)
 
 
 def test_the_batch_stays_when_it_tells_rows_apart() -> None:
@@ -66,11 +82,25 @@ def test_no_difference_has_no_colour() -> None:
 
 
 def test_a_percentile_without_enough_samples_is_not_available() -> None:
-    assert "n/a" in drawn(TABLES["benchmark"], 120)
+    document = documents.benchmark()
+    (first, *others) = document.variants
+    timed = tuple(replace(latency, p99_ms=3.0) for latency in first.latency)
+    some = replace(document, variants=(replace(first, latency=timed), *others))
+    assert "n/a" in drawn(FittedTable(latency_table(some)), 200)
 
 
-def test_a_run_that_was_not_timed_has_no_latency_column() -> None:
-    assert "Latency" not in drawn(FittedTable(stage_table(documents.run(benchmark=None))), 200)
+def test_a_percentile_that_no_row_has_is_no_column() -> None:
+    assert "p99" not in drawn(TABLES["benchmark"], 200)
+
+
+def test_no_cell_of_a_run_is_a_hole() -> None:
+    run = documents.run()
+    tables = (stage_table(run), summary_table(run), gate_table(run.gates), target_table(targets_of(run)))
+    assert all(cell.text for table in tables for cells in table.rows for cell in cells)
+
+
+def test_a_run_that_was_not_timed_has_no_latency() -> None:
+    assert "Latency" not in drawn(FittedTable(summary_table(documents.run(benchmark=None))), 200)
 
 
 def test_names_are_text_not_markup_and_cannot_steer_the_terminal() -> None:

@@ -12,6 +12,7 @@ from compressor.codec import read_report
 from compressor.records.benchmark import BenchmarkReport
 from compressor.records.run import Report, RunReport
 from compressor.report.benchmark_tables import latency_table
+from compressor.report.figures import summary_table
 from compressor.report.gates import check_gates
 from compressor.report.headline import headline
 from compressor.report.html import comparison_html, report_html
@@ -35,7 +36,9 @@ def drawn(table: Table) -> str:
 
 
 def test_the_numbers_of_an_old_run_are_told() -> None:
-    assert headline(old("run")).startswith("49.5 % of the MACs and ")
+    assert headline(old("run")).startswith(
+        "1.43x faster (CI 1.40–1.46), half the compute, accuracy −0.56 points (within noise: CI "
+    )
 
 
 def test_an_old_run_is_drawn_in_the_terminal() -> None:
@@ -43,7 +46,7 @@ def test_an_old_run_is_drawn_in_the_terminal() -> None:
     assert isinstance(run, RunReport)
     text = drawn(stage_table(run))
     assert "99.44 % [98.0–99.8]" in text
-    assert "faster [" in text
+    assert "faster [" in drawn(summary_table(run))
 
 
 def test_an_old_benchmark_is_drawn_in_the_terminal() -> None:

@@ -95,10 +95,10 @@ def test_shrink(folder, data, in_run, by_command):
 
 
 def test_recover(tiny, folder, network, data, in_run, by_command):
-    record = recover(at(folder / "small.pt"), data, RECIPE, teacher=network.model).record
+    record = recover(at(folder / "shrunk.pt"), data, RECIPE, teacher=network.model).record
     command = (
         "recover",
-        folder / "small.pt",
+        folder / "shrunk.pt",
         *TRAINING,
         "--data",
         data.ref,

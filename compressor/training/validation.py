@@ -1,0 +1,48 @@
+"""How well a network that is being trained would do if it were shipped now; the training does not notice."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import nn
+
+from compressor.data.normalization import Normalization
+from compressor.data.samples import DataSet
+from compressor.records import Metric
+from compressor.splitting.base import SplittingBase
+from compressor.training.batchnorm import reestimate_on
+from compressor.training.evaluation import model_accuracy
+
+# Four batches: enough for statistics that show how the training goes, few enough for every epoch.
+SAMPLES = 512
+
+
+def validated(
+    model: nn.Module,
+    data: DataSet,
+    normalization: Normalization | None,
+    splitting: SplittingBase | None,
+    seed: int,
+) -> Metric | None:
+    """The metric of ``model`` on the validation part; None where there are no samples.
+
+    While ``splitting`` draws channels to zero, weights that are not zero yet and running statistics of BatchNorm that
+    lag behind would tell of a network that nobody gets. So a copy is measured that is projected and re-estimated.
+    """
+    if not len(data.val):
+        return None
+    device = next(model.parameters()).device
+    # A network may draw random numbers in eval mode as well.
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        shipped = model if splitting is None else _as_shipped(model, data, normalization, splitting, seed)
+        return model_accuracy(shipped, data.val, normalization)
+
+
+def _as_shipped(
+    model: nn.Module, data: DataSet, normalization: Normalization | None, splitting: SplittingBase, seed: int
+) -> nn.Module:
+    with splitting.zeroed():
+        shipped = copy.deepcopy(model)
+    reestimate_on(shipped, data, normalization, seed, most=SAMPLES)
+    return shipped

@@ -1,0 +1,162 @@
+"""Targets in bytes and in latency: what is built and measured before a training, and what it then keeps to."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from msgspec.structs import replace
+from torch import nn
+
+from compressor.benchmarking import benchmark as really_benchmark
+from compressor.checkpoints import Metadata, Network
+from compressor.codec import read_costs, write_costs
+from compressor.errors import CompressorError, TargetNotMet, UsageError
+from compressor.export import export_onnx
+from compressor.groups import find_groups
+from compressor.records.costs import Aims
+from compressor.sources import Architecture
+from compressor.splitting import Splitting, SplittingConfig
+from compressor.stages.aim import aim, stored_bytes
+from compressor.stages.costs import measure_costs, require_same
+
+
+def network():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        layers = [nn.Conv2d(3, 32, 3, padding=1), nn.BatchNorm2d(32), nn.ReLU(), nn.Conv2d(32, 48, 3, padding=1)]
+        model = nn.Sequential(*layers, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(48, 10)).eval()
+    return Network(model, Metadata(architecture=Architecture("tiny"), input_shape=(3, 8, 8)))
+
+
+@pytest.fixture(scope="module")
+def costs():
+    """Really measured, but for a moment only."""
+    return measure_costs(network(), checks=6, max_seconds=0.5)
+
+
+def dense_bytes(net, folder, *, compressed=False):
+    export_onnx(net.model, net.example_input(), folder / "whole.onnx")
+    return stored_bytes(folder / "whole.onnx", compressed=compressed)
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize("share", [0.4, 0.8])
+def test_a_size_is_met_by_the_file_that_is_written_and_nearly_used_up(tmp_path, share, compressed):
+    net = network()
+    asked = share * dense_bytes(net, tmp_path, compressed=compressed)
+    found = aim(net, SplittingConfig(target_size=asked, compressed=compressed))
+    best = max(trial.size for trial in found.trials if trial.size <= asked)
+    assert best > 0.85 * asked
+    assert 0 < found.shares["size"] < 1
+
+
+def test_zeros_make_room_in_a_compressed_file(tmp_path):
+    net = network()
+    asked = 0.5 * dense_bytes(net, tmp_path, compressed=True)
+    plain = aim(net, SplittingConfig(target_size=asked, compressed=True))
+    zeros = aim(net, SplittingConfig(target_size=asked, compressed=True, target_zeros=0.8))
+    assert zeros.shares["size"] > plain.shares["size"]
+
+
+def test_a_size_below_that_of_the_smallest_network_is_refused_with_what_can_be_reached():
+    with pytest.raises(TargetNotMet, match=r"--target-size 900 asked, [\d,]+ bytes is the least"):
+        aim(network(), SplittingConfig(target_size=900))
+
+
+def test_what_was_aimed_at_is_what_a_splitting_keeps():
+    net = network()
+    aims = aim(net, SplittingConfig(target_size=9000))
+    with torch.random.fork_rng():
+        splitting = Splitting(net.model, net.example_input(), total_steps=10, target_size=9000, aims=aims)
+        splitting.step = 10
+        splitting.revise()
+    assert dict(zip((g.name for g in splitting.groups), splitting.kept, strict=True)) in [t.kept for t in aims.trials]
+
+
+def test_without_such_targets_nothing_is_measured():
+    assert aim(network(), SplittingConfig(target_macs=0.5)) == Aims()
+
+
+def fake_benchmark(monkeypatch, ratios):
+    """Benchmarks tell the latencies of a list, one after the other, within 1 %."""
+    told = iter(ratios)
+
+    def benchmark(files, **options):
+        report = really_benchmark(files, max_seconds=0.1, pairs=2, rounds=1)
+        ratio = next(told)
+        return replace(
+            report, comparisons=(replace(report.comparisons[0], ratio=ratio, ci95=(ratio * 0.99, ratio * 1.01)),)
+        )
+
+    monkeypatch.setattr("compressor.stages.aim.benchmark", benchmark)
+
+
+def test_a_latency_that_is_missed_is_aimed_at_anew(monkeypatch, costs):
+    fake_benchmark(monkeypatch, [0.8, 0.6, 0.6, 0.6])
+    found = aim(network(), SplittingConfig(target_latency=0.7), costs=costs)
+    first, second = found.trials[:2]
+    assert (first.latency, second.latency) == (0.8, 0.6)
+    assert sum(second.kept.values()) < sum(first.kept.values())
+    assert found.shares["latency"] == pytest.approx(0.7 * 0.7 / 0.8)
+
+
+def test_a_latency_is_met_when_its_interval_does_not_lie_above_the_target(monkeypatch, costs):
+    fake_benchmark(monkeypatch, [0.705] * 4)
+    found = aim(network(), SplittingConfig(target_latency=0.7), costs=costs)
+    assert found.shares["latency"] == pytest.approx(0.7)
+    assert len(found.trials) == 1
+
+
+def test_a_latency_that_no_network_meets_is_refused_with_what_was_measured(monkeypatch, costs):
+    fake_benchmark(monkeypatch, [1.2] * 4)
+    with pytest.raises(TargetNotMet, match=r"--target-latency 0.7 asked, 1.200 measured"):
+        aim(network(), SplittingConfig(target_latency=0.7), costs=costs)
+
+
+def test_a_latency_needs_to_be_measured():
+    net = network()
+    with pytest.raises(UsageError, match=r"--target-latency 0.5 needs to know what layers cost"):
+        Splitting(net.model, net.example_input(), total_steps=10, target_latency=0.5)
+
+
+def test_costs_have_every_layer_between_its_least_and_whole_width(costs):
+    widths = {(one.layer.kind, one.inputs[-1], one.outputs[-1]) for one in costs.layers}
+    assert widths == {("convolution", 3, 32), ("convolution", 32, 48), ("linear", 48, 10)}
+    assert all(us > 0 for one in costs.layers for row in one.us for us in row)
+    (fit,) = costs.networks.values()
+    assert len(fit.checks) == 6
+    assert fit.worst_error >= fit.median_error >= 0
+
+
+def test_known_layers_are_not_measured_again(monkeypatch, costs):
+    def layer_costs(wanted, **options):
+        assert not wanted
+        return ()
+
+    monkeypatch.setattr("compressor.stages.costs.layer_costs", layer_costs)
+    again = measure_costs(network(), checks=6, max_seconds=0.1, known=costs)
+    assert again.layers == costs.layers
+
+
+def test_costs_of_another_machine_or_other_settings_are_refused(costs):
+    other = replace(costs.environment, cpu_model="another one")
+    with pytest.raises(UsageError, match="the costs are those of processor"):
+        measure_costs(network(), known=replace(costs, environment=other))
+    with pytest.raises(UsageError, match="the costs are those of --batch 1, not 2"):
+        measure_costs(network(), known=costs, batch=2)
+    assert require_same
+
+
+def test_costs_travel_in_a_file(tmp_path, costs):
+    write_costs(tmp_path / "costs.json", costs)
+    assert read_costs(tmp_path / "costs.json") == costs
+    write_costs(tmp_path / "newer.json", replace(costs, schema_version=99))
+    with pytest.raises(CompressorError, match="schema version 99, newer than"):
+        read_costs(tmp_path / "newer.json")
+
+
+def test_nothing_to_prune_is_nothing_to_measure():
+    net = Network(nn.Linear(3, 2).eval(), Metadata(architecture=Architecture("tiny"), input_shape=(3,)))
+    assert not [g for g in find_groups(net.model, net.example_input()) if g.prunable]
+    with pytest.raises(UsageError, match="no channel of this network can be removed"):
+        measure_costs(net)
