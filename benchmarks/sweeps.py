@@ -4,7 +4,8 @@
 
 What follows ``--`` goes to ``compress sweep``. The first process is killed (SIGKILL) in the midst of the second point's
 training, and the same command is given again; in OUT/two two processes do the same sweep. Says how long each took, and
-whether all checkpoints and ONNX files are the same to the bit.
+whether all checkpoints and ONNX files are the same to the bit, which takes equally many threads: one, unless
+OMP_NUM_THREADS says otherwise.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -59,6 +61,7 @@ def networks(out: Path) -> dict[str, str]:
 
 def main() -> None:
     """Do the sweep in both ways and compare."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("arguments", nargs="+")

@@ -72,7 +72,7 @@ class MemoryAnswer(Struct, frozen=True):
 
 
 class ProfileTask(Struct, frozen=True, tag="profile"):
-    """Profile each file at the first batch size, within so many seconds each; a `ProfileAnswer` comes back."""
+    """Profile all files at the first batch size, within so many seconds; a `ProfileAnswer` comes back."""
 
     files: tuple[Subject, ...]
     seconds: float

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from statistics import median
 
 from msgspec import Struct
 
@@ -27,29 +26,27 @@ class ProfiledNode(Struct, frozen=True):
     of_shapes: bool = False
 
 
-def profile(opened: Opened, *, seconds: float) -> tuple[ProfiledNode, ...]:
-    """The nodes of the session that ``opened`` makes and calls, in the order in which they run.
+def profiles(files: Sequence[Opened], *, seconds: float) -> list[tuple[ProfiledNode, ...]]:
+    """The nodes of each file, in the order in which they run; a file makes a session and its call.
 
-    The time of a node is the median over sessions of the mean of the faster half of its runs. The first session tells
-    how many runs of the others fit into ``seconds``.
+    Each has some sessions, in turns with the others, and counts with the one that took least: what disturbs it only
+    adds. A first round tells how many runs of the others fit into ``seconds``.
     """
-    began = time.perf_counter()
-    sessions = [recorded(opened, warm=WARM_RUNS, runs=FIRST_RUNS)]
+    began, first = time.perf_counter(), [recorded(file, warm=WARM_RUNS, runs=FIRST_RUNS) for file in files]
     each = (time.perf_counter() - began) / (WARM_RUNS + FIRST_RUNS)
     fitting = int(seconds / SESSIONS / max(each, 1e-9)) - WARM_RUNS
-    runs = min(MOST_RUNS, MOST_EVENTS // max(len(sessions[0]), 1), fitting)
+    rounds, largest = [first], max(map(len, first), default=0)
+    runs = min(MOST_RUNS, MOST_EVENTS // max(largest, 1), fitting)
     if runs > FIRST_RUNS:
-        sessions = [recorded(opened, warm=WARM_RUNS, runs=runs) for _ in range(SESSIONS)]
-    return _combined(sessions)
+        rounds = [[recorded(file, warm=WARM_RUNS, runs=runs) for file in files] for _ in range(SESSIONS)]
+    return [_nodes(min(sessions, key=_total)) for sessions in zip(*rounds, strict=True)]
 
 
-def _combined(sessions: Sequence[Sequence[NodeTime]]) -> tuple[ProfiledNode, ...]:
-    us: dict[str, list[float]] = {}
-    for nodes in sessions:
-        for node in nodes:
-            us.setdefault(node.name, []).append(node.us_per_call)
-    first = {node.name: node for nodes in reversed(sessions) for node in nodes}
+def _total(nodes: Sequence[NodeTime]) -> float:
+    return sum(node.us_per_call for node in nodes)
+
+
+def _nodes(nodes: Sequence[NodeTime]) -> tuple[ProfiledNode, ...]:
     return tuple(
-        ProfiledNode(name, first[name].operator, first[name].provider, median(us[name]), first[name].of_shapes)
-        for name in us
+        ProfiledNode(node.name, node.operator, node.provider, node.us_per_call, node.of_shapes) for node in nodes
     )

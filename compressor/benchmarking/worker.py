@@ -26,7 +26,7 @@ from compressor.benchmarking.affinity import pin
 from compressor.benchmarking.latency import Call, Samples, sample
 from compressor.benchmarking.layer_models import INPUT, input_shape, layer_model
 from compressor.benchmarking.memory import footprint
-from compressor.benchmarking.node_times import node_times
+from compressor.benchmarking.node_times import Opened, node_times
 from compressor.benchmarking.onnx_file import Input
 from compressor.benchmarking.process import (
     FileProfile,
@@ -45,7 +45,7 @@ from compressor.benchmarking.process import (
     ThroughputTask,
     TrialTask,
 )
-from compressor.benchmarking.profiling import profile
+from compressor.benchmarking.profiling import profiles
 from compressor.benchmarking.random_inputs import random_inputs
 from compressor.benchmarking.statistics import settled
 from compressor.benchmarking.throughput import throughput
@@ -114,7 +114,7 @@ def _answer(task: Task, on_progress: Progress) -> Result:
     if isinstance(task, LayersTask):
         return layers(task, on_progress)
     if isinstance(task, ProfileTask):
-        return ProfileAnswer(tuple(_profiled(file, task) for file in task.files))
+        return _profiled(task)
     if isinstance(task, ThroughputTask):
         return _throughput(task)
     return memory(task) if isinstance(task, MemoryTask) else latency(task, on_progress)
@@ -163,16 +163,24 @@ def latency(task: LatencyTask, on_progress: Progress) -> LatencyAnswer:
     )
 
 
-def _profiled(file: Subject, task: ProfileTask) -> FileProfile:
-    asked, batch = choose(task.settings.provider).id, task.settings.batches[0]
-    feed = random_inputs(file.inputs, batch=batch, seed=task.settings.seed)
+def _profiled(task: ProfileTask) -> ProfileAnswer:
+    asked, batch, settings = choose(task.settings.provider).id, task.settings.batches[0], task.settings
+    given: dict[str, int | None] = {}
 
-    def opened(path: Path | None) -> tuple[InferenceSession, Call]:
-        session = _open(file, task.settings, path)
-        return session, _call(session, file, batch, feed)
+    def opener(file: Subject) -> Opened:
+        feed = random_inputs(file.inputs, batch=batch, seed=settings.seed)
 
-    nodes = profile(opened, seconds=task.seconds)
-    return FileProfile(asked, given_nodes(opened(None)[0], asked), nodes)
+        def opened(path: Path) -> tuple[InferenceSession, Call]:
+            session = _open(file, settings, path)
+            given[file.path] = given_nodes(session, asked)
+            return session, _call(session, file, batch, feed)
+
+        return opened
+
+    found = profiles(list(map(opener, task.files)), seconds=task.seconds)
+    return ProfileAnswer(
+        tuple(FileProfile(asked, given[file.path], nodes) for file, nodes in zip(task.files, found, strict=True))
+    )
 
 
 def _throughput(task: ThroughputTask) -> ThroughputAnswer:

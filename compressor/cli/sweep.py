@@ -88,10 +88,11 @@ def sweep(console: Console, model: str, **options: Any) -> None:
     from msgspec.structs import replace
 
     from compressor.cli.loading import load_network, load_samples, provenance
-    from compressor.cli.workers import command_line, helpers, share_processors
+    from compressor.cli.workers import command_line, end_with_parent, helpers, share_processors
     from compressor.pipeline.sweep import SweepCallbacks, SweepPlan
     from compressor.pipeline.sweep import sweep as work
 
+    end_with_parent()
     out = options["out"] or Path("sweeps") / Path(model).stem
     kind = options["kind"]
     if options[f"target_{kind}"] is not None:

@@ -5,15 +5,19 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from typing import IO
 
 import click
 
 ARGUMENTS = "compressor.arguments"
+# Set in the environment of a helper.
+HELPER = "COMPRESSOR_HELPER"
 # How long a helper that is asked to stop may take.
 PATIENCE_S = 20.0
 
@@ -56,25 +60,37 @@ def helpers(count: int, warn: Callable[[str], None]) -> Iterator[None]:
                 process.wait()
         finally:
             for process, file in zip(started, words, strict=False):
-                _stop(process)
-                if process.returncode > 0:
+                if process.poll() is None:
+                    _stop(process)
+                elif process.returncode > 0:
                     file.seek(0)
                     last = file.read().decode(errors="replace").strip().splitlines()
                     warn(f"a worker ended with exit code {process.returncode}: {last[-1] if last else 'no message'}")
 
 
+def end_with_parent() -> None:
+    """In a helper: stop when the process that started it is gone, however it went."""
+    if HELPER in os.environ:
+        threading.Thread(target=_wait_for_parent, daemon=True).start()
+
+
+def _wait_for_parent() -> None:
+    sys.stdin.buffer.read()  # it ends with whoever holds the other end
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 def _started(words: IO[bytes]) -> subprocess.Popen[bytes]:
     given = [argument for argument in arguments() if argument != "--overwrite"]
     command = [sys.executable, "-m", "compressor", *given, "--workers", "1", "--points-only", "--quiet"]
-    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=words)
+    known = {**os.environ, HELPER: "1"}
+    return subprocess.Popen(command, env=known, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=words)
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
     """Ask it to stop, which keeps its last state; kill it when it does not."""
-    if process.poll() is None:
-        process.terminate()
-        try:
-            process.wait(PATIENCE_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+    process.terminate()
+    try:
+        process.wait(PATIENCE_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

@@ -74,6 +74,11 @@ def search(
 def missed_drop(report: RunReport, plan: SearchPlan, out: Path) -> str:
     """What stands in the way of a drop that was not met."""
     chosen, drop = next((probe, probe.drop) for probe in report.probes if probe.chosen and probe.drop)
+    if drop.points <= plan.drop:
+        others = ", ".join(f"--target-{one.kind}" for one in report.targets if not one.met and one.kind != "drop")
+        return (
+            f"the smallest network within a drop of {plan.drop:g} points misses {others}; the result is kept in {out}"
+        )
     low, high = drop.ci95
     way = f"--target-{plan.kind} {plan.limit:g} allows none that is larger; " if plan.limit is not None else ""
     return (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -96,6 +96,31 @@ def sweep(
     callbacks = callbacks or SweepCallbacks()
     plan = replace(plan, run=with_costs(plan.run, network, out, callbacks.progress))
     queue = _opened(out, _settings(network, data, plan), overwrite=overwrite)
+    with _telling_what_is_kept(out):
+        _work_off(network, data, plan, queue, callbacks, points_only=points_only)
+        return None if points_only else _finished(network, data, plan, queue, callbacks)
+
+
+@contextlib.contextmanager
+def _telling_what_is_kept(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        done = ", ".join(path.parent.name for path in sorted(out.glob("points/*/report.json"))) or "no point"
+        stop.add_note(f"{done} finished in {out}; the same command goes on")
+        raise
+
+
+def _work_off(
+    network: Network,
+    data: DataSet,
+    plan: SweepPlan,
+    queue: Queue,
+    callbacks: SweepCallbacks,
+    *,
+    points_only: bool,
+) -> None:
+    """Take points until none is left to take; unless ``points_only``, until all are finished."""
     queue.add(plan.named, finished=[name for name in plan.named if _report(queue, name).exists()])
     waited: list[str] = []
     while True:
@@ -105,12 +130,11 @@ def sweep(
                 continue
         pending = queue.pending(plan.named)
         if points_only or not pending:
-            break
+            return
         if pending != waited:
             callbacks.wait(pending)
         waited = pending
         time.sleep(WAIT_S)
-    return None if points_only else _finished(network, data, plan, queue, callbacks)
 
 
 def _opened(out: Path, settings: Mapping[str, Any], *, overwrite: bool) -> Queue:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 JOURNAL = "study.journal"
 STUDY = "sweep"
+REMOVABLE = "which may be removed, because the points are in folders of their own,"
 PARAMETER = "target"
 LARGEST_TARGET = 1e18
 # Of JSON read into memory.
@@ -68,12 +69,12 @@ class Queue:
                     self._enqueue(name, target)
 
     @contextlib.contextmanager
-    def taken(self, names: Iterable[str]) -> Iterator[Point | None]:
-        """Hold the first of the points ``names`` that waits or was left by its process; None when there is none."""
+    def taken(self, targets: Mapping[str, float]) -> Iterator[Point | None]:
+        """Hold the first of the points in ``targets`` that waits or was left by its process; None without one."""
         with contextlib.ExitStack() as stack:
             with self._alone():
-                self._renew(names)
-                point = self._next(names, stack)
+                self._renew(targets)
+                point = self._next(targets, stack)
             yield point
 
     def pending(self, names: Iterable[str]) -> list[str]:
@@ -116,19 +117,20 @@ class Queue:
         with self._alone():
             if self.journal.exists():
                 read_bytes(self.journal, expansion=EXPANSION)  # it must be a regular file of bearable size
-            with parsing(f"{self.journal}, which may be removed: the points are kept", CompressorError):
-                # Its own lock is nobody's for half a minute when a process is killed that has it.
-                backend = JournalFileBackend(str(self.journal), lock_obj=_NoLock())  # type: ignore[arg-type]
-                return optuna.create_study(
-                    study_name=STUDY,
-                    storage=JournalStorage(backend),
-                    load_if_exists=True,
-                    directions=["maximize", "minimize"],
-                )
+            # Its own lock is nobody's for half a minute when a process is killed that has it.
+            backend = JournalFileBackend(str(self.journal), lock_obj=_NoLock())  # type: ignore[arg-type]
+            return optuna.create_study(
+                study_name=STUDY,
+                storage=JournalStorage(backend),
+                load_if_exists=True,
+                directions=["maximize", "minimize"],
+            )
 
-    def _alone(self) -> contextlib.AbstractContextManager[None]:
-        """Nobody else reads or writes the journal inside the block."""
-        return patiently(lambda: hold(self.journal))
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Nobody else reads or writes the journal inside the block, in which the study reads what others wrote."""
+        with patiently(lambda: hold(self.journal)), parsing(f"{self.journal}, {REMOVABLE}", CompressorError):
+            yield
 
     def _enqueue(self, name: str, target: float) -> None:
         self.study.enqueue_trial({PARAMETER: target}, user_attrs={"name": name})
@@ -139,17 +141,17 @@ class Queue:
     def _last(self, name: str) -> FrozenTrial | None:
         return next(reversed(self._trials(name)), None)
 
-    def _renew(self, names: Iterable[str]) -> None:
+    def _renew(self, targets: Mapping[str, float]) -> None:
         """Let points wait again whose process ended before they did."""
         from optuna.trial import TrialState
 
-        for name in names:
+        for name, target in targets.items():
             last = self._last(name)
             if last is None or last.state is not TrialState.RUNNING:
                 continue
             with contextlib.suppress(Occupied), hold_folder(self.place(name)):
                 self.study.tell(last.number, state=TrialState.FAIL)
-                self._enqueue(name, last.system_attrs["fixed_params"][PARAMETER])
+                self._enqueue(name, target)
 
     def _next(self, names: Iterable[str], stack: contextlib.ExitStack) -> Point | None:
         """The first that waits, its folder held on ``stack``."""

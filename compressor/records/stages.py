@@ -40,6 +40,8 @@ class Projection(Record, frozen=True, kw_only=True):
     target: Target | None
     """That of the targets which binds most."""
     targets: tuple[Target, ...] = ()
+    optimality: float | None = None
+    """What the channels that stay are worth, as a share of what no choice within the targets can exceed."""
     warnings: tuple[str, ...] = ()
     """What a reader must know before trusting the result: a gap that projection pays for, a training cut short."""
 

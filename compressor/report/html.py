@@ -215,8 +215,11 @@ def _latency_chart(benchmark: BenchmarkReport) -> Chart:
 def _benchmark_sections(benchmark: BenchmarkReport) -> tuple[Section, ...]:
     return (
         _section("Benchmark", tables=[latency_table(benchmark), throughput_table(benchmark), verdict_table(benchmark)]),
-        _section("Where the time goes", tables=[operator_table(benchmark), provider_table(benchmark)]),
-        _section("Files", tables=[files_table(benchmark), alignment_table(benchmark)], folded=True),
+        _section(
+            "Where the time goes",
+            tables=[operator_table(benchmark), alignment_table(benchmark), provider_table(benchmark)],
+        ),
+        _section("Files", tables=[files_table(benchmark)], folded=True),
         _section("Environment", tables=environment_tables(benchmark), folded=True),
     )
 

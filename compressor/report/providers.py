@@ -26,7 +26,7 @@ def provider_table(benchmark: BenchmarkReport) -> Table:
     rows = tuple(
         row(
             variant.name,
-            one.provider,
+            one.provider.removesuffix("ExecutionProvider"),
             str(one.nodes),
             share(one.nodes, sum(other.nodes for other in variant.providers)),
             str(one.shape_nodes),

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 LONGEST_LABEL = 12
+# Of the width of the axis.
+RIGHT = 0.9
 
 
 def frontier_chart(report: SweepReport) -> str | None:
@@ -26,8 +28,11 @@ def frontier_chart(report: SweepReport) -> str | None:
     with canvas("frontier", 3.2) as (figure, svg):
         axes = figure.subplots()
         axes.margins(x=0.12, y=0.15)
-        for one, metric in shown:
-            _draw(axes, one, metric, factor, comparison_for(report.benchmark, one.name, _batch(report)))
+        timed = [(one, metric, comparison_for(report.benchmark, one.name, _batch(report))) for one, metric in shown]
+        for one, metric, timing in timed:
+            _draw(axes, one, metric, factor, timing)
+        for one, metric, timing in timed:
+            _label(axes, one, _ratio(timing), factor * metric.value)
         line = sorted(
             (_ratio(comparison_for(report.benchmark, one.name, _batch(report))), factor * metric.value)
             for one, metric in shown
@@ -64,10 +69,15 @@ def _draw(axes: Axes, one: SweptNetwork, metric: Metric, factor: float, timing: 
         elinewidth=1.2,
         capsize=3,
     )
+
+
+def _label(axes: Axes, one: SweptNetwork, x: float, y: float) -> None:
     label = plain(one.name)[:LONGEST_LABEL]
-    axes.annotate(label, (x, y), xytext=(7, -12), textcoords="offset points", fontsize=9, color=INK).set_in_layout(
-        False
-    )
+    # At the right edge there is no room to the right.
+    place, anchor = ((-7, 6), "right") if x > RIGHT * axes.get_xlim()[1] else ((7, -12), "left")
+    axes.annotate(
+        label, (x, y), xytext=place, textcoords="offset points", ha=anchor, fontsize=9, color=INK
+    ).set_in_layout(False)
 
 
 def _reach(value: float, interval: Interval | None, scale: float) -> list[list[float]]:

@@ -17,7 +17,7 @@ KINDS: dict[TargetKind, str] = {
 }
 CAPTION = (
     f"{INTERVAL_NOTE} The change is against the dense network on the same samples. A network is dominated when another "
-    "one is at least as good and as fast, and better in one of the two; within noise when an interval leaves that open."
+    "one is at least as good and as fast, and better in one of the two; one may dominate where intervals leave it open."
 )
 
 
@@ -72,9 +72,8 @@ def _change(dense: SweptNetwork, one: SweptNetwork) -> str:
 def _place(one: SweptNetwork) -> Cell:
     if one.dominated_by is None:
         return Cell("on it", "good")
-    return Cell(
-        f"dominated by {one.dominated_by}{'' if one.clearly else ', within noise'}", "bad" if one.clearly else "open"
-    )
+    by = one.dominated_by
+    return Cell(f"dominated by {by}", "bad") if one.clearly else Cell(f"{by} may dominate", "open")
 
 
 def _failed(point: FailedPoint) -> tuple[Cell, ...]:

@@ -115,6 +115,7 @@ class SplittingBase(ABC):
             parameters=parameters,
             target=binding(outcomes),
             targets=outcomes,
+            optimality=self._optimality(),
             warnings=tuple(told),
         )
 
@@ -210,6 +211,10 @@ class SplittingBase(ABC):
     def _outcomes(self, kept: Sequence[int]) -> list[Target]:
         """What ``kept`` channels of each group come to in every target."""
         return []
+
+    def _optimality(self) -> float | None:
+        """What the selected channels are worth, as a share of the bound; None without a selection."""
+        return None
 
     def _dropped(self) -> int:
         """How many channels were dropped for a target."""

@@ -30,6 +30,11 @@ class Choice:
     value: float
     bound: float
 
+    @property
+    def optimality(self) -> float:
+        """Its worth as a share of the bound: 1 when it is the best that there is."""
+        return self.value / self.bound if self.bound > 0 else 1.0
+
 
 @dataclass(frozen=True)
 class Budget:

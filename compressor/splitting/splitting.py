@@ -272,5 +272,8 @@ class Splitting(SplittingBase):
     def _outcomes(self, kept: Sequence[int]) -> list[Outcome]:
         return self._selection.outcomes(kept) if self._selection is not None else []
 
+    def _optimality(self) -> float | None:
+        return self._selection.choice.optimality if self._selection is not None else None
+
     def _dropped(self) -> int:
         return sum(group.channels - kept for group, kept in zip(self.groups, self.kept, strict=True))

@@ -11,7 +11,7 @@ from compressor import benchmarking
 from compressor.benchmarking import benchmark, placement
 from compressor.benchmarking.node_times import COMPILED, NodeTime, node_times, recorded
 from compressor.benchmarking.process import FileProfile, ProfileAnswer, ProfileTask
-from compressor.benchmarking.profiling import ProfiledNode, profile
+from compressor.benchmarking.profiling import ProfiledNode, profiles
 from compressor.errors import CompressorError, UsageError
 from compressor.records.benchmark import BenchmarkSettings
 from compressor.runtime import available, open_session
@@ -102,24 +102,28 @@ def test_nodes_that_only_compute_shapes_are_known_by_what_they_take_and_make(ope
     assert one.of_shapes is expected
 
 
-def test_a_profile_is_the_median_over_sessions(monkeypatch):
-    us = iter([999, 10, 30, 20])
+def test_files_are_profiled_in_turns_and_count_with_their_quickest_session(monkeypatch):
+    times = {"a": iter([999, 30, 10, 20]), "b": iter([1, 7, 8, 9])}
+    order = []
 
     def session(opened, *, warm, runs):
-        return [NodeTime("a", "Conv", CPU, (next(us),) * runs, runs=runs)]
+        order.append(opened)
+        return [NodeTime(opened, "Conv", CPU, (next(times[opened]),) * runs, runs=runs)]
 
     monkeypatch.setattr("compressor.benchmarking.profiling.recorded", session)
-    (one,) = profile(None, seconds=60.0)
-    assert one.us == 20  # of the three sessions behind the first, which only tells how many runs fit
+    found = profiles(["a", "b"], seconds=60.0)
+    # Of the three sessions behind the first, which only tells how many runs fit.
+    assert [nodes[0].us for nodes in found] == [10, 7]
+    assert "".join(order) == "abababab"
 
 
-def test_a_slow_file_is_profiled_by_its_first_session_alone(monkeypatch):
+def test_slow_files_are_profiled_by_their_first_session_alone(monkeypatch):
     def session(opened, *, warm, runs):
         return [NodeTime("a", "Conv", CPU, (7,) * runs, runs=runs)]
 
     monkeypatch.setattr("compressor.benchmarking.profiling.recorded", session)
     monkeypatch.setattr("compressor.benchmarking.profiling.time.perf_counter", iter((0.0, 50.0)).__next__)
-    (one,) = profile(None, seconds=6.0)
+    ((one,),) = profiles([None], seconds=6.0)
     assert one.us == 7
 
 
@@ -212,6 +216,7 @@ def test_openvino_runs_a_whole_network(finished):
     report = benchmark([finished[0] / "dense.onnx"], provider="openvino", max_seconds=5.0)
     assert [one.provider for one in report.variants[0].providers] == [VINO]
     assert report.variants[0].providers[0].nodes > 5
+    assert report.variants[0].unaligned_layers == ()  # blocks and fours are those of the CPU's own kernels
 
 
 @needs_openvino

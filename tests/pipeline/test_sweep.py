@@ -3,10 +3,12 @@
 import hashlib
 import itertools
 import json
+import os
 import shutil
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -200,6 +202,9 @@ def test_a_sweep_that_was_stopped_goes_on_and_ends_the_same(swept, sweep_command
     process.send_signal(number)
     _, words = process.communicate()
     assert process.returncode == (-9 if number == signal.SIGKILL else 143), words
+    if number == signal.SIGTERM:
+        kept = f"no point finished in {tmp_path / 's'}; the same command goes on"
+        assert words.splitlines()[-1].endswith(kept), words
     again = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
     assert "Fine-tuning with the penalty: finished before, not repeated" in again.stderr
     assert hashes(tmp_path / "s") == hashes(swept[0])
@@ -213,3 +218,30 @@ def test_two_processes_make_the_same_networks(swept, sweep_command, environment,
     assert hashes(tmp_path / "s") == hashes(swept[0])
     assert len(json.loads(done.stdout)["networks"]) == 3
     assert done.stderr.count("Fine-tuning") == 1, "the other process took no point"
+
+
+@pytest.mark.slow
+def test_a_worker_ends_with_the_process_that_started_it(sweep_command, environment, tmp_path):
+    options = [*TARGETS, "--epochs", "400", "--workers", "2", "--out", str(tmp_path / "s")]
+    command = [sys.executable, "-m", "compressor", *map(str, sweep_command), *options]
+    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
+    process = subprocess.Popen(command, env=environment, **silent)
+    deadline = time.monotonic() + 60
+    while len(list(tmp_path.glob("s/points/*/run.json"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + 20
+    while alive(process.pid) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    if alive(process.pid):
+        os.killpg(process.pid, signal.SIGKILL)
+        pytest.fail("a worker is left behind")
+
+
+def alive(session):
+    try:
+        os.killpg(session, 0)
+    except ProcessLookupError:
+        return False
+    return True

@@ -76,8 +76,8 @@ def test_a_report_that_was_not_profiled_has_no_such_tables() -> None:
 def test_providers_are_shown_where_another_than_the_cpu_was_asked_for() -> None:
     assert not provider_table(report()).rows
     assert texts(provider_table(report("openvino"))) == [
-        ["small", VINO, "30", "75.0 %", "0", "60", "75.0 %"],
-        ["small", CPU, "10", "25.0 %", "4", "20", "25.0 %"],
+        ["small", "OpenVINO", "30", "75.0 %", "0", "60", "75.0 %"],
+        ["small", "CPU", "10", "25.0 %", "4", "20", "25.0 %"],
     ]
 
 
