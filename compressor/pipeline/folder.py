@@ -33,7 +33,7 @@ AGAIN = "pass --overwrite to start the run again"
 # Before formats had numbers.
 FIRST_FORMAT = 1
 # Of options that older versions resolved to other values when they were not given.
-CHANGED_DEFAULTS = {"beta", "strength", "group_penalty"}
+CHANGED_DEFAULTS = {"align", "beta", "strength", "group_penalty"}
 
 
 @dataclass(frozen=True)

@@ -280,7 +280,8 @@ def test_a_target_that_cannot_be_reached_overwrites_nothing(run, copy):
 def test_a_missed_target_is_exit_code_1_and_everything_is_kept(run, copy):
     record = copy / "stages/fine-tune.json"
     kept = json.loads(record.read_text())
-    kept["result"]["projection"]["target"] |= {"reached": 0.6, "met": False}
+    for target in kept["result"]["projection"]["targets"]:
+        target |= {"reached": 0.6, "met": False}
     record.write_text(json.dumps(kept))
     done = run(copy)
     assert done.exit_code == 1
