@@ -115,7 +115,7 @@ class _Trials:
             aims = replace(aims, trials=(*aims.trials, trial))
             held = all(_holds(target, trial) for target in self.asked.values())
             if held:
-                met = aims
+                met = replace(aims, shares={kind: selection.shares[kind] for kind in self.asked})
             following = {kind: _corrected(selection.shares[kind], target, trial) for kind, target in self.asked.items()}
             if held and all(following[kind] <= selection.shares[kind] * (1 + CLOSE) for kind in following):
                 break

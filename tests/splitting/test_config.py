@@ -108,7 +108,6 @@ WITHOUT_MEANING = {
     "--strength 0.3 needs a --penalty; 'none' penalises no single weight": {"strength": 0.3},
     "--target-macs needs a --group-penalty, got none": {**MACS, "group_penalty": "none"},
     "--target-params needs a --group-penalty, got none": {"target_params": 0.5, "group_penalty": "none"},
-    "give one of --target-macs and --target-params, not both": {**MACS, "target_params": 0.5},
     "--penalty-arg a needs a --penalty; there is none": {**MACS, "penalty_args": {"a": 3}},
     "--group-penalty-arg a needs a --group-penalty; there is none": {"penalty": "l1", "group_penalty_args": {"a": 3}},
     "--group-strength means nothing in --method budget; it belongs to methods paper and rgsm": {"group_strength": 1.0},
@@ -117,7 +116,9 @@ WITHOUT_MEANING = {
     "cges belongs to methods paper and rgsm": {**MACS, "group_penalty": "cges"},
     "--method budget has one group penalty, the trimmed l0: any other would select the same; "
     "lasso belongs to methods paper and rgsm": {"group_penalty": "lasso"},
-    "--group-penalty l0 needs --target-macs or --target-params": {"group_penalty": "l0"},
+    "--group-penalty l0 needs a target: --target-macs, --target-params, --target-latency or --target-size": {
+        "group_penalty": "l0"
+    },
     "--target-zeros 0.5 needs a --penalty, got none": {"target_zeros": 0.5, "penalty": "none"},
     "--target-zeros must lie between 0 and 1, got 1": {"target_zeros": 1.0},
     "--target-zeros must lie between 0 and 1, got 0": {"target_zeros": 0.0},

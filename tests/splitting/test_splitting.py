@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import re
+from functools import partial
 
 import pytest
 import torch
@@ -116,7 +118,7 @@ def test_seven_steps_are_those_of_a_slow_loop(kind):
         train(fast, optimizer, 1, start=step)
         train(slow, other, 1, start=step)
         if twin.schedule.revises(step):
-            twin._selection.select(twin.schedule.budget(step, 0.5))
+            twin._selection.select(partial(twin.schedule.budget, step))
         twin.step = step + 1
         if twin.step in SPANS:
             pull_slowly(slow, twin, SPANS[twin.step], twin._selection.channels.dropped())
@@ -246,7 +248,7 @@ def test_on_a_quadratic_the_weights_settle_at_the_closed_form():
     with torch.no_grad():
         model[0].weight.copy_(goal)
     splitting = Splitting(model, torch.zeros(2, 5), total_steps=10_000, target_params=0.5, align="1", beta=(3.0, 3.0))
-    splitting._selection.select(0.5)
+    splitting._selection.select()
     dropped = splitting._selection.channels.dropped()[0]
     rate, beta = 0.1, 3.0
     k = rate * beta / (1 + rate * beta)
@@ -344,9 +346,8 @@ def test_channels_are_ranked_by_saliency_per_root_of_the_cost_they_save():
     saved = [21 / 976, 56 / 976]
     scores = [saliency(model, group) / share**0.5 for group, share in zip(splitting.groups, saved, strict=True)]
     splitting.project()
-    assert list(splitting.kept) == Budget(splitting.prunable.macs, Alignment(1), ties(splitting.groups)).allocate(
-        scores, 0.5
-    )
+    budget = Budget([splitting.prunable.macs], Alignment(1), ties(splitting.groups))
+    assert list(splitting.kept) == budget.allocate(scores, [0.5]).kept
     for group, score, kept in zip(splitting.groups, scores, splitting.kept, strict=True):
         assert set((~is_zero(model, group)).nonzero().flatten().tolist()) == set(score.topk(kept).indices.tolist())
 
@@ -407,8 +408,21 @@ def refused(error, message, **options):
         splitting_for(network(), **options)
 
 
-def test_both_targets_are_refused():
-    refused(UsageError, "one of --target-macs and --target-params, not both", target_params=0.5)
+@pytest.mark.parametrize(("macs", "params"), [(0.5, 0.8), (0.9, 0.5)])
+def test_of_two_targets_both_are_met_and_the_tighter_binds(macs, params):
+    projection = splitting_for(network(), total_steps=1, target_macs=macs, target_params=params).project()
+    assert [target.kind for target in projection.targets] == ["macs", "params"]
+    assert projection.met
+    assert all(target.met for target in projection.targets)
+    assert projection.target == max(projection.targets, key=lambda target: target.reached / target.asked)
+
+
+def test_what_the_next_wider_network_would_have_been_is_named():
+    (target,) = splitting_for(network(), total_steps=1, target_macs=0.5).project().targets
+    found = re.fullmatch(r"(\d+) instead of (\d+) channels of (\S+): (0\.\d+)", target.next)
+    assert found
+    assert int(found[1]) > int(found[2])
+    assert float(found[4]) > 0.5 >= target.reached
 
 
 @pytest.mark.parametrize("share", [0, -1, 1.5])
@@ -435,7 +449,7 @@ class Normed(nn.Module):
 def test_a_refused_target_is_explained_by_the_groups_that_stay():
     # Of 40 + 64 + 24 products all but 8 * 4 of the second layer's and 4 * 3 of the last one's stay.
     message = (
-        "--target-macs 0.5 asked, 0.656 is the least that can be reached with --align auto, which keeps "
+        "--target-macs 0.5 asked, 0.656 is the least that can be reached with --align auto:8, which keeps "
         "4 to 8 channels of every group, because these stay: first (81.2%: softmax over the channels in norm), "
         "last (18.8%: its channels are outputs of the network) (compress inspect shows all)"
     )

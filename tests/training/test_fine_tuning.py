@@ -211,7 +211,7 @@ def test_an_input_shape_that_the_network_refuses_is_told(model):
     ("options", "error", "message"),
     [
         ({"penalty": "l3"}, UnknownName, "no penalty is called 'l3'"),
-        ({"target_macs": 0.5, "target_params": 0.5}, UsageError, "not both"),
+        ({"target_macs": 0.5, "compressed": True}, UsageError, "--compressed needs a --target-size"),
         ({"target_macs": 0.0}, UsageError, r"--target-macs must lie in \(0, 1\]"),
         ({"target_params": 2.0}, UsageError, r"--target-params must lie in \(0, 1\]"),
         ({"penalty": "l1", "strength": -1.0}, UsageError, "--strength must be a finite number of at least 0, got -1"),
