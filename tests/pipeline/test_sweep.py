@@ -224,8 +224,8 @@ def test_two_processes_make_the_same_networks(swept, sweep_command, environment,
 def test_a_worker_ends_with_the_process_that_started_it(sweep_command, environment, tmp_path):
     options = [*TARGETS, "--epochs", "400", "--workers", "2", "--out", str(tmp_path / "s")]
     command = [sys.executable, "-m", "compressor", *map(str, sweep_command), *options]
-    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
-    process = subprocess.Popen(command, env=environment, **silent)
+    silent = subprocess.DEVNULL
+    process = subprocess.Popen(command, env=environment, stdout=silent, stderr=silent, start_new_session=True)
     deadline = time.monotonic() + 60
     while len(list(tmp_path.glob("s/points/*/run.json"))) < 2 and time.monotonic() < deadline:
         time.sleep(0.1)
