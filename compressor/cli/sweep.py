@@ -39,6 +39,10 @@ def _texts(text: str) -> tuple[str, ...]:
     return texts
 
 
+# For each processor that is given.
+MOST_WORKERS = 4
+
+
 @command("sweep")
 @click.argument("model")
 @click.option(
@@ -87,6 +91,7 @@ def sweep(console: Console, model: str, **options: Any) -> None:
     """
     from msgspec.structs import replace
 
+    from compressor.benchmarking.environment import allowed_cpus
     from compressor.cli.loading import load_network, load_samples, provenance
     from compressor.cli.workers import command_line, end_with_parent, helpers, share_processors
     from compressor.pipeline.sweep import SweepCallbacks, SweepPlan
@@ -97,8 +102,9 @@ def sweep(console: Console, model: str, **options: Any) -> None:
     kind = options["kind"]
     if options[f"target_{kind}"] is not None:
         raise UsageError(f"--targets are those of --target-{kind}; leave --target-{kind} out, or choose another --kind")
-    if options["workers"] < 1:
-        raise UsageError(f"--workers must be at least 1, got {options['workers']}")
+    most = MOST_WORKERS * len(allowed_cpus())
+    if not 1 <= options["workers"] <= most:
+        raise UsageError(f"--workers must be between 1 and {most}, got {options['workers']}")
     targets = tuple(READERS[kind].convert(text, None, None) for text in options["targets"])
     options[f"target_{kind}"] = max(targets)
     plan = SweepPlan(run=plan_of(options, command_line()), kind=kind, targets=targets)

@@ -37,8 +37,10 @@ def share_processors(workers: int) -> None:
     """Give each of so many processes its part of the processors; what is set in the environment stays."""
     import torch
 
+    from compressor.benchmarking.environment import allowed_cpus
+
     if workers > 1 and "OMP_NUM_THREADS" not in os.environ:
-        threads = max(1, len(os.sched_getaffinity(0)) // workers)
+        threads = max(1, len(allowed_cpus()) // workers)
         os.environ["OMP_NUM_THREADS"] = str(threads)
         torch.set_num_threads(threads)
 

@@ -7,7 +7,7 @@ import pytest
 from compressor.checkpoints import load
 from compressor.groups import find_groups, is_zero
 from compressor.records.run import Target
-from compressor.splitting.base import SplittingBase
+from compressor.splitting import Splitting
 
 QUICK = ("--epochs", 2, "--lr", 0.1, "--batch-size", 32)
 
@@ -65,7 +65,7 @@ def test_a_teacher_is_a_checkpoint(tiny, compress):
 
 def test_a_missed_target_is_exit_code_1_and_the_checkpoint_is_kept(tiny, compress, monkeypatch):
     missed = Target(kind="macs", asked=0.5, reached=0.597, met=False)
-    monkeypatch.setattr(SplittingBase, "_target", lambda *_: missed)
+    monkeypatch.setattr(Splitting, "_outcomes", lambda *_: [missed])
     done = compress("fine-tune", tiny.checkpoint, "--arch", tiny.arch, *QUICK, "--target-macs", 0.5, "--out", "a.pt")
     assert done.exit_code == 1
     assert done.error == [

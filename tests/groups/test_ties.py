@@ -144,7 +144,7 @@ def test_what_the_figures_count_is_what_is_removed(model, groups):
     """A penalty may empty more channels of one piece than of the other."""
     splitting = Splitting(model, IMAGE, target_macs=0.9, total_steps=1, align="1")
     zero(model, groups[0], torch.tensor([0, 2, 5]))
-    assert splitting.prunable.figures(model)[0]["stem"] == (8, 8)
+    assert splitting.prunable.figures(splitting.prunable.left(model))[0]["stem"] == (8, 8)
 
 
 def test_without_one_piece_the_others_stay():

@@ -24,7 +24,7 @@ def random_search(random, costs=1):
     """A few variables, some pairs of which cost something together, and some three."""
     sizes = [int(random.integers(1, 6)) for _ in range(random.integers(1, 6))]
     values = [np.sort(random.random(size)).cumsum() for size in sizes]
-    scopes = [(v,) for v in range(len(sizes))]
+    scopes: list[tuple[int, ...]] = [(v,) for v in range(len(sizes))]
     scopes += [pair for pair in product(range(len(sizes)), repeat=2) if pair[0] < pair[1] and random.random() < 0.6]
     scopes += [(0, 1, 2)] if len(sizes) > 2 else []
 
