@@ -103,6 +103,12 @@ def profiled_session(model: bytes, profile: Path, *, provider: str = "cpu", thre
     )
 
 
+def session_in_memory(model: bytes, *, provider: str = "cpu", threads: int = 0) -> ort.InferenceSession:
+    """A session on a model of our own, as in `open_session`."""
+    chosen = choose(provider)
+    return ort.InferenceSession(model, _options(chosen, threads), providers=[(chosen.id, dict(chosen.options))])
+
+
 def why(error: Exception) -> str:
     """What an error of ONNX Runtime says, in one line, and what helps where a model asked for too much memory."""
     said = first_line(error)

@@ -14,21 +14,28 @@ OPSET, IR_VERSION = 18, 9
 INPUT, OUTPUT = "x", "y"
 
 
-def layer_model(layer: Layer, inputs: int, outputs: int, batch: int) -> bytes:
-    """The layer at these widths as an ONNX model, with a ReLU behind it, which runtimes fuse into it."""
+def layer_model(layer: Layer, inputs: int, outputs: int, batch: int, copies: int = 1) -> bytes:
+    """So many copies of the layer at these widths as an ONNX model, each on the same input.
+
+    Each adds its output to that of the one before, with a ReLU behind it: runtimes fuse both into the layer.
+    """
     random = np.random.default_rng(0)
-    weight = (random.standard_normal(_weight_shape(layer, inputs, outputs)) / max(inputs, 1) ** 0.5).astype("f4")
-    constants = [numpy_helper.from_array(weight, "weight")]
-    constants.append(numpy_helper.from_array(np.zeros(outputs, "f4"), "bias"))
+    constants, nodes, made = [numpy_helper.from_array(np.zeros(outputs, "f4"), "bias")], list[onnx.NodeProto](), ""
+    for copy in range(copies):
+        weight = (random.standard_normal(_weight_shape(layer, inputs, outputs)) / max(inputs, 1) ** 0.5).astype("f4")
+        constants.append(numpy_helper.from_array(weight, f"weight{copy}"))
+        nodes += _nodes(layer, inputs, copy, before=made)
+        made = OUTPUT if copy == copies - 1 else f"active{copy}"
+        nodes.append(helper.make_node("Relu", [f"made{copy}"], [made]))
     graph = helper.make_graph(
-        [*_nodes(layer, inputs), helper.make_node("Relu", ["made"], [OUTPUT])],
+        nodes,
         "layer",
         [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, input_shape(layer, inputs, batch))],
         [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, None)],
         constants,
     )
-    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
-    return bytes(onnx.shape_inference.infer_shapes(made).SerializeToString())
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
+    return bytes(onnx.shape_inference.infer_shapes(model).SerializeToString())
 
 
 def input_shape(layer: Layer, inputs: int, batch: int) -> tuple[int, ...]:
@@ -47,15 +54,19 @@ def _weight_shape(layer: Layer, inputs: int, outputs: int) -> tuple[int, ...]:
     return (outputs, 1 if layer.kind == "depthwise" else inputs, *layer.kernel)
 
 
-def _nodes(layer: Layer, inputs: int) -> list[onnx.NodeProto]:
-    if layer.kind == "linear" and layer.size[0] == 1:
-        return [helper.make_node("Gemm", [INPUT, "weight", "bias"], ["made"])]
+def _nodes(layer: Layer, inputs: int, copy: int, before: str) -> list[onnx.NodeProto]:
+    """The layer, with what the copy ``before`` it made added; its output is called made."""
+    weight, own, made = f"weight{copy}", f"own{copy}", f"made{copy}"
+    if layer.kind == "linear" and layer.size[0] > 1:
+        product = helper.make_node("MatMul", [INPUT, weight], [own])
+        return [product, helper.make_node("Add", [own, before or "bias"], [made])]
+    given, name = [INPUT, weight, "bias"], own if before else made
+    added = [helper.make_node("Add", [own, before], [made])] if before else []
     if layer.kind == "linear":
-        product = helper.make_node("MatMul", [INPUT, "weight"], ["product"])
-        return [product, helper.make_node("Add", ["product", "bias"], ["made"])]
+        return [helper.make_node("Gemm", given, [name]), *added]
     options: dict[str, Any] = {"kernel_shape": layer.kernel, "strides": layer.strides, "dilations": layer.dilations}
     if layer.kind == "transposed":
         options["output_padding"] = layer.output_padding
-    group = inputs if layer.kind == "depthwise" else 1
+    options |= {"pads": layer.padding * 2, "group": inputs if layer.kind == "depthwise" else 1}
     kind = "ConvTranspose" if layer.kind == "transposed" else "Conv"
-    return [helper.make_node(kind, [INPUT, "weight", "bias"], ["made"], pads=layer.padding * 2, group=group, **options)]
+    return [helper.make_node(kind, given, [name], **options), *added]

@@ -15,7 +15,7 @@ from compressor.records.costs import Layer, LayerCosts
 
 Widths = tuple[tuple[int, ...], tuple[int, ...]]
 # How often each width is timed, in a fresh session; a process is stopped after so many seconds for each time.
-PASSES, PATIENCE, LEAST_SECONDS = 5, 5.0, 60.0
+PASSES, PATIENCE, LEAST_SECONDS = 3, 5.0, 60.0
 # The median's standard error is larger than the mean's by this factor, for numbers from a normal distribution.
 OF_MEDIAN = math.sqrt(math.pi / 2)
 

@@ -23,10 +23,11 @@ from msgspec import Raw
 from numpy.typing import NDArray
 
 from compressor.benchmarking.affinity import pin
+from compressor.benchmarking.copies import layer_us
 from compressor.benchmarking.latency import Call, Samples, sample
-from compressor.benchmarking.layer_models import INPUT, input_shape, layer_model
+from compressor.benchmarking.layer_models import input_shape
 from compressor.benchmarking.memory import footprint
-from compressor.benchmarking.node_times import Opened, node_times
+from compressor.benchmarking.node_times import Opened
 from compressor.benchmarking.onnx_file import Input
 from compressor.benchmarking.process import (
     FileProfile,
@@ -57,9 +58,6 @@ from compressor.runtime import InferenceSession, choose, given_nodes, open_sessi
 
 Task = LatencyTask | MemoryTask | ProfileTask | ThroughputTask | TrialTask | LayersTask
 Result = LatencyAnswer | MemoryAnswer | ProfileAnswer | ThroughputAnswer | LayersAnswer | bool
-LAYER_RUNS = 20
-# What stands around a layer only because it is alone.
-BESIDE = ("Reorder", "Relu")
 
 
 def main() -> None:
@@ -201,17 +199,9 @@ def layers(task: LayersTask, on_progress: Progress) -> LayersAnswer:
     wanted = task.passes * len(task.layers)
     for number in range(task.passes):
         for done, place in enumerate(order.sample(range(len(us)), len(us))):
-            us[place].append(_layer_us(task.layers[place], task))
+            us[place].append(layer_us(task.layers[place], task.batch, task.settings))
             on_progress((number * len(us) + done + 1) / wanted, f"layer {done + 1} of {len(us)}, pass {number + 1}")
     return LayersAnswer(tuple(map(tuple, us)))
-
-
-def _layer_us(one: LayerAt, task: LayersTask) -> float:
-    shape = input_shape(one.layer, one.inputs, task.batch)
-    feed = {INPUT: np.random.default_rng(task.settings.seed).standard_normal(shape).astype(np.float32)}
-    model = layer_model(one.layer, one.inputs, one.outputs, task.batch)
-    nodes = node_times(model, feed, runs=LAYER_RUNS, provider=task.settings.provider, threads=task.settings.threads)
-    return sum(node.us for node in nodes if not node.operator.startswith(BESIDE))
 
 
 def _timed(

@@ -50,7 +50,7 @@ RUN = ("run", "dense.pt", "--arch", "net.py:build", "--epochs", "2", "--max-seco
 # A training of which states are kept.
 TRAINING = (
     *("fine-tune", "--arch", "net.py:build", "--data", "npz:q.npz", "--normalize", "none"),
-    *("--epochs", "4", "--target-macs", "0.5"),
+    *("--epochs", "4", "--target-macs", "0.5", "--align", "auto:8"),
     *QUICK,
     *("--out", "states/o.pt"),
 )
