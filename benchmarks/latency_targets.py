@@ -2,9 +2,10 @@
 
     python benchmarks/latency_targets.py OUT MODEL SHARES [options of compress run ...]
 
-For each share of the MACs (0.5,0.3) a run with ``--target-macs``, then one with ``--target-latency`` at the latency that the
-first was measured at, from costs that are measured once. In the end all networks are timed beside each other. Folders in
-OUT that are finished are not run again. A table in Markdown goes to stdout; intervals of accuracy differences are paired.
+For each share of the MACs (0.5,0.3) a run with ``--target-macs``, then one with ``--target-latency`` at the latency
+that the first was measured at, from costs that are measured once. In the end all are timed beside each other.
+Folders in OUT that are finished are not run again. A table in Markdown goes to stdout; intervals of differences in
+accuracy are paired.
 """
 
 from __future__ import annotations
