@@ -15,11 +15,11 @@ from compressor.cli.options import (
     model_options,
     out_option,
     overwrite_option,
-    penalty_options,
     runtime_options,
     teacher_option,
     training_options,
 )
+from compressor.cli.penalty_options import penalty_options
 
 
 @command("fine-tune")

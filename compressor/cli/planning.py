@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from compressor.cli.options import costs_option, penalty_options, runtime_options, training_options
+from compressor.cli.options import costs_option, runtime_options, training_options
+from compressor.cli.penalty_options import penalty_options
 
 if TYPE_CHECKING:
     from compressor.pipeline import RunPlan

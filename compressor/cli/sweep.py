@@ -11,8 +11,9 @@ import click
 
 from compressor.cli.command import command
 from compressor.cli.console import Console
-from compressor.cli.options import data_options, model_options, out_option, overwrite_option, penalty_options
+from compressor.cli.options import data_options, model_options, out_option, overwrite_option
 from compressor.cli.parsing import Parsed, shortened
+from compressor.cli.penalty_options import penalty_options
 from compressor.cli.planning import plan_of, run_options
 from compressor.errors import UsageError
 from compressor.records.run import TargetKind
