@@ -23,7 +23,7 @@ from compressor.report.paired import paired_interval, pairs_of
 def run(out: Path, model: str, *options: str) -> RunReport:
     """The report of that run, finished before or now; a missed target is in it."""
     command = [sys.executable, "-m", "compressor", "run", model, *options, "--out", str(out), "--quiet"]
-    subprocess.run(command, check=False)
+    subprocess.run(command, check=False, stdout=subprocess.DEVNULL)
     report = read_report(out / "report.json")
     assert isinstance(report, RunReport)
     return report
@@ -36,7 +36,8 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     costs = folder / "costs.json"
     if not costs.exists():
-        subprocess.run([sys.executable, "-m", "compressor", "costs", model, "--out", str(costs), "--quiet"], check=True)
+        command = [sys.executable, "-m", "compressor", "costs", model, "--out", str(costs), "--quiet"]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     reports: dict[str, RunReport] = {}
     for share in shares.split(","):
         by_macs = run(folder / f"macs-{share}", model, "--target-macs", share, *options)

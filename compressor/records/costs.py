@@ -9,6 +9,7 @@ from msgspec import field
 
 from compressor.records import SCHEMA_VERSION, Interval, Record, Tool
 from compressor.records.benchmark import Environment
+from compressor.records.run import TargetKind
 
 
 class Layer(Record, frozen=True):
@@ -109,5 +110,5 @@ class Aims(Record, frozen=True, kw_only=True):
     """For targets in latency and bytes: the share of the foretold cost with which a measured network meets each."""
 
     costs: Costs | None = None
-    shares: Mapping[str, float] = {}
+    shares: Mapping[TargetKind, float] = {}
     trials: tuple[Trial, ...] = ()
