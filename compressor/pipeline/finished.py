@@ -69,7 +69,7 @@ def run_report(run: FinishedRun, settings: Mapping[str, Any], plan: RunPlan) -> 
     """The report of a run with these ``settings``."""
     tunings = {"fine-tune": run.fine_tune.result, "recover": run.recover.result}
     projection, benchmark = run.fine_tune.result.projection, _counted(run.benchmark.result, run.rows)
-    targets = measured_targets(projection.targets if projection is not None else (), benchmark)
+    targets = measured_targets(projection.targets if projection is not None else (), benchmark, plan.costs)
     return RunReport(
         started=run.dense.started,
         duration_s=run.seconds,

@@ -7,15 +7,20 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from compressor.records.benchmark import BenchmarkReport, Variant
+from compressor.records.costs import Costs
 from compressor.records.run import Target
 
 
-def measured_targets(targets: Sequence[Target], benchmark: BenchmarkReport) -> tuple[Target, ...]:
+def measured_targets(targets: Sequence[Target], benchmark: BenchmarkReport, costs: Costs | None) -> tuple[Target, ...]:
     """``targets`` with the latency and the bytes of the last variant; those in MACs and parameters are counted ones.
 
-    A latency is met when its interval does not lie above the target.
+    A latency is met when its interval does not lie above the target. That of another processor, by the ``costs`` that
+    were made there, stays foretold.
     """
-    return tuple(_measured(target, benchmark) for target in targets)
+    elsewhere = costs is not None and costs.environment.cpu_model != benchmark.environment.cpu_model
+    return tuple(
+        target if elsewhere and target.kind == "latency" else _measured(target, benchmark) for target in targets
+    )
 
 
 def _measured(target: Target, benchmark: BenchmarkReport) -> Target:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from compressor.alignment import Alignment
 from compressor.benchmarking import benchmark
+from compressor.benchmarking.environment import describe as describe_machine
 from compressor.checkpoints import Network
 from compressor.errors import TargetNotMet
 from compressor.export import DEFAULT_OPSET, describe, export_onnx
@@ -65,7 +66,8 @@ def aim(
 
     The network that the weights as they are would leave is built, exported and measured. Where it misses a target or
     stays far below, the share of the foretold cost that is allowed is corrected, and the next one measured. Latency is
-    foretold by ``costs``, which are measured when they are not given.
+    foretold by ``costs``, which are measured when they are not given. Costs of another processor are believed: what
+    this one takes says nothing about that.
 
     Raises `TargetNotMet` when the smallest network misses a target, and what `measure_costs` raises.
     """
@@ -86,10 +88,19 @@ def aim(
             allow_fallback=runtime.allow_fallback,
             progress=lambda share, text: tell(share / 2, text),
         )
+    if costs is not None and made_elsewhere(costs.environment.cpu_model):
+        asked.pop("latency", None)
+    if not asked:
+        return Aims(costs=costs)
     prunable = Prunable(network.model, example, groups, penalties)
     with tempfile.TemporaryDirectory() as folder:
         trials = _Trials(network, prunable, penalties, asked, runtime, Path(folder))
         return trials.run(Aims(costs=costs), lambda share, text: tell(0.5 + share / 2, text))
+
+
+def made_elsewhere(cpu_model: str | None) -> bool:
+    """Whether that is another processor than this one."""
+    return cpu_model != describe_machine(()).cpu_model
 
 
 @dataclass(frozen=True)

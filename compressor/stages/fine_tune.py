@@ -120,7 +120,7 @@ def fine_tune(
         epochs=epochs,
         macs=macs,
         parameters=parameters,
-        aims=aims if aims.trials else None,
+        aims=aims if aims != Aims() else None,
     )
     return FineTuned(Network(model, _metadata(network.metadata, data, recipe, penalties, record)), record)
 
@@ -154,7 +154,7 @@ def _aims(
     if known is not None and known.exists():
         return decode(read_bytes(known), Aims, str(known))
     aims = aim(network, penalties, groups=groups, costs=costs, runtime=runtime, progress=progress)
-    if known is not None and aims.trials:
+    if known is not None and aims != Aims():
         write_bytes(known, encode(aims))
     return aims
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
+
 import pytest
 import torch
 from msgspec.structs import replace
@@ -13,6 +16,7 @@ from compressor.codec import read_costs, write_costs
 from compressor.errors import CompressorError, TargetNotMet, UsageError
 from compressor.export import export_onnx
 from compressor.groups import find_groups
+from compressor.pipeline.targets import measured_targets
 from compressor.records.costs import Aims
 from compressor.sources import Architecture
 from compressor.splitting import Splitting, SplittingConfig
@@ -110,6 +114,31 @@ def test_a_latency_that_no_network_meets_is_refused_with_what_was_measured(monke
     fake_benchmark(monkeypatch, [1.2] * 4)
     with pytest.raises(TargetNotMet, match=r"--target-latency 0.7 asked, 1.200 measured"):
         aim(network(), SplittingConfig(target_latency=0.7), costs=costs)
+
+
+def test_costs_of_another_processor_are_believed(monkeypatch, costs):
+    fake_benchmark(monkeypatch, [])
+    elsewhere = replace(costs, environment=replace(costs.environment, cpu_model="another one"))
+    net = network()
+    found = aim(net, SplittingConfig(target_latency=0.7), costs=elsewhere)
+    assert found == Aims(costs=elsewhere)
+    (target,) = (
+        Splitting(net.model, net.example_input(), total_steps=1, target_latency=0.7, aims=found).project().targets
+    )
+    assert target.met
+    assert target.reached <= 0.7
+    measured = really_measured(net, costs)
+    assert measured_targets([target], measured, elsewhere) == (target,)
+    assert measured_targets([target], measured, costs)[0].ci95 is not None
+
+
+def really_measured(net, costs):
+    """A benchmark of two files on the processor of ``costs``."""
+    with tempfile.TemporaryDirectory() as folder:
+        files = [Path(folder) / name for name in ("dense.onnx", "small.onnx")]
+        for file in files:
+            export_onnx(net.model, net.example_input(), file)
+        return really_benchmark(files, max_seconds=0.1, pairs=2, rounds=1)
 
 
 def test_a_latency_needs_to_be_measured():
