@@ -95,14 +95,6 @@ def open_session(
     return session
 
 
-def profiled_session(model: bytes, profile: Path, *, provider: str = "cpu", threads: int = 0) -> ort.InferenceSession:
-    """A session on a model of our own, in memory, with a ``profile`` as in `open_session`."""
-    chosen = choose(provider)
-    return ort.InferenceSession(
-        model, _options(chosen, threads, profile), providers=[(chosen.id, dict(chosen.options))]
-    )
-
-
 def session_in_memory(model: bytes, *, provider: str = "cpu", threads: int = 0) -> ort.InferenceSession:
     """A session on a model of our own, as in `open_session`."""
     chosen = choose(provider)

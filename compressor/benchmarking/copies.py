@@ -18,6 +18,8 @@ from compressor.runtime import session_in_memory
 
 # Copies beside the one that is taken off, and runs of both: fewer of those that take long, but not below LEAST.
 COPIES, WARM, LEAST, MOST, ENOUGH_NS = 4, 3, 6, 40, 60_000_000
+# How often a layer is run at least for one time of it.
+LEAST_RUNS = (WARM + LEAST) * (COPIES + 2)
 
 
 def layer_us(one: LayerAt, batch: int, settings: BenchmarkSettings) -> float:

@@ -9,12 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
-from numpy.typing import NDArray
 
-from compressor.runtime import InferenceSession, profiled_session
+from compressor.runtime import InferenceSession
 
 KERNEL = "_kernel_time"
-WARM_RUNS = 5
 # What several nodes became that a provider compiled into one.
 COMPILED = "compiled nodes"
 # They run nodes of their own, which are events too.
@@ -51,20 +49,11 @@ class NodeTime(Struct, frozen=True):
         return self.us * len(self.runs_us) / self.runs if self.runs else self.us
 
 
-def node_times(
-    model: bytes, feed: Mapping[str, NDArray[Any]], *, runs: int, provider: str, threads: int
-) -> list[NodeTime]:
-    """The time of every node of ``model``, in the order in which they run first, after some runs that do not count."""
-
-    def opened(profile: Path) -> tuple[InferenceSession, Call]:
-        session = profiled_session(model, profile, provider=provider, threads=threads)
-        return session, lambda: session.run(None, feed)
-
-    return recorded(opened, warm=WARM_RUNS, runs=runs)
-
-
 def recorded(opened: Opened, *, warm: int, runs: int) -> list[NodeTime]:
-    """The same of the session that ``opened`` makes and calls, which writes its profile where it is told to."""
+    """The time of every node, in the order in which they run first, after ``warm`` runs that do not count.
+
+    ``opened`` makes a session, which writes its profile where it is told to, and its call.
+    """
     with tempfile.TemporaryDirectory() as folder:
         session, call = opened(Path(folder) / "profile")
         for _ in range(warm + runs):

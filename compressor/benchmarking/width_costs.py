@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from compressor.benchmarking.copies import ENOUGH_NS, LEAST_RUNS
 from compressor.benchmarking.fast_path import Misfit
 from compressor.benchmarking.process import LayerAt, LayersAnswer, LayersTask, request
 from compressor.progress import Progress
 from compressor.records.benchmark import BenchmarkSettings, UnalignedLayer, WidthCost
 
-PASSES, RUNS = 3, 25
-# What a thread does at least, and what opening a session takes: they decide how many layers fit into the seconds.
-MACS_PER_SECOND, SECONDS_EACH = 20e9, 0.03
+PASSES = 3
+# What a thread does at least, and what opening sessions and timing a quick layer takes: they decide how many layers
+# fit into the seconds.
+MACS_PER_SECOND, SECONDS_EACH = 20e9, 0.03 + ENOUGH_NS / 1e9
 PATIENCE, LEAST_SECONDS = 10, 60.0
 Times = Mapping[LayerAt, float]
 
@@ -26,7 +28,7 @@ def time_widths(
     """
     batch, wanted = settings.batches[0], dict[LayerAt, None]()
     for one in sorted((one for one in found if one.site is not None), key=lambda one: -one.macs):
-        cost = sum(SECONDS_EACH + RUNS * batch * one.macs / MACS_PER_SECOND for _ in _widths(one)) * PASSES
+        cost = sum(SECONDS_EACH + LEAST_RUNS * batch * one.macs / MACS_PER_SECOND for _ in _widths(one)) * PASSES
         seconds -= cost
         if seconds >= 0:
             wanted.update(dict.fromkeys(at for width in _widths(one) for at in _layers(one, width)))

@@ -20,6 +20,7 @@ from compressor.cli.options import (
     training_options,
 )
 from compressor.cli.penalty_options import penalty_options
+from compressor.cli.searching import targets_given
 
 
 @command("fine-tune")
@@ -83,10 +84,9 @@ def _implies_target(options: dict[str, Any]) -> bool:
     """Whether penalties were asked for that need a target, and none was given."""
     from compressor.methods import METHODS
 
-    given = any(options[f"target_{kind}"] is not None for kind in ("macs", "params", "latency", "size"))
     groups = options["group_penalty"]
     penalises = {options["penalty"], groups} - {None, "none"}
-    wanted = given or options["target_zeros"] is not None
+    wanted = targets_given(options) or options["target_zeros"] is not None
     return METHODS[options["method"]].target and not wanted and groups != "none" and bool(penalises)
 
 

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+
+LEAST_SHARE = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,3 +102,9 @@ class CostModel:
         full = float(self.by_layer().sum())
         one_less = self.channels - np.eye(len(self.channels), dtype=np.int64)
         return np.array([full - float(self.by_layer(kept).sum()) for kept in one_less])
+
+    @cached_property
+    def share_per_channel(self) -> NDArray[np.float64]:
+        """The same as shares of the whole network, never 0: (groups,)."""
+        shares: NDArray[np.float64] = (self.saved_per_channel() / self.total()).clip(LEAST_SHARE)
+        return shares

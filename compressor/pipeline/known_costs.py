@@ -11,7 +11,7 @@ from compressor.locks import hold
 from compressor.pipeline.plan import RunPlan
 from compressor.pipeline.waiting import patiently
 from compressor.progress import Progress
-from compressor.stages.costs import measure_costs
+from compressor.stages.aim import costs_in
 
 COSTS = "costs.json"
 
@@ -26,14 +26,5 @@ def with_costs(plan: RunPlan, network: Network, folder: Path, progress: Progress
     file = folder / COSTS
     with patiently(lambda: hold(file)):
         if not file.exists():
-            known = plan.runtime
-            measured = measure_costs(
-                network,
-                threads=known.threads,
-                provider=known.provider,
-                max_seconds=known.max_seconds,
-                seed=known.seed,
-                progress=progress,
-            )
-            write_costs(file, measured)
+            write_costs(file, costs_in(plan.runtime, network, None, progress))
         return replace(plan, costs=read_costs(file))

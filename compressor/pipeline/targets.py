@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from compressor.records.benchmark import BenchmarkReport, Variant
+from compressor.records.benchmark import BenchmarkReport
 from compressor.records.costs import Costs
 from compressor.records.run import Target
+from compressor.report.benchmark_tables import stored_bytes
+from compressor.splitting.targets import latency_holds
 
 
 def measured_targets(targets: Sequence[Target], benchmark: BenchmarkReport, costs: Costs | None) -> tuple[Target, ...]:
@@ -25,14 +27,10 @@ def measured_targets(targets: Sequence[Target], benchmark: BenchmarkReport, cost
 
 def _measured(target: Target, benchmark: BenchmarkReport) -> Target:
     if target.kind == "size":
-        reached = _stored(benchmark.variants[-1], compressed=target.compressed)
+        size = benchmark.variants[-1].size
+        reached = float(size.gzip_bytes if target.compressed else stored_bytes(size))
         return replace(target, reached=reached, met=reached <= target.asked)
     if target.kind == "latency" and benchmark.comparisons:
         last = benchmark.comparisons[-1]
-        return replace(target, reached=last.ratio, ci95=last.ci95, met=last.ci95[0] <= target.asked)
+        return replace(target, reached=last.ratio, ci95=last.ci95, met=latency_holds(target.asked, last.ci95))
     return target
-
-
-def _stored(variant: Variant, *, compressed: bool) -> float:
-    size = variant.size
-    return float(size.gzip_bytes if compressed else size.onnx_bytes + size.external_bytes)

@@ -19,7 +19,7 @@ from compressor.splitting.factors import Variables, factors_of
 
 # How often limits are made tighter for a cost that its tables approximate, and what sums are rounded by.
 TRIES, ROUNDING = 8, 1e-12
-LEAST_SHARE, SOMETHING, LARGEST = 1e-12, 1e-6, 1e15
+SOMETHING, LARGEST = 1e-6, 1e15
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,10 @@ class Budget:
     def ratios(self, kept: Sequence[int]) -> list[float]:
         """What the network with ``kept`` channels per group costs, as shares of the dense costs."""
         return [cost.total(kept) / cost.total() for cost in self.costs]
+
+    def tightest(self, ratios: Sequence[float]) -> CostModel:
+        """The cost of which least is left."""
+        return self.costs[int(np.argmin(ratios))]
 
     def allocate(self, scores: Sequence[Tensor], ratios: Sequence[float]) -> Choice:
         """How many channels each group keeps so that it costs at most ``ratios`` of the dense network.
@@ -120,9 +124,7 @@ class Budget:
 
     def _values(self, scores: Sequence[Tensor], ratios: Sequence[float]) -> list[NDArray[np.float64]]:
         """What the levels of each variable are worth: that of their best channels, each its score times its cost."""
-        tightest = self.costs[int(np.argmin(ratios))]
-        shares = (tightest.saved_per_channel() / tightest.total()).clip(LEAST_SHARE)
-        values = []
+        shares, values = self.tightest(ratios).share_per_channel, []
         for tie, levels in zip(self.ties, self.variables.levels, strict=True):
             # Weights that diverge are for the training to undo.
             known = [scores[place].double().nan_to_num(0.0, LARGEST, 0.0).sort(descending=True) for place in tie]

@@ -56,17 +56,14 @@ class Variables:
 def factors_of(cost: CostModel, variables: Variables) -> tuple[float, Factors]:
     """A constant and tables by scope that add up to the cost; exact where the layers depend on few groups."""
     columns = [list(tie) for tie in variables.ties]
-    lost = [np.stack([table[:, c].sum(1) for c in columns], 1) if columns else table for table in _tables(cost)]
+    tables = cost.inputs_per_channel, cost.outputs_per_channel
+    lost = [np.stack([table[:, c].sum(1) for c in columns], 1) if columns else table for table in tables]
     found: Factors = {}
     for layer in range(len(cost.layers)):
         for scope, table in _layer(cost, layer, lost[0][layer], lost[1][layer], variables):
             found[scope] = found[scope] + table if scope in found else table
     constant = found.pop((), np.zeros(()))
     return cost.fixed + float(constant), found
-
-
-def _tables(cost: CostModel) -> tuple[Table, Table]:
-    return cost.inputs_per_channel, cost.outputs_per_channel
 
 
 def _layer(cost: CostModel, layer: int, into: Table, out: Table, variables: Variables) -> Iterator[tuple[Scope, Table]]:

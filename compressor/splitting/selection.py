@@ -69,8 +69,7 @@ class Selection:
     def select(self, ratio: Callable[[float], float] = float) -> None:
         """Choose the survivors from the weights as they are; ``ratio`` gives what each share allows by now."""
         shares = [ratio(limit.share) for limit in self.limits]
-        tightest = self.limits[min(range(len(shares)), key=shares.__getitem__)].cost
-        worth = scores(self._prunable.model, self._prunable.groups, tightest)
+        worth = scores(self._prunable.model, self._prunable.groups, self.budget.tightest(shares))
         self.choice = self.budget.allocate(worth, shares)
         self.channels.keep_best(worth, self.kept)
 
@@ -107,5 +106,4 @@ def _kept(keep_blocks: bool, blocks: int) -> str:
 
 def scores(model: nn.Module, groups: Sequence[ChannelGroup], cost: CostModel) -> list[Tensor]:
     """What every channel of ``groups`` is worth for what it costs: one (channels,) tensor a group."""
-    saved = (cost.saved_per_channel() / cost.total()).clip(1e-12)
-    return [saliency(model, group) / share**0.5 for group, share in zip(groups, saved, strict=True)]
+    return [saliency(model, group) / share**0.5 for group, share in zip(groups, cost.share_per_channel, strict=True)]

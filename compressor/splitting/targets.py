@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from compressor.costs import CostModel
 from compressor.errors import UsageError
+from compressor.records import Interval
 from compressor.records.run import Target as Outcome
 from compressor.records.run import TargetKind
 
@@ -64,6 +65,11 @@ class Limit:
             compressed=self.target.compressed,
             next=following,
         )
+
+
+def latency_holds(asked: float, ci95: Interval) -> bool:
+    """A latency is met when its interval does not lie above the target."""
+    return ci95[0] <= asked
 
 
 def binding(outcomes: Sequence[Outcome]) -> Outcome | None:

@@ -29,7 +29,7 @@ from compressor.splitting.auxiliary import units_of
 from compressor.splitting.penalised import penalised_weights
 from compressor.splitting.prunable import Prunable
 from compressor.splitting.selection import Selection
-from compressor.splitting.targets import Target
+from compressor.splitting.targets import Target, latency_holds
 from compressor.splitting.zero_target import smallest, surviving
 from compressor.stages.costs import measure_costs
 
@@ -78,16 +78,7 @@ def aim(
     example = network.example_input()
     groups = find_groups(network.model, example) if groups is None else groups
     if "latency" in asked and costs is None:
-        costs = measure_costs(
-            network,
-            groups,
-            threads=runtime.threads,
-            provider=runtime.provider,
-            max_seconds=runtime.max_seconds,
-            seed=runtime.seed,
-            allow_fallback=runtime.allow_fallback,
-            progress=lambda share, text: tell(share / 2, text),
-        )
+        costs = costs_in(runtime, network, groups, lambda share, text: tell(share / 2, text))
     if costs is not None and made_elsewhere(costs.environment.cpu_model):
         asked.pop("latency", None)
     if not asked:
@@ -96,6 +87,20 @@ def aim(
     with tempfile.TemporaryDirectory() as folder:
         trials = _Trials(network, prunable, penalties, asked, runtime, Path(folder))
         return trials.run(Aims(costs=costs), lambda share, text: tell(0.5 + share / 2, text))
+
+
+def costs_in(runtime: Runtime, network: Network, groups: Sequence[ChannelGroup] | None, progress: Progress) -> Costs:
+    """`measure_costs` of ``network`` as it is to be run."""
+    return measure_costs(
+        network,
+        groups,
+        threads=runtime.threads,
+        provider=runtime.provider,
+        max_seconds=runtime.max_seconds,
+        seed=runtime.seed,
+        allow_fallback=runtime.allow_fallback,
+        progress=progress,
+    )
 
 
 def made_elsewhere(cpu_model: str | None) -> bool:
@@ -227,9 +232,8 @@ class _Trials:
 
 
 def _holds(target: Target, trial: Trial) -> bool:
-    """A latency holds when its interval does not lie above the target."""
     if target.kind == "latency":
-        return trial.latency_ci95 is not None and trial.latency_ci95[0] <= target.asked
+        return trial.latency_ci95 is not None and latency_holds(target.asked, trial.latency_ci95)
     return trial.size is not None and trial.size <= target.asked
 
 

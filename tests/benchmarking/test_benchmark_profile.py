@@ -9,7 +9,7 @@ from onnx import helper
 
 from compressor import benchmarking
 from compressor.benchmarking import benchmark, placement
-from compressor.benchmarking.node_times import COMPILED, NodeTime, node_times, recorded
+from compressor.benchmarking.node_times import COMPILED, NodeTime, recorded
 from compressor.benchmarking.process import FileProfile, ProfileAnswer, ProfileTask
 from compressor.benchmarking.profiling import ProfiledNode, profiles
 from compressor.errors import CompressorError, UsageError
@@ -127,9 +127,12 @@ def test_slow_files_are_profiled_by_their_first_session_alone(monkeypatch):
     assert one.us == 7
 
 
-def test_the_runtime_times_every_node_of_a_model_in_memory(light):
-    feed = {"x": np.zeros((1, 64, 192), np.float32)}
-    (one,) = node_times(light.read_bytes(), feed, runs=4, provider="cpu", threads=1)
+def test_the_runtime_times_every_node_of_a_model(light):
+    def opened(profile):
+        session = open_session(light, threads=1, profile=profile)
+        return session, lambda: session.run(None, {"x": np.zeros((1, 64, 192), np.float32)})
+
+    (one,) = recorded(opened, warm=5, runs=4)
     assert (one.operator, len(one.runs_us)) == ("MatMul", 4)
     assert one.us == one.us_per_call > 0
 

@@ -24,7 +24,7 @@ def measured(monkeypatch):
         known = {"started": "", "duration_s": 0.0, "provider": "cpu", "block": 8, "layers": (), "networks": {}}
         return Costs(**known, environment=describe(()), threads=settings["threads"], batch=1)
 
-    monkeypatch.setattr("compressor.pipeline.known_costs.measure_costs", measure)
+    monkeypatch.setattr("compressor.stages.aim.measure_costs", measure)
     return calls
 
 

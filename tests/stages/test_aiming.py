@@ -17,10 +17,11 @@ from compressor.errors import CompressorError, CompressorWarning, TargetNotMet, 
 from compressor.export import export_onnx
 from compressor.groups import find_groups
 from compressor.pipeline.targets import measured_targets
+from compressor.progress import silent
 from compressor.records.costs import Aims
 from compressor.sources import Architecture
 from compressor.splitting import Splitting, SplittingConfig
-from compressor.stages.aim import aim, stored_bytes
+from compressor.stages.aim import Runtime, aim, costs_in, stored_bytes
 from compressor.stages.costs import measure_costs, require_same
 
 
@@ -166,6 +167,26 @@ def test_known_layers_are_not_measured_again(monkeypatch, costs):
     monkeypatch.setattr("compressor.stages.costs.layer_costs", layer_costs)
     again = measure_costs(network(), checks=6, max_seconds=0.1, known=costs)
     assert again.layers == costs.layers
+
+
+def test_costs_are_measured_as_the_network_is_to_be_run(monkeypatch, costs):
+    told = {}
+
+    def measured(network, groups, **options):
+        told.update(options)
+        return costs
+
+    monkeypatch.setattr("compressor.stages.aim.measure_costs", measured)
+    runtime = Runtime(threads=2, provider="openvino", max_seconds=3.0, seed=4, allow_fallback=True)
+    assert costs_in(runtime, network(), None, silent) == costs
+    assert told | {"progress": None} == {
+        "threads": 2,
+        "provider": "openvino",
+        "max_seconds": 3.0,
+        "seed": 4,
+        "allow_fallback": True,
+        "progress": None,
+    }
 
 
 def test_costs_of_another_machine_or_other_settings_are_refused(costs):
