@@ -19,7 +19,7 @@ def measured(monkeypatch):
     """How often, and with what, costs were measured."""
     calls = []
 
-    def measure(network, **settings):
+    def measure(network, groups, **settings):
         calls.append(settings)
         known = {"started": "", "duration_s": 0.0, "provider": "cpu", "block": 8, "layers": (), "networks": {}}
         return Costs(**known, environment=describe(()), threads=settings["threads"], batch=1)
