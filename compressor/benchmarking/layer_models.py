@@ -17,8 +17,11 @@ INPUT, OUTPUT = "x", "y"
 def layer_model(layer: Layer, inputs: int, outputs: int, batch: int, copies: int = 1) -> bytes:
     """So many copies of the layer at these widths as an ONNX model, each on the same input.
 
-    Each adds its output to that of the one before, with a ReLU behind it: runtimes fuse both into the layer.
+    Each adds its output to that of the one before, with a ReLU behind it: runtimes fuse both into the layer. Without
+    any the model is a ReLU of its input.
     """
+    if not copies:
+        return _model([helper.make_node("Relu", [INPUT], [OUTPUT])], layer, inputs, batch, [])
     random = np.random.default_rng(0)
     constants, nodes, made = [numpy_helper.from_array(np.zeros(outputs, "f4"), "bias")], list[onnx.NodeProto](), ""
     for copy in range(copies):
@@ -27,6 +30,12 @@ def layer_model(layer: Layer, inputs: int, outputs: int, batch: int, copies: int
         nodes += _nodes(layer, inputs, copy, before=made)
         made = OUTPUT if copy == copies - 1 else f"active{copy}"
         nodes.append(helper.make_node("Relu", [f"made{copy}"], [made]))
+    return _model(nodes, layer, inputs, batch, constants)
+
+
+def _model(
+    nodes: list[onnx.NodeProto], layer: Layer, inputs: int, batch: int, constants: list[onnx.TensorProto]
+) -> bytes:
     graph = helper.make_graph(
         nodes,
         "layer",

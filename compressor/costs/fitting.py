@@ -17,8 +17,6 @@ Array = NDArray[np.float64]
 
 # A fit without one of them needs more than the coefficients that it has.
 LEAST_NETWORKS = 6
-# The weight of the dense network among the others.
-SURE = 10.0
 # The layers' own times and nothing else.
 UNIT = NetworkCosts(
     scale=1.0, us_per_output=0.0, us_per_mac=0.0, fixed_us=0.0, checks=(), median_error=0.0, worst_error=0.0
@@ -54,6 +52,7 @@ def fitted(
         us_per_output=float(per_output),
         us_per_mac=float(per_mac),
         fixed_us=float(fixed),
+        dense_us=dense_us,
         checks=checks,
         median_error=float(np.median(errors)),
         worst_error=float(max(errors)),
@@ -61,9 +60,8 @@ def fitted(
 
 
 def _foretold(features: Array, ratios: Array, seen: NDArray[np.bool_]) -> Array:
-    """The latency ratios of all networks by a fit to those ``seen``, of which the dense one is the first."""
-    times = features @ _nonnegative(features[seen], ratios[seen])
-    foretold: Array = times / times[0]
+    """The latency ratios of all networks by a fit to those ``seen``."""
+    foretold: Array = features @ _nonnegative(features[seen], ratios[seen])
     return foretold
 
 
@@ -81,14 +79,11 @@ def _macs(model: LatencyModel, kept: Sequence[int]) -> float:
 
 def _nonnegative(features: Array, ratios: Array) -> Array:
     """Coefficients of at least 0 with the least squares of the relative errors: the best of all subsets."""
-    # What the dense network takes relative to itself is known.
-    weights = np.where(np.arange(len(ratios)) == 0, SURE, 1.0) / ratios
-    weighted, found, least = features * weights[:, None], np.zeros(features.shape[1]), np.inf
-    wanted = weights * ratios
+    weighted, found, least = features / ratios[:, None], np.zeros(features.shape[1]), np.inf
     for size in range(1, features.shape[1] + 1):
         for some in map(list, combinations(range(features.shape[1]), size)):
-            part = np.linalg.lstsq(weighted[:, some], wanted)[0]
-            error = float(np.square(weighted[:, some] @ part - wanted).sum())
+            part = np.linalg.lstsq(weighted[:, some], np.ones(len(ratios)))[0]
+            error = float(np.square(weighted[:, some] @ part - 1).sum())
             if (part >= 0).all() and error < least:
                 least, found = error, np.zeros(features.shape[1])
                 found[some] = part

@@ -69,6 +69,11 @@ class LatencyModel(CostModel):
         constant, one, other, pair = np.sum([curve.bilinear() for curve in self.curves[layer]], 0) * NS * self.fit.scale
         return float(constant), float(one), float(other) + per_output, float(pair)
 
+    @property
+    def dense(self) -> float:
+        """As measured, where that is known: its sum can be off when its weights do not fit a cache."""
+        return self.total() if self.fit.dense_us is None else NS * self.fit.dense_us
+
     def saved_per_channel(self) -> NDArray[np.float64]:
         """What removing a channel saves on average (groups,): one alone may save nothing."""
         full = float(self.by_layer().sum())

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from msgspec.structs import replace
 from torch import Tensor, nn
 
 from compressor.equivalence import Inputs, outputs
 from compressor.hooks import hooked
 from compressor.inputs import Examples, samples_in
 from compressor.layer_kinds import CONVOLUTIONS, TRANSPOSED
-from compressor.records.costs import Layer
+from compressor.records.costs import MOST_COPIES, Layer
 
 
 @torch.no_grad()
@@ -24,12 +25,15 @@ def layers_of(model: nn.Module, example_input: Inputs) -> dict[str, list[Layer]]
     found: dict[str, list[Layer]] = {}
     example = Examples.of(example_input).first
     samples = samples_in(example.calls[0])
+    weights = sum(parameter.numel() for parameter in model.parameters())
 
     def watch(name: str) -> Any:
         def hook(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
             layer = layer_of(module, args[0], samples)
             if layer is not None:
-                found.setdefault(name, []).append(layer)
+                own = sum(parameter.numel() for parameter in module.parameters())
+                copies = min(MOST_COPIES, max(1, round(weights / max(1, own))))
+                found.setdefault(name, []).append(replace(layer, copies=copies))
 
         return hook
 

@@ -93,6 +93,11 @@ class CostModel:
         """Cost of the whole network."""
         return round(float(self.by_layer(kept).sum()) + self.fixed)
 
+    @property
+    def dense(self) -> float:
+        """What the dense network costs, to which targets are relative."""
+        return self.total()
+
     def carried(self, chosen: Sequence[bool]) -> int:
         """What would go with all channels of the ``chosen`` groups, the others kept whole."""
         return self.total() - self.total(np.where(chosen, 0, self.channels))
@@ -106,5 +111,5 @@ class CostModel:
     @cached_property
     def share_per_channel(self) -> NDArray[np.float64]:
         """The same as shares of the whole network, never 0: (groups,)."""
-        shares: NDArray[np.float64] = (self.saved_per_channel() / self.total()).clip(LEAST_SHARE)
+        shares: NDArray[np.float64] = (self.saved_per_channel() / self.dense).clip(LEAST_SHARE)
         return shares

@@ -11,12 +11,16 @@ from compressor.records import SCHEMA_VERSION, Interval, Record, Tool
 from compressor.records.benchmark import Environment
 from compressor.records.run import TargetKind
 
+# So many copies of a layer are timed together at most.
+MOST_COPIES = 5
+
 
 class Layer(Record, frozen=True):
     """A convolution or linear layer without its widths.
 
     ``size`` is that of one sample's input without its channels: height and width of an image, or how many rows a linear
-    layer is applied to. A depthwise convolution has as many inputs as outputs, each in a group of its own.
+    layer is applied to. A depthwise convolution has as many inputs as outputs, each in a group of its own. ``copies``
+    is how many of it have about as many weights as the network: caches hold as much of so many as they hold of that.
     """
 
     kind: Literal["convolution", "depthwise", "transposed", "linear"]
@@ -26,6 +30,7 @@ class Layer(Record, frozen=True):
     padding: tuple[int, ...] = ()
     dilations: tuple[int, ...] = ()
     output_padding: tuple[int, ...] = ()
+    copies: int = MOST_COPIES
 
     def __str__(self) -> str:
         size = "x".join(map(str, self.size))
@@ -66,13 +71,16 @@ class NetworkCosts(Record, frozen=True, kw_only=True):
     """How the times of its layers add up to that of a network, fitted to ``checks``, and the errors of that.
 
     The whole takes ``scale`` times its layers, so many microseconds for each of the numbers that layers put out,
-    for each MAC of what is not timed by itself, and a ``fixed`` rest.
+    for each MAC of what is not timed by itself, and a ``fixed`` rest. The dense network was measured to take
+    ``dense_us``, which need not be what is foretold of it: its weights can leave a cache in which those of smaller
+    ones stay.
     """
 
     scale: float
     us_per_output: float
     us_per_mac: float
     fixed_us: float
+    dense_us: float | None = None
     checks: tuple[Check, ...]
     median_error: float
     worst_error: float

@@ -56,7 +56,7 @@ class Budget:
 
     def ratios(self, kept: Sequence[int]) -> list[float]:
         """What the network with ``kept`` channels per group costs, as shares of the dense costs."""
-        return [cost.total(kept) / cost.total() for cost in self.costs]
+        return [cost.total(kept) / cost.dense for cost in self.costs]
 
     def tightest(self, ratios: Sequence[float]) -> CostModel:
         """The cost of which least is left."""
@@ -115,7 +115,7 @@ class Budget:
         found = []
         for cost in self.costs:
             fixed, tables = factors_of(cost, self.variables)
-            found.append(FactoredCost(fixed / cost.total(), {s: table / cost.total() for s, table in tables.items()}))
+            found.append(FactoredCost(fixed / cost.dense, {s: table / cost.dense for s, table in tables.items()}))
         return found
 
     @cached_property

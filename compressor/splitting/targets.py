@@ -52,11 +52,11 @@ class Limit:
 
     def reached(self, kept: Sequence[int]) -> float:
         """What the network with ``kept`` channels per group comes to, in the target's own units."""
-        return self.target.asked * (self.cost.total(kept) / self.cost.total()) / self.share
+        return self.target.asked * (self.cost.total(kept) / self.cost.dense) / self.share
 
     def outcome(self, kept: Sequence[int], following: str = "") -> Outcome:
         """The record of what was reached; ``following`` is what the next wider network would have been."""
-        share = self.cost.total(kept) / self.cost.total()
+        share = self.cost.total(kept) / self.cost.dense
         return Outcome(
             kind=self.target.kind,
             asked=self.target.asked,

@@ -151,7 +151,7 @@ class _Trials:
         found = {}
         for limit in selection.limits:
             if limit.target.kind in self.asked:
-                used = limit.cost.total(selection.kept) / limit.cost.total()
+                used = limit.cost.total(selection.kept) / limit.cost.dense
                 share = _corrected(used, limit.target, trial, self._spare(limit.target))
                 least = known.get(limit.target.kind, share) if limit.target.kind == "size" else share
                 found[limit.target.kind] = min(share, least)
