@@ -1,4 +1,4 @@
-"""Ours and the methods of Torch-Pruning, from the same checkpoint with the same training: who is more accurate?
+"""Ours, the methods of Torch-Pruning and HESSO, from the same checkpoint with the same training: who is more accurate?
 
     python benchmarks/peers.py add RESULTS NAME CHECKPOINT DATA [--held PATTERN ...] [--max-train N] ...
     python benchmarks/peers.py run RESULTS [--networks ...] [--methods ...] [--targets ...] [--seeds ...]
@@ -18,6 +18,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+import peer_hesso
 import peer_ours
 import peer_rivals
 from msgspec.structs import replace
@@ -42,14 +43,14 @@ from compressor.errors import CompressorError, UsageError
 from compressor.stages.export import export
 
 KNOWN = Path(__file__).parent.parent / "docs" / "peers"
-METHODS = [*peer_ours.OURS, *peer_rivals.RIVALS]
+METHODS = [*peer_ours.OURS, *peer_rivals.RIVALS, "hesso"]
 # Seconds of timing for each network, besides the two session pairs that each gets at least.
 TIMING = 8.0
 
 
 def settings(method: str, which: str, network: str, cells: Cells) -> list[str]:
     """The names of the settings of a method that are to be run."""
-    if method in peer_ours.OURS:
+    if method not in peer_rivals.RIVALS:
         return [peer_ours.SETTING]
     every = [*peer_rivals.RIVALS[method].settings]
     if which == "best":
@@ -95,7 +96,7 @@ def run_cell(key: Key, bench: Bench, results: Path, *, again: bool) -> Cell:
     if key.method in peer_ours.OURS:
         cell = peer_ours.run(key, bench, results, again=again)
     else:
-        cell = peer_rivals.run(key, bench, results)
+        cell = (peer_hesso if key.method == "hesso" else peer_rivals).run(key, bench, results)
     write_cell(results, cell)
     return cell
 
