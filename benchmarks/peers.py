@@ -4,7 +4,7 @@
     python benchmarks/peers.py run RESULTS [--networks ...] [--methods ...] [--targets ...] [--seeds ...]
     python benchmarks/peers.py time RESULTS
     python benchmarks/peers.py pack RESULTS docs/peers
-    python benchmarks/peers.py table RESULTS|docs/peers
+    python benchmarks/peers.py table RESULTS|docs/peers [--into docs/quality.md]
 
 Every network, method, setting, target and seed is a cell, in a file of its own. One that exists is not run again, here
 or in --known, so that a run can be stopped at any time; --again runs it anew. The networks are timed beside the dense
@@ -40,12 +40,14 @@ from peer_training import Bench
 
 from compressor.benchmarking import benchmark
 from compressor.errors import CompressorError, UsageError
+from compressor.files import write_text
 from compressor.stages.export import export
 
 KNOWN = Path(__file__).parent.parent / "docs" / "peers"
 METHODS = [*peer_ours.OURS, *peer_rivals.RIVALS, "hesso"]
 # Seconds of timing for each network, besides the two session pairs that each gets at least.
 TIMING = 8.0
+BEGIN, END = "<!-- tables of the rivals -->", "<!-- end -->"
 
 
 def settings(method: str, which: str, network: str, cells: Cells) -> list[str]:
@@ -140,8 +142,16 @@ def pack(args: argparse.Namespace) -> None:
 
 
 def table(args: argparse.Namespace) -> None:
-    """Print the tables."""
-    print(document(read_cells(args.results).values()))
+    """Print the tables, or put them into a page, between its markers."""
+    text = document(read_cells(args.results).values())
+    if args.into is None:
+        print(text)
+        return
+    before, begin, rest = args.into.read_text().partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not end:
+        raise UsageError(f"{args.into} lacks the lines {BEGIN} and {END}, between which the tables belong")
+    write_text(args.into, f"{before}{begin}\n\n{text}\n{end}{after}")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -168,6 +178,7 @@ def parser() -> argparse.ArgumentParser:
     for name in ("run", "time"):
         each[name].add_argument("--again", action="store_true")
     each["pack"].add_argument("folder", type=Path)
+    each["table"].add_argument("--into", type=Path, metavar="PAGE")
     return whole
 
 
