@@ -29,13 +29,14 @@ from compressor.records.costs import Aims, Costs
 from compressor.records.run import Epoch
 from compressor.records.stages import FineTuning, Projection
 from compressor.regular_files import read_bytes
-from compressor.splitting import SplittingConfig, build_splitting
+from compressor.splitting import Splitting, SplittingConfig, build_splitting
 from compressor.splitting.base import SplittingBase
 from compressor.stages import GROUPS
 from compressor.stages.aim import MEASURED, Runtime, aim
 from compressor.stages.samples import check_fit
 from compressor.training import train
 from compressor.training.batchnorm import reestimate_on
+from compressor.training.calibration import sample_losses
 from compressor.training.evaluation import model_accuracy
 from compressor.training.recipe import OPTIMIZER_TENSORS, Recipe
 from compressor.training.settings import settings_fingerprint
@@ -93,6 +94,8 @@ def fine_tune(
     aims = aims or _aims(network, penalties, groups, costs, runtime, states, progress)
     model, normalization = copy.deepcopy(network.model), network.metadata.normalization
     splitting = _splitting(model, network.example_input(), data, recipe, penalties, groups, aims)
+    if resumed is None and isinstance(splitting, Splitting) and splitting.needs_calibration:
+        splitting.calibrate(sample_losses(model, data.train, normalization, seed=recipe.seed))
     # Whatever can fail for this network fails now, and not after the training.
     macs, parameters = count_macs(model, network.example_input()), count_parameters(model)
     before = resumed.course.before if resumed is not None else model_accuracy(model, data.test, normalization)
@@ -180,6 +183,7 @@ def _splitting(
         samples=len(data.train),
         groups=groups,
         aims=aims,
+        seed=recipe.seed,
     )
 
 
