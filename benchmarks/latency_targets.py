@@ -36,7 +36,8 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     costs = folder / "costs.json"
     if not costs.exists():
-        command = [sys.executable, "-m", "compressor", "costs", model, "--out", str(costs), "--quiet"]
+        trusted = [option for option in options if option == "--trust-arch"]
+        command = [sys.executable, "-m", "compressor", "costs", model, "--out", str(costs), "--quiet", *trusted]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     reports: dict[str, RunReport] = {}
     for share in shares.split(","):

@@ -13,6 +13,7 @@ from compressor.costs import CostModel, Kind, cost_model
 from compressor.equivalence import Inputs
 from compressor.groups import ChannelGroup
 from compressor.records.stages import Prediction
+from compressor.saliency.weights import Weights
 from compressor.splitting.budget import Budget
 from compressor.splitting.selection import scores
 
@@ -65,7 +66,7 @@ class Forecast:
     @cached_property
     def _scores(self) -> list[Tensor]:
         groups = [group for group in self._groups if group.prunable]
-        return scores(self._model, groups, self.macs.of([group.prunable for group in self._groups]))
+        return scores(Weights(self._model, groups), self.macs.of([group.prunable for group in self._groups]))
 
     def _budget(self, chosen: Sequence[bool], kind: Kind) -> Budget:
         groups = [group for group, wanted in zip(self._groups, chosen, strict=True) if wanted]

@@ -27,7 +27,7 @@ FLOORS = (
     {"bare_weights", "computed_weights", "products"},
     {"checkpoints", "positions", "surgery"},
     {"groups"},
-    {"alignment"},
+    {"alignment", "saliency"},
     {"costs"},
     {"benchmarking", "export", "shrinking", "splitting"},
     {"forecast", "training"},

@@ -8,9 +8,11 @@ from compressor.cli.options import stack
 from compressor.cli.parsing import Parsed, one_of, parse_beta, parse_growth, parse_number_pairs, parse_share, parse_size
 from compressor.methods import METHODS
 from compressor.penalties import GROUP_PENALTIES, PENALTIES
+from compressor.saliency import DEFAULT, SALIENCIES
 
 BETA = Parsed("start:end", parse_beta)
 METHOD = Parsed("name", one_of("method", METHODS))
+SALIENCY = Parsed("name", one_of("saliency", SALIENCIES))
 PENALTY = Parsed("name", one_of("penalty", ["none", *PENALTIES]))
 GROUP_PENALTY = Parsed("name", one_of("group penalty", ["none", *GROUP_PENALTIES]))
 GROWTH = Parsed("factor:epochs", parse_growth)
@@ -111,5 +113,12 @@ penalty_options = stack(
         "--keep-blocks",
         is_flag=True,
         help="Keep channels in every residual block; else a target may drop whole blocks.",
+    ),
+    click.option(
+        "--saliency",
+        type=SALIENCY,
+        metavar="NAME",
+        help="Which channels a target keeps: those worth most by the gradients of the training (taylor), by a pass "
+        f"over single samples before it (fisher), or by bn-scale, magnitude, random or weights.  [default: {DEFAULT}]",
     ),
 )

@@ -25,6 +25,8 @@ OF_BUDGET = {
     "compressed",
     "target_zeros",
     "keep_blocks",
+    "saliency",
+    "seed",
 }
 
 
@@ -38,10 +40,11 @@ def build_splitting(
     samples: int,
     groups: Sequence[ChannelGroup] | None = None,
     aims: Aims | None = None,
+    seed: int = 0,
 ) -> Splitting | PaperSplitting:
     """`Splitting` or `PaperSplitting`, by the method of ``config``; what they raise."""
     options: dict[str, Any] = {field.name: getattr(config, field.name) for field in fields(config)}
-    options |= {"total_steps": total_steps, "groups": groups}
+    options |= {"total_steps": total_steps, "groups": groups, "seed": seed}
     if config.described.target:
         return Splitting(model, example_input, aims=aims, **{k: v for k, v in options.items() if k not in OF_PAPERS})
     options = {key: value for key, value in options.items() if key not in OF_BUDGET}

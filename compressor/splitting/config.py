@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from compressor.alignment import Alignment
-from compressor.errors import UsageError
+from compressor.errors import UnknownName, UsageError
 from compressor.methods import Method, method
 from compressor.penalties import GROUP_PENALTIES, group_penalty, penalty
 from compressor.records.run import TargetKind
+from compressor.saliency import DEFAULT, SALIENCIES
 from compressor.splitting.targets import Target
 
 Arguments = Mapping[str, float | str]
@@ -39,6 +40,7 @@ class SplittingConfig:
     ``target_size`` for at most so many bytes of the exported file, or of it ``compressed``; all that are given are met.
     ``target_zeros`` asks for a share of zeros in (0, 1) among the convolution and linear weights of the removed
     network, to which lambda then follows. With ``keep_blocks`` a target drops no residual block as a whole.
+    ``saliency`` (`compressor.saliency.SALIENCIES`) says which channels a target keeps.
 
     Raises `UsageError` or `UnknownName` for a value that is not allowed, or has no meaning in the method.
     """
@@ -60,6 +62,7 @@ class SplittingConfig:
     growth: tuple[float, int] | None = None
     align: str | int = "auto"
     keep_blocks: bool = False
+    saliency: str | None = None
     layers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -70,6 +73,8 @@ class SplittingConfig:
         self._default("growth", known.growth)
         if self.targets or not known.target:
             self._default("group_penalty", known.group_penalty)
+        if self.targets:
+            self._default("saliency", DEFAULT)
         needs_strength = self.target_zeros is None and (
             self.splits_entries or known.split_rows is not None or known.lasso_rows is not None
         )
@@ -147,6 +152,11 @@ class SplittingConfig:
     def _check_targets(self) -> None:
         if self.keep_blocks and not self.targets:
             raise UsageError(f"--keep-blocks needs a target ({TARGETS}), which alone drops whole blocks")
+        if self.saliency is not None:
+            if self.saliency not in SALIENCIES:
+                raise UnknownName("saliency", self.saliency, SALIENCIES)
+            if not self.targets:
+                raise UsageError(f"--saliency needs a target ({TARGETS}), whose channels it chooses")
         if self.compressed and self.target_size is None:
             raise UsageError("--compressed needs a --target-size, which it is about")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from compressor.alignment import Alignment
 from compressor.channels import branches, ties
@@ -14,18 +14,21 @@ from compressor.groups import ChannelGroup
 from compressor.records.costs import Aims
 from compressor.records.run import Target as Outcome
 from compressor.records.run import TargetKind
+from compressor.saliency import DEFAULT, saliency
+from compressor.saliency.base import Saliency
+from compressor.saliency.weights import Weights
 from compressor.splitting.budget import Budget, Choice
 from compressor.splitting.dropped import DroppedChannels
 from compressor.splitting.prunable import Prunable
-from compressor.splitting.saliency import saliency
 from compressor.splitting.targets import Limit, Target
 
 
 class Selection:
     """The channels that are worth most within the limits survive, the others are dropped.
 
-    Unless they are to ``keep_blocks``, all channels of a branch may be dropped. Raises `TargetNotMet` when a target
-    cannot be reached.
+    Unless they are to ``keep_blocks``, all channels of a branch may be dropped. What they are worth says the
+    ``worth`` (`compressor.saliency.SALIENCIES`), and until that has what it learns from, their weights.
+    Raises `TargetNotMet` when a target cannot be reached.
     """
 
     def __init__(
@@ -36,6 +39,8 @@ class Selection:
         aims: Aims | None = None,
         *,
         keep_blocks: bool = False,
+        worth: str = DEFAULT,
+        seed: int = 0,
     ) -> None:
         if not prunable.groups:
             why = prunable.obstacles(_counted(targets[0].kind)) or ": it has no convolution, linear or recurrent layer"
@@ -53,6 +58,8 @@ class Selection:
                     f"{align}, which keeps {align.steps} channels of every group{_kept(keep_blocks, len(blocks))}"
                     f"{prunable.obstacles(_counted(limit.target.kind))}"
                 )
+        self.saliency: Saliency = saliency(worth, prunable.model, prunable.groups, seed=seed)
+        self._weights = Weights(prunable.model, prunable.groups)
         self.channels = DroppedChannels(prunable.model, prunable.groups)
         self.choice = Choice([group.channels for group in prunable.groups], 1.0, 1.0)
 
@@ -69,7 +76,8 @@ class Selection:
     def select(self, ratio: Callable[[float], float] = float) -> None:
         """Choose the survivors from the weights as they are; ``ratio`` gives what each share allows by now."""
         shares = [ratio(limit.share) for limit in self.limits]
-        worth = scores(self._prunable.model, self._prunable.groups, self.budget.tightest(shares))
+        known = self.saliency if self.saliency.ready else self._weights
+        worth = scores(known, self.budget.tightest(shares))
         self.choice = self.budget.allocate(worth, shares)
         self.channels.keep_best(worth, self.kept)
 
@@ -104,6 +112,7 @@ def _kept(keep_blocks: bool, blocks: int) -> str:
     return ", and with --keep-blocks of every block" if keep_blocks else " that goes with no whole block"
 
 
-def scores(model: nn.Module, groups: Sequence[ChannelGroup], cost: CostModel) -> list[Tensor]:
-    """What every channel of ``groups`` is worth for what it costs: one (channels,) tensor a group."""
-    return [saliency(model, group) / share**0.5 for group, share in zip(groups, cost.share_per_channel, strict=True)]
+def scores(known: Saliency, cost: CostModel) -> list[Tensor]:
+    """What every channel is worth for what it costs: one (channels,) tensor a group."""
+    power = known.exponent - 1
+    return [worth * float(share) ** power for worth, share in zip(known.values(), cost.share_per_channel, strict=True)]

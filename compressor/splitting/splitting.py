@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -18,10 +18,12 @@ from compressor.groups import ChannelGroup, is_zero, zero
 from compressor.penalties import step_of
 from compressor.records.costs import Aims
 from compressor.records.run import Target as Outcome
+from compressor.saliency import DEFAULT
 from compressor.splitting.auxiliary import AuxiliaryVariables, in_units, units_of
 from compressor.splitting.base import SplittingBase
 from compressor.splitting.budget import Choice
 from compressor.splitting.config import Arguments, SplittingConfig
+from compressor.splitting.optimizers import loss_scale
 from compressor.splitting.prunable import zero_useless
 from compressor.splitting.schedule import PULL_EVERY, SELECTED, Schedule, implicit_share, prox_step
 from compressor.splitting.selection import Selection
@@ -47,6 +49,8 @@ class Splitting(SplittingBase):
     ``beta``: the weight of the splitting term per training, at the start and when 90 % are done; then it is infinite.
     ``align``: kept channels are rounded up to multiples of it; ``auto`` takes those that the runtime rewards.
     ``keep_blocks``: every residual block keeps some channels; otherwise the target may drop whole blocks.
+    ``saliency``: which channels are worth keeping (`compressor.saliency.SALIENCIES`), by default what the gradients of
+    the training say; ``seed`` is for a drawn one. One that needs a pass of its own gets it by `calibrate`.
     ``layers``: `fnmatch` patterns of the layers that are penalised, all by default. ``groups`` saves finding them.
 
     Raises `TargetNotMet` at once when a target cannot be reached, `UsageError` for a wrong option.
@@ -72,6 +76,8 @@ class Splitting(SplittingBase):
         beta: tuple[float, float] | None = None,
         align: str | int = "auto",
         keep_blocks: bool = False,
+        saliency: str | None = None,
+        seed: int = 0,
         layers: Sequence[str] = (),
         groups: Sequence[ChannelGroup] | None = None,
     ) -> None:
@@ -88,13 +94,14 @@ class Splitting(SplittingBase):
             beta=beta,
             align=align,
             keep_blocks=keep_blocks,
+            saliency=saliency,
             layers=tuple(layers),
         )
         start, end = config.beta_range
         self.schedule = Schedule(total_steps=total_steps, beta_start=start, beta_end=end)
         super().__init__(model, example_input, config, total_steps, groups)
-        targets, steps, keep = config.targets, Alignment.parse(config.align), config.keep_blocks
-        self._selection = Selection(self.prunable, targets, steps, aims, keep_blocks=keep) if targets else None
+        self._selection = self._selected(aims, seed) if config.targets else None
+        self._observed = -1  # at which step
         # It acts until the zeros are chosen.
         self._lambda = (config.strength or 0.0) / SELECTED
         self._units: dict[Tensor, float] = {}
@@ -106,11 +113,31 @@ class Splitting(SplittingBase):
         self._fixed: list[Tensor] | None = None
 
     def before_step(self, optimizer: Optimizer) -> None:
-        """Nothing: everything happens after the step."""
+        """Look at the gradients, once a step, as long as channels are chosen by them."""
+        if self._selection is not None and self._observed < self.step <= self.schedule.last_revision:
+            self._observed = self.step
+            if self._selection.saliency.observes:
+                self._selection.saliency.observe(loss_scale(optimizer))
+
+    @property
+    def needs_calibration(self) -> bool:
+        """Whether `calibrate` must be called before the training."""
+        saliency = None if self._selection is None else self._selection.saliency
+        return saliency is not None and saliency.calibrated and not saliency.ready
+
+    def calibrate(self, losses: Iterable[Tensor]) -> None:
+        """Let the saliency learn from ``losses`` of single samples: scalars that have their graph, one at a time."""
+        if self._selection is not None:
+            self._selection.saliency.learn(losses)
 
     @torch.no_grad()
     def after_step(self) -> None:
         """Count an optimiser step; choose, pull and close when it is time."""
+        if self.needs_calibration:
+            raise UsageError(
+                f"--saliency {self.config.saliency} needs a pass of its own: call calibrate(losses of single samples) "
+                "before the training"
+            )
         if self.schedule.revises(self.step):
             self.revise()
             self._choose_zeros()
@@ -168,6 +195,7 @@ class Splitting(SplittingBase):
             **self._identity(),
             "step": self.step,
             "kept": self.kept,
+            "saliency": selection.saliency.state_dict() if selection is not None else {},
             "worth": (selection.choice.value, selection.choice.bound) if selection is not None else (),
             "dropped": selection.channels.dropped() if selection is not None else [],
             "units": {name: self._units[self._weights[name]] for name in names} if self._units else {},
@@ -184,12 +212,26 @@ class Splitting(SplittingBase):
                 "the state belongs to another splitting: its fixed zeros have other shapes than the weights"
             )
         self.step, self._lambda = state["step"], state["lambda"]
+        self._observed = self.step - 1
         if self._selection is not None:
+            self._selection.saliency.load_state_dict(state["saliency"])
             self._selection.choice = Choice(list(state["kept"]), *state["worth"])
             self._selection.channels.set(state["dropped"])
         if self._auxiliary is not None:
             self._split(state["units"])
         self._fixed = None if state["fixed"] is None else [zeros.clone() for zeros in state["fixed"]]
+
+    def _selected(self, aims: Aims | None, seed: int) -> Selection:
+        config = self.config
+        return Selection(
+            self.prunable,
+            config.targets,
+            Alignment.parse(config.align),
+            aims,
+            keep_blocks=config.keep_blocks,
+            worth=config.saliency or DEFAULT,
+            seed=seed,
+        )
 
     def _split(self, units: Mapping[str, float]) -> None:
         self._units = {weight: units[name] for name, weight in self._weights.items()}

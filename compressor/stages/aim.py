@@ -23,6 +23,7 @@ from compressor.groups import ChannelGroup, find_groups, zero
 from compressor.progress import Progress, silent
 from compressor.records.costs import Aims, Costs, Trial
 from compressor.records.run import TargetKind
+from compressor.saliency import DEFAULT
 from compressor.shrinking import remove_zero_channels
 from compressor.splitting import SplittingConfig
 from compressor.splitting.auxiliary import units_of
@@ -162,7 +163,13 @@ class _Trials:
         config = self.penalties
         try:
             selection = Selection(
-                self.prunable, config.targets, Alignment.parse(config.align), aims, keep_blocks=config.keep_blocks
+                self.prunable,
+                config.targets,
+                Alignment.parse(config.align),
+                aims,
+                keep_blocks=config.keep_blocks,
+                worth=config.saliency or DEFAULT,
+                seed=self.runtime.seed,
             )
         except TargetNotMet:
             if aims.trials:

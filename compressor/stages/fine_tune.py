@@ -29,17 +29,19 @@ from compressor.records.costs import Aims, Costs
 from compressor.records.run import Epoch
 from compressor.records.stages import FineTuning, Projection
 from compressor.regular_files import read_bytes
-from compressor.splitting import SplittingConfig, build_splitting
+from compressor.splitting import Splitting, SplittingConfig, build_splitting
 from compressor.splitting.base import SplittingBase
 from compressor.stages import GROUPS
 from compressor.stages.aim import MEASURED, Runtime, aim
 from compressor.stages.samples import check_fit
 from compressor.training import train
 from compressor.training.batchnorm import reestimate_on
+from compressor.training.calibration import sample_losses
 from compressor.training.evaluation import model_accuracy
 from compressor.training.recipe import OPTIMIZER_TENSORS, Recipe
 from compressor.training.settings import settings_fingerprint
 from compressor.training.states import KEPT, State, States
+from compressor.training.views import Views
 
 # In the folder of the states, while the training goes on.
 METRICS, AIMS = "metrics.jsonl", "aims.json"
@@ -62,6 +64,7 @@ def fine_tune(
     penalties: SplittingConfig | None = None,
     *,
     teacher: nn.Module | None = None,
+    views: Views | None = None,
     groups: Sequence[ChannelGroup] | None = None,
     states: States | None = None,
     costs: Costs | None = None,
@@ -72,7 +75,8 @@ def fine_tune(
 ) -> FineTuned:
     """Train a copy of ``network`` on ``data``; with ``penalties``, project it so that zeros are exact.
 
-    Half of the loss comes from the soft labels of ``teacher`` when there is one. ``groups`` saves finding them again.
+    Half of the loss comes from the soft labels of ``teacher`` when there is one; with ``views`` it was asked before.
+    ``groups`` saves finding them again.
     With ``states`` all that was trained is on disk after every epoch, and a training with the same arguments goes on
     from there; on a CPU, with as many threads, it ends with the same bits as one that was not interrupted.
     Targets in latency and bytes are measured in ``runtime`` first, a latency by ``costs`` where they are given,
@@ -85,7 +89,7 @@ def fine_tune(
     penalties = penalties or SplittingConfig()
     resumed = None
     if states is not None:
-        resumed = states.open(settings_fingerprint(network, data, recipe, penalties, teacher, groups))
+        resumed = states.open(settings_fingerprint(network, data, recipe, penalties, teacher, groups, views))
         states.require_space(_space(network.model, recipe))
         if groups is None and penalties.any:
             # Which groups are left out can depend on the clock: a training that goes on must not decide it anew.
@@ -93,6 +97,8 @@ def fine_tune(
     aims = aims or _aims(network, penalties, groups, costs, runtime, states, progress)
     model, normalization = copy.deepcopy(network.model), network.metadata.normalization
     splitting = _splitting(model, network.example_input(), data, recipe, penalties, groups, aims)
+    if resumed is None and isinstance(splitting, Splitting) and splitting.needs_calibration:
+        splitting.calibrate(sample_losses(model, data.train, normalization, seed=recipe.seed))
     # Whatever can fail for this network fails now, and not after the training.
     macs, parameters = count_macs(model, network.example_input()), count_parameters(model)
     before = resumed.course.before if resumed is not None else model_accuracy(model, data.test, normalization)
@@ -103,7 +109,8 @@ def fine_tune(
             recipe,
             normalization=normalization,
             splitting=splitting,
-            teacher=copy.deepcopy(teacher),
+            teacher=copy.deepcopy(teacher) if views is None else None,
+            views=views,
             on_epoch=record_epoch,
             progress=progress,
             resumed=resumed,
@@ -180,6 +187,7 @@ def _splitting(
         samples=len(data.train),
         groups=groups,
         aims=aims,
+        seed=recipe.seed,
     )
 
 

@@ -17,10 +17,10 @@ from compressor.costs import count_macs, count_parameters
 from compressor.errors import TargetNotMet, UnknownName, UsageError
 from compressor.groups import is_zero
 from compressor.penalties import PENALTIES, penalty
+from compressor.saliency.weights import squared_saliency as saliency
 from compressor.shrinking import shrink
 from compressor.splitting import Alignment, Splitting
 from compressor.splitting.budget import Budget
-from compressor.splitting.saliency import saliency
 
 # Some of these project without a training, or with a short one.
 pytestmark = pytest.mark.filterwarnings("ignore::compressor.errors.CompressorWarning")
@@ -111,7 +111,7 @@ def pull_slowly(model, splitting, span, dropped):
 @every_optimizer
 def test_seven_steps_are_those_of_a_slow_loop(kind):
     fast, slow = network(), network()
-    splitting, twin = splitting_for(fast), splitting_for(slow)
+    splitting, twin = (splitting_for(model, saliency="weights") for model in (fast, slow))
     optimizer, other = optimizer_for(fast, kind), optimizer_for(slow, kind)
     splitting.attach(optimizer)
     for step in range(STEPS):

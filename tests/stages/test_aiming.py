@@ -18,7 +18,7 @@ from compressor.export import export_onnx
 from compressor.groups import find_groups
 from compressor.pipeline.targets import measured_targets
 from compressor.progress import silent
-from compressor.records.costs import Aims
+from compressor.records.costs import MOST_COPIES, Aims
 from compressor.sources import Architecture
 from compressor.splitting import Splitting, SplittingConfig
 from compressor.stages.aim import Runtime, aim, costs_in, stored_bytes
@@ -151,9 +151,11 @@ def test_a_latency_needs_to_be_measured():
 
 def test_costs_have_every_layer_between_its_least_and_whole_width(costs):
     widths = {(one.layer.kind, one.inputs[-1], one.outputs[-1]) for one in costs.layers}
-    # Both convolutions are the same but for their widths.
-    assert widths == {("convolution", 32, 48), ("linear", 48, 10)}
-    assert all(us > 0 for one in costs.layers for row in one.us for us in row)
+    assert widths == {("convolution", 3, 32), ("convolution", 32, 48), ("linear", 48, 10)}
+    # The network could hold the one that has most of its weights once, and many of the others.
+    assert {one.layer.copies for one in costs.layers if one.inputs[-1] == 32} == {1}
+    assert {one.layer.copies for one in costs.layers if one.inputs[-1] != 32} == {MOST_COPIES}
+    assert all(one.us[-1][-1] > 0 for one in costs.layers)
     (fit,) = costs.networks.values()
     assert len(fit.checks) == 6
     assert fit.worst_error >= fit.median_error >= 0

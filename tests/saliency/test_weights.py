@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from compressor.groups import find_groups, zero
-from compressor.splitting.saliency import saliency
+from compressor.saliency.weights import squared_saliency as saliency
 
 IMAGE = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 

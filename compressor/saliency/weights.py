@@ -12,27 +12,37 @@ from torch import Tensor, nn
 
 from compressor.groups import ChannelGroup, Member
 from compressor.layer_kinds import NORMS
+from compressor.saliency.base import Saliency, relative
+from compressor.saliency.sums import per_channel, per_place
+
+
+class Weights(Saliency):
+    """`squared_saliency` of every group."""
+
+    def values(self) -> list[Tensor]:
+        """By the weights and statistics as they are."""
+        return [squared_saliency(self.model, group) for group in self.groups]
 
 
 @torch.no_grad()
-def saliency(model: nn.Module, group: ChannelGroup) -> Tensor:
+def squared_saliency(model: nn.Module, group: ChannelGroup) -> Tensor:
     """Squared saliency of every channel of ``group``, its mean the number of readers: (channels,) float32, on the CPU.
 
     A channel of a residual stream is missing in every layer that reads it, so readers add up.
     """
-    made = [_relative(_sent(model, m)) for m in group.members if m.role == "producer"]
-    read = [_relative(_read(model, m)) for m in group.members if m.role == "consumer"]
+    made = [relative(_sent(model, m)) for m in group.members if m.role == "producer"]
+    read = [relative(_read(model, m)) for m in group.members if m.role == "consumer"]
     if not read:
         # Queries and keys read each other.
-        return _relative(torch.stack(made).prod(0))
-    return len(read) * _relative(torch.stack(made).mean(0) * torch.stack(read).mean(0))
+        return relative(torch.stack(made).prod(0))
+    return len(read) * relative(torch.stack(made).mean(0) * torch.stack(read).mean(0))
 
 
 def _sent(model: nn.Module, member: Member) -> Tensor:
     """Squared norm of what a producer sends, BatchNorm folded in: (channels,)."""
-    per_place = torch.stack([_per_place(tensor.square(), axis) for tensor, axis in _tensors(model, member)]).sum(0)
+    sent = torch.stack([per_place(tensor.square(), axis) for tensor, axis in _tensors(model, member)]).sum(0)
     gain = _squared_gain(model, member)
-    return _per_channel(per_place if gain is None else per_place * gain, member)
+    return per_channel(sent if gain is None else sent * gain, 0, member.index)
 
 
 def _read(model: nn.Module, member: Member) -> Tensor:
@@ -44,8 +54,8 @@ def _read(model: nn.Module, member: Member) -> Tensor:
         if gain is not None:
             # What is made lies on the other of the first two axes.
             squared = squared * gain.view([-1 if dim == 1 - axis else 1 for dim in range(squared.ndim)])
-        found.append(_per_place(squared, axis))
-    return _per_channel(torch.stack(found).sum(0), member)
+        found.append(per_channel(squared, axis, member.index))
+    return torch.stack(found).sum(0)
 
 
 def _squared_gain(model: nn.Module, member: Member) -> Tensor | None:
@@ -65,18 +75,3 @@ def _tensors(model: nn.Module, member: Member) -> list[tuple[Tensor, int]]:
     """The member's weights and biases, each with the axis of its channels."""
     module = model.get_submodule(member.module)
     return [(getattr(module, name), axis) for name, axis in member.tensors]
-
-
-def _per_place(squared: Tensor, axis: int) -> Tensor:
-    rest = [dim for dim in range(squared.ndim) if dim != axis]
-    # Without dimensions ``sum`` would sum over all of them.
-    return squared.sum(rest) if rest else squared
-
-
-def _per_channel(per_place: Tensor, member: Member) -> Tensor:
-    return per_place.float().cpu()[member.index].sum(1)
-
-
-def _relative(squared: Tensor) -> Tensor:
-    mean = squared.mean()
-    return squared / mean if mean > 0 else squared
