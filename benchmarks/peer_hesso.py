@@ -105,9 +105,8 @@ def at_once(bench: Bench, sparsity: float) -> nn.Module:
     """The dense network without that share of its groups, chosen by one batch, nothing trained."""
     model, train = bench.copy(), bench.data.train
     oto = graph(model, bench)
-    still = bench.recipe(1, 0)
     with _on_this_device():
-        made = optimizer(oto, still, sparsity, 1, 1)
+        made = optimizer(oto, bench.plan(0).recipe, sparsity, 1, 1)
         for group in made.param_groups:
             group["lr"] = 0.0
         images = normalized(train.images[: bench.subject.batch_size], bench.dense.metadata.normalization)
@@ -147,13 +146,13 @@ class Hesso(Recipe):
 
 
 def run(key: Key, bench: Bench, results: Path) -> Cell:
-    """One cell: half of the epochs with HESSO, removal, the other half without."""
-    epochs = bench.subject.epochs
+    """One cell: sparse training with HESSO, removal, recovery without."""
+    plan = bench.plan(key.seed)
     with stopwatch() as spent:
         sparsity = sparsity_for(bench, 1 / key.target)
     untrained = bench.accuracy(at_once(bench, sparsity))
     model = bench.copy()
-    oto, recipe = graph(model, bench), bench.recipe(epochs - epochs // 2, key.seed)
+    oto, recipe = graph(model, bench), plan.sparse
     steps = recipe.steps(len(bench.data.train))
     begin, during = int(BEGIN * steps), int((END - BEGIN) * steps)
     hesso = Hesso(**vars(recipe), build=lambda: optimizer(oto, recipe, sparsity, begin, during))
@@ -163,7 +162,7 @@ def run(key: Key, bench: Bench, results: Path) -> Cell:
     with stopwatch() as took:
         model = subnet(oto)
     removed = bench.accuracy(model)
-    seconds += bench.train(model, bench.recipe(epochs // 2, key.seed))
+    seconds += bench.train(model, plan.recovery) + bench.asked(key.seed)[1]
     return bench.cell(
         key,
         model,

@@ -17,7 +17,8 @@ from compressor.errors import CompressorError, UsageError
 from compressor.files import remove_folder
 from compressor.records.run import RunReport
 from compressor.regular_files import read_bytes
-from compressor.splitting import SplittingConfig, build_splitting
+from compressor.splitting import Splitting, SplittingConfig, build_splitting
+from compressor.training.calibration import sample_losses
 
 TIMED_RUN = Path(__file__).with_name("peer_timed_run.py")
 # Of the short measurement at the end of a run, which only says what a target in latency may ask for.
@@ -57,7 +58,7 @@ def run(key: Key, bench: Bench, results: Path, *, again: bool = False) -> Cell:
         key.path(results, ".onnx"),
         seconds,
         {
-            "untrained": _untrained(bench, ours, 1 / key.target),
+            "untrained": _untrained(bench, ours, 1 / key.target, key.seed),
             "sparse": steps["fine-tuned"],
             "removed": steps["shrunk"],
         },
@@ -118,11 +119,22 @@ def _compress(*arguments: str) -> None:
     subprocess.run([sys.executable, "-m", "compressor", *arguments], check=True, stdout=subprocess.DEVNULL)
 
 
-def _untrained(bench: Bench, ours: Ours, share: float) -> float | None:
-    """Accuracy when the channels go at once, as the weights are now, and nothing is trained; None for a latency."""
+def _untrained(bench: Bench, ours: Ours, share: float, seed: int) -> float | None:
+    """Accuracy when the channels go at once, chosen by gradients of single samples, and nothing is trained.
+
+    None for a latency.
+    """
     if ours.kind != "macs":
         return None
     model, example = bench.copy(), bench.dense.example_input()
-    wanted = SplittingConfig(target_macs=share, layers=bench.subject.held if ours.held else ())
-    build_splitting(model, example, wanted, total_steps=1, epoch_steps=1, samples=1).project()
+    wanted = SplittingConfig(target_macs=share, layers=bench.subject.held if ours.held else (), saliency="fisher")
+    splitting = build_splitting(model, example, wanted, total_steps=1, epoch_steps=1, samples=1)
+    assert isinstance(splitting, Splitting)
+    normalization = bench.dense.metadata.normalization
+    splitting.calibrate(sample_losses(model, bench.data.train, normalization, seed=seed))
+    splitting.step = splitting.schedule.total_steps
+    splitting.revise()
+    projection = splitting.project()
+    assert projection.target is not None
+    assert projection.target.met
     return bench.accuracy(model)

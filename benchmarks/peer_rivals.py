@@ -211,21 +211,20 @@ def sparse_trained(
 def run(key: Key, bench: Bench, results: Path) -> Cell:
     """One cell of a rival; `UsageError` where its method has nothing to work on."""
     rival = RIVALS[key.method]
-    setting, share, epochs = rival.settings[key.setting], 1 / key.target, bench.subject.epochs
+    setting, share, plan = rival.settings[key.setting], 1 / key.target, bench.plan(key.seed)
     if rival.needs is not None and not any(isinstance(m, rival.needs) for m in bench.dense.model.modules()):
         raise UsageError(f"{key.method} has nothing to work on in {bench.name}")
     plain = pruner_of(rival, setting, bench.copy(), bench)
     seconds = prune(rival, plain, bench, share, key.seed)
     model = cast(nn.Module, plain.model)
     untrained = bench.accuracy(model)
-    sparse, removed = None, untrained
+    sparse, removed, recipe = None, untrained, plan.recipe
     if rival.strengths:
         path = key.path(results, ".json").with_name(f"sparse-{key.seed}.pt")
-        recipe = bench.recipe(epochs - epochs // 2, key.seed)
-        model, seconds, sparse = sparse_trained(rival, setting, bench, recipe, path)
+        model, seconds, sparse = sparse_trained(rival, setting, bench, plan.sparse, path)
         seconds += prune(rival, pruner_of(rival, setting, model, bench), bench, share, key.seed)
-        removed, epochs = bench.accuracy(model), epochs // 2
-    seconds += bench.train(model, bench.recipe(epochs, key.seed))
+        removed, recipe = bench.accuracy(model), plan.recovery
+    seconds += bench.train(model, recipe) + bench.asked(key.seed)[1]
     return bench.cell(
         key,
         model,

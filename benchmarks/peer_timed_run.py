@@ -1,4 +1,4 @@
-"""``compress run`` with the same arguments, which also writes how long its training loops took.
+"""``compress run`` with the same arguments, which also writes how long its training loops and its teacher took.
 
     python benchmarks/peer_timed_run.py SECONDS.json run MODEL ...
 
@@ -9,28 +9,33 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from peer_cells import Seconds, stopwatch
 
-import compressor.training as training
+from compressor import training
 from compressor.cli import main
+from compressor.training import views
 
 
 def timed(path: Path) -> None:
-    """Put a training loop that writes its time to ``path`` in the place of the real one, before a stage imports it."""
-    loop, spent = training.train, Seconds()
+    """Have what trains and what asks the teacher write their time to ``path``, before a stage imports them."""
+    spent = Seconds()
 
-    def train(*arguments: Any, **options: Any) -> Any:
-        nonlocal spent
-        with stopwatch() as taken:
-            epochs = loop(*arguments, **options)
-        spent += taken[0]
-        path.write_text(json.dumps({"wall": spent.wall, "processor": spent.processor}))
-        return epochs
+    def around(work: Callable[..., Any]) -> Callable[..., Any]:
+        def watched(*arguments: Any, **options: Any) -> Any:
+            nonlocal spent
+            with stopwatch() as taken:
+                result = work(*arguments, **options)
+            spent += taken[0]
+            path.write_text(json.dumps({"wall": spent.wall, "processor": spent.processor}))
+            return result
 
-    training.train = train
+        return watched
+
+    training.train, views.ask = around(training.train), around(views.ask)
 
 
 if __name__ == "__main__":

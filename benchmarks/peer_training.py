@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import subprocess
 from collections.abc import Mapping
 from functools import cached_property
 from importlib.metadata import version
@@ -19,10 +20,13 @@ from compressor.costs import count_macs, count_parameters
 from compressor.data import load_data
 from compressor.data.samples import DataSet
 from compressor.files import sha256
+from compressor.pipeline import RunPlan
+from compressor.splitting import SplittingConfig
 from compressor.stages.export import export
 from compressor.training import train
 from compressor.training.evaluation import model_accuracy
 from compressor.training.recipe import Recipe
+from compressor.training.views import Views, ask, draw_views
 
 PACKAGES = ("torch-pruning", "torch", "onnxruntime")
 
@@ -32,6 +36,7 @@ class Bench:
 
     def __init__(self, name: str, subject: Subject) -> None:
         self.name, self.subject = name, subject
+        self._asked: dict[int, tuple[Views, Seconds]] = {}
 
     @cached_property
     def dense(self) -> Network:
@@ -57,17 +62,27 @@ class Bench:
         """Multiply-accumulates for one sample."""
         return count_macs(model, self.dense.example_input())
 
-    def recipe(self, epochs: int, seed: int) -> Recipe:
-        """The training that every method gets."""
+    def plan(self, seed: int) -> RunPlan:
+        """The epochs of a run of ours, all of them, those of sparse training and those of recovery: every method's."""
         subject = self.subject
-        return Recipe(epochs=epochs, lr=subject.lr, batch_size=subject.batch_size, seed=seed, device="cpu")
+        recipe = Recipe(epochs=subject.epochs, lr=subject.lr, batch_size=subject.batch_size, seed=seed, device="cpu")
+        return RunPlan(recipe=recipe, penalties=SplittingConfig(target_macs=0.5))
 
-    def train(self, model: nn.Module, recipe: Recipe, **options: Any) -> Seconds:
+    def train(self, model: nn.Module, recipe: Recipe) -> Seconds:
         """Train in place, with the dense network as the teacher; how long it took."""
-        normalization = self.dense.metadata.normalization
+        views, _ = self.asked(recipe.seed)
         with stopwatch() as taken:
-            train(model, self.data, recipe, normalization=normalization, teacher=self.copy(), **options)
+            train(model, self.data, recipe, normalization=self.dense.metadata.normalization, views=views)
         return taken[0]
+
+    def asked(self, seed: int) -> tuple[Views, Seconds]:
+        """What the dense network says of views of the training samples, asked once, and how long that took."""
+        if seed not in self._asked:
+            with stopwatch() as taken:
+                views = draw_views(self.data, self.plan(seed).views, seed)
+                logits = ask(self.dense.model, self.data, views, self.dense.metadata.normalization)
+            self._asked[seed] = Views(views, logits), taken[0]
+        return self._asked[seed]
 
     def accuracy(self, model: nn.Module, part: str = "test") -> float:
         """The share of the samples of that part whose class is right."""
@@ -104,7 +119,7 @@ class Bench:
             parameters=(count_parameters(self.dense.model), count_parameters(model)),
             seconds=Seconds(wall=round(seconds.wall, 1), processor=round(seconds.processor, 1)),
             settings={**common, **settings},
-            versions={"compressor": __version__, **{name: version(name) for name in PACKAGES}},
+            versions={"compressor": revision(), **{name: version(name) for name in PACKAGES}},
         )
 
     @cached_property
@@ -112,3 +127,10 @@ class Bench:
         """The beginning of the checkpoint's SHA-256."""
         assert self.dense.source is not None
         return sha256(self.dense.source)[:12]
+
+
+def revision() -> str:
+    """The version of this project, and the commit where it is a checkout."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    return __version__ if found.returncode else f"{__version__}+{found.stdout.strip()}"
