@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import subprocess
 import sys
 from pathlib import Path
 
@@ -33,7 +32,7 @@ import compressor
 from compressor import checkpoints
 from compressor.training.recipe import Recipe
 
-SCRIPT = Path(compressor.__file__).parent.parent / "benchmarks" / "peers.py"
+ROOT = Path(compressor.__file__).parent.parent
 
 
 def cell(method="magnitude", target=3.0, seed=0, final=0.8, latency=0.5, setting="global", validation=0.8):
@@ -228,9 +227,29 @@ def test_spread():
     assert spread([1.0, 3.0], 2) == "2.00 ± 1.41"
 
 
-def test_commands_have_help():
-    done = subprocess.run([sys.executable, SCRIPT, "run", "--help"], capture_output=True, text=True, check=True)
-    assert "--settings" in done.stdout
+@pytest.mark.parametrize("command", peers.COMMANDS)
+def test_commands_have_help(command, capsys):
+    with pytest.raises(SystemExit, match="0"):
+        peers.parser().parse_args([command, "--help"])
+    assert "results" in capsys.readouterr().out
+
+
+def test_tables_are_put_between_the_markers_of_a_page(tmp_path, monkeypatch):
+    write_packs(tmp_path / "packs", [cell()])
+    page = tmp_path / "page.md"
+    page.write_text(f"Before\n{peers.BEGIN}\nold\n{peers.END}\nAfter\n")
+    monkeypatch.setattr(sys, "argv", ["peers.py", "table", str(tmp_path / "packs"), "--into", str(page)])
+    peers.main()
+    text = page.read_text()
+    assert text == f"Before\n{peers.BEGIN}\n\n{document([cell()])}\n{peers.END}\nAfter\n"
+    page.write_text("no markers")
+    with pytest.raises(compressor.errors.UsageError, match="lacks the lines"):
+        peers.main()
+
+
+def test_the_page_shows_the_cells_that_are_kept():
+    text = document(read_cells(ROOT / "docs" / "peers").values())
+    assert f"{peers.BEGIN}\n\n{text}\n{peers.END}" in (ROOT / "docs" / "quality.md").read_text()
 
 
 # The rivals, on a small network that was trained by nobody
