@@ -49,7 +49,8 @@ def run(key: Key, bench: Bench, results: Path, *, again: bool = False) -> Cell:
     folder = key.path(results, "")
     if again and folder.exists():
         remove_folder(folder)
-    report, seconds = _run(key, bench, folder, [*_target(ours, key, bench, results), *patterns])
+    target = _target(ours, key, bench, results)
+    report, seconds = _run(key, bench, folder, [*target, *patterns])
     steps = {row.stage: row.metric.value for row in report.stages if row.metric is not None}
     assert report.benchmark is not None
     return bench.cell(
@@ -62,7 +63,7 @@ def run(key: Key, bench: Bench, results: Path, *, again: bool = False) -> Cell:
             "sparse": steps["fine-tuned"],
             "removed": steps["shrunk"],
         },
-        {"command": report.command, "run_latency": report.benchmark.comparisons[-1].ratio},
+        {"target": " ".join(target[:2]), "run_latency": report.benchmark.comparisons[-1].ratio},
     )
 
 

@@ -70,16 +70,20 @@ def wanted(args: argparse.Namespace, networks: list[str], cells: Cells) -> Itera
                         yield Key(network=network, method=method, setting=setting, target=target, seed=seed)
 
 
-def run(args: argparse.Namespace) -> None:
-    """Run what is not there yet."""
+def named(args: argparse.Namespace) -> dict[str, Subject]:
+    """The networks that are asked for, all by default; `UsageError` for one that was not added."""
     subjects = read_subjects(args.results)
-    networks = args.networks or [*subjects]
-    for name in networks:
+    for name in args.networks or ():
         if name not in subjects:
             raise UsageError(f"{name} was not added to {args.results}; there are {', '.join(subjects) or 'none'}")
-    benches = {name: Bench(name, subjects[name]) for name in networks}
+    return {name: subjects[name] for name in args.networks or subjects}
+
+
+def run(args: argparse.Namespace) -> None:
+    """Run what is not there yet."""
+    benches = {name: Bench(name, subject) for name, subject in named(args).items()}
     known = read_cells(args.known, args.results)
-    for key in wanted(args, networks, known):
+    for key in wanted(args, [*benches], known):
         if key in known and not args.again:
             continue
         try:
@@ -110,7 +114,7 @@ def describe(key: Key) -> str:
 
 def time_networks(args: argparse.Namespace) -> None:
     """Time the networks of all cells beside the dense ones, those that were timed already only with --again."""
-    subjects = read_subjects(args.results)
+    subjects = named(args)
     for name, subject in subjects.items():
         cells = [cell for key, cell in read_cells(args.results).items() if key.network == name]
         due = [cell for cell in cells if args.again or cell.latency is None]
@@ -169,13 +173,13 @@ def parser() -> argparse.ArgumentParser:
         default = getattr(Subject(checkpoint="", data=""), name)
         each["add"].add_argument(f"--{name.replace('_', '-')}", type=kind, default=default)
     running = each["run"]
-    running.add_argument("--networks", nargs="*")
     running.add_argument("--methods", nargs="*", default=METHODS, choices=METHODS)
     running.add_argument("--targets", nargs="*", type=float, default=[2.0, 3.0, 5.0])
     running.add_argument("--seeds", nargs="*", type=int, default=[0])
     running.add_argument("--settings", default="first", choices=["first", "all", "best"])
     running.add_argument("--known", type=Path, default=KNOWN, help="a folder with cells that need not be run")
     for name in ("run", "time"):
+        each[name].add_argument("--networks", nargs="*")
         each[name].add_argument("--again", action="store_true")
     each["pack"].add_argument("folder", type=Path)
     each["table"].add_argument("--into", type=Path, metavar="PAGE")
