@@ -99,7 +99,7 @@ def _samples(bench: Bench, count: int, batch_size: int) -> Any:
 
 MAGNITUDE = tp.importance.GroupMagnitudeImportance
 # Its own is 5e-4, for 100 epochs. One that grows ends at 21 times as much.
-STRENGTHS, GROWING = (5e-3, 5e-4, 2.5e-2), (5e-4, 5e-5, 5e-3)
+STRENGTHS, GROWING = (5e-4, 5e-3, 2.5e-2), (5e-4, 5e-5, 5e-3)
 RIVALS = {
     "group-norm": Rival(tp.pruner.GroupNormPruner, lambda: MAGNITUDE(p=2, normalizer="max"), STRENGTHS),
     "bn-scale": Rival(
