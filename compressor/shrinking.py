@@ -31,11 +31,12 @@ from compressor.surgery.branches import branch_around, bypassed, norms_behind
 
 @dataclass(frozen=True, kw_only=True)
 class Shrunk:
-    """A shrunk network, what was removed, and the channels before and after by group."""
+    """A shrunk network, what was removed, the channels before and after by group, and which ones went."""
 
     model: nn.Module
     removal: Removal
     channels: Mapping[str, tuple[int, int]]
+    gone: Mapping[str, Sequence[int]]
 
 
 def shrink(
@@ -108,7 +109,7 @@ def remove_zero_channels(
         channels_removed=sum(before - after for before, after in channels.values()),
         channels_total=sum(before for before, _ in channels.values()),
     )
-    return Shrunk(model=small, removal=removal, channels=channels)
+    return Shrunk(model=small, removal=removal, channels=channels, gone=zeros)
 
 
 def _removed(
