@@ -17,10 +17,12 @@ from torch.utils.hooks import RemovableHandle
 from compressor.channels import ChannelGroup
 from compressor.equivalence import outputs
 from compressor.hooks import hooked
+from compressor.layer_kinds import NORMS
 from compressor.limits import allowed
 from compressor.progress import Progress, silent
 from compressor.reconstruction.fitting import Fit, Fitting
-from compressor.reconstruction.readers import Gone, find_readers
+from compressor.reconstruction.norms import Restating
+from compressor.reconstruction.readers import Gone, Reader, find_readers
 from compressor.records.prune import LayerFit
 from compressor.surgery.replacements import slim_touched
 
@@ -44,6 +46,7 @@ def reconstruct(
 ) -> tuple[tuple[LayerFit, ...], Mapping[str, str]]:
     """Fit the layers of ``small``, in place, to what they make of ``images`` (samples, ...) in ``dense``.
 
+    The statistics of BatchNorm follow.
     ``small`` is ``dense`` without the channels of ``groups`` that are ``gone``. Also returned is why layers that read
     such channels were left as they are. `UsageError` when the networks do not run on ``images``.
     """
@@ -56,18 +59,25 @@ def reconstruct(
     # With all images at once the pass goes on with each layer's new weights.
     passes = [[reader for wave in readers.waves for reader in wave]] if whole else readers.waves
 
-    def read(fitting: Fitting, given: Tensor) -> None:
+    def read(fitting: Fitting | Restating, given: Tensor) -> None:
         fitting.read(given)
         if fitting.read_all:
             tell(len(found) / readers.count, f"fitting {fitting.reader.name}")
-            found.append(fitting.solve())
+            fitted = fitting.solve()
+            found.extend([fitted] if fitted is not None else [])
 
     for together in passes:
-        fittings = [Fitting(reader, small, len(batches), fit) for reader in together]
+        fittings = [_begun(reader, small, len(batches), fit) for reader in together]
         for batch in batches:
-            _run(dense, batch, fittings, lambda fitting, given, made: fitting.want(made), before=False)
+            _run(dense, batch, fittings, lambda fitting, given, made: fitting.want(given, made), before=False)
             _run(small, batch, fittings, read, before=True)
     return tuple(found), readers.left
+
+
+def _begun(reader: Reader, small: nn.Module, batches: int, fit: Fit) -> Fitting | Restating:
+    if isinstance(small.get_submodule(reader.name), NORMS):
+        return Restating(reader, small, batches)
+    return Fitting(reader, small, batches, fit)
 
 
 def _replaced(dense: nn.Module, small: nn.Module) -> list[str]:
@@ -81,7 +91,7 @@ class _Reached(BaseException):
 
 
 def _run(
-    model: nn.Module, batch: Tensor, fittings: Sequence[Fitting], act: Callable[..., None], *, before: bool
+    model: nn.Module, batch: Tensor, fittings: Sequence[Fitting | Restating], act: Callable[..., None], *, before: bool
 ) -> None:
     """Run ``model`` as far as the last layer of ``fittings``.
 
@@ -89,7 +99,7 @@ def _run(
     """
     left = sum(fitting.reader.calls for fitting in fittings)
 
-    def watch(fitting: Fitting) -> Any:
+    def watch(fitting: Fitting | Restating) -> Any:
         def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], *made: Tensor) -> None:
             nonlocal left
             act(fitting, (*args, *kwargs.values())[0], *made)

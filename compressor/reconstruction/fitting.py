@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from compressor.errors import UsageError
-from compressor.layer_kinds import NORMS
 from compressor.reconstruction.gram import Gram
+from compressor.reconstruction.norms import restate
 from compressor.reconstruction.readers import Reader
 from compressor.reconstruction.rows import Layer, outputs_of, positions_in, rows_of, weight_of
 from compressor.reconstruction.solve import bias_of, output_moments, residual, ridge_solution
@@ -56,7 +56,7 @@ class Fitting:
         """Whether there is nothing more to read."""
         return self._left == 0
 
-    def want(self, made: Tensor) -> None:
+    def want(self, given: Tensor, made: Tensor) -> None:
         """Note some rows of what the dense layer ``made``, those that `read` will look at in the same order."""
         drawn = torch.randperm(positions_in(self._layer, made), generator=self._generator)
         positions = drawn[: max(1, self._fit.rows // (self._reads * len(made)))].to(made.device)
@@ -88,11 +88,7 @@ class Fitting:
         layer.weight.copy_(weight.reshape(layer.weight.shape))
         if bias is not None:
             bias.copy_(bias_of(moments, weight).flatten())
-        if isinstance(norm, NORMS) and norm.running_mean is not None and norm.running_var is not None:
-            mean, variance = output_moments(moments, weight)
-            # Relative to what the dense layer makes of the same images: what did not change keeps its statistics.
-            if bias is None:
-                norm.running_mean += (mean - moments.y.flatten()).to(norm.running_mean)
-            wanted = moments.yy.flatten()
-            norm.running_var *= torch.where(wanted > 0, variance / wanted, 1.0).to(norm.running_var)
+        if norm is not None:
+            wanted, (mean, variance) = moments.y.flatten(), output_moments(moments, weight)
+            restate(norm, (wanted, moments.yy.flatten()), (mean if bias is None else wanted, variance))
         return fitted

@@ -29,7 +29,7 @@ Gone = Mapping[str, Sequence[int]]
 
 @dataclass(frozen=True, eq=False)
 class Reader:
-    """A layer that can be fitted; it runs ``calls`` times.
+    """A layer that can be fitted, or a BatchNorm that follows none; it runs ``calls`` times.
 
     ``kept`` are its outputs among those of the dense one, None where it has all; ``norm`` the BatchNorm behind it.
     """
@@ -67,10 +67,14 @@ def find_readers(
     before, after = _calls(dense, example), _calls(small, example)
     reading = dict.fromkeys(m.module for g in groups if gone.get(g.name) for m in g.members if m.role == "consumer")
     left, waves, latest = dict[str, str](), list[list[Reader]](), None
+    restated = set[str | None]()
     for name in [*after, *(name for name in reading if name not in after)]:
+        if name in restated:
+            continue
         why = _unfit(small, name) or _mismatch(small, name, before.get(name, []), after.get(name, []), kept.get(name))
         if why is None:
             reader = Reader(name, len(after[name]), kept.get(name), norms.get(name))
+            restated.add(reader.norm)
             if latest is not None and after[name][0][0] is latest:
                 waves[-1].append(reader)
             else:
@@ -88,7 +92,7 @@ Calls = list[tuple[Tensor, Tensor]]
 
 
 def _calls(model: nn.Module, example: Inputs) -> dict[str, Calls]:
-    """What each convolution and linear layer is given and makes, call after call, in the order of the first."""
+    """What each convolution, linear layer and BatchNorm is given and makes, call after call; in the order of first calls."""
     seen: dict[str, Calls] = defaultdict(list)
 
     def note(name: str) -> Any:
@@ -98,7 +102,7 @@ def _calls(model: nn.Module, example: Inputs) -> dict[str, Calls]:
 
         return hook
 
-    layers = {name: module for name, module in model.named_modules() if _fits(module)}
+    layers = {name: module for name, module in model.named_modules() if _fits(module) or _restates(module)}
     with hooked(module.register_forward_hook(note(name), with_kwargs=True) for name, module in layers.items()):
         outputs(model, example)
     return dict(seen)
@@ -106,6 +110,11 @@ def _calls(model: nn.Module, example: Inputs) -> dict[str, Calls]:
 
 def _fits(module: nn.Module) -> TypeGuard[Layer]:
     return isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d)
+
+
+def _restates(module: nn.Module | None) -> TypeGuard[Any]:
+    """Whether it is a BatchNorm that uses statistics of the training."""
+    return isinstance(module, NORMS) and module.running_mean is not None and module.running_var is not None
 
 
 def _still_there(model: nn.Module, name: str) -> bool:
@@ -116,6 +125,8 @@ def _still_there(model: nn.Module, name: str) -> bool:
 def _unfit(model: nn.Module, name: str) -> str | None:
     """Why the weights of a layer cannot be chosen; None when they can."""
     module = dict(model.named_modules()).get(name)
+    if _restates(module):
+        return None
     if module is None or not _fits(module):
         return f"{type(module).__name__} is no convolution or linear layer"
     if module._parameters.get("weight") is None:
@@ -135,13 +146,14 @@ def _unfit(model: nn.Module, name: str) -> str | None:
 def _mismatch(small: nn.Module, name: str, before: Calls, after: Calls, kept: Tensor | None) -> str | None:
     """Why a layer cannot be compared with that of the dense network, call by call; None when it can."""
     layer = small.get_submodule(name)
-    assert _fits(layer)
     if not after or len(before) != len(after):
         return "it is not run by itself, or not as often as in the dense network"
     for (_, dense), (given, made) in zip(before, after, strict=True):
         wanted = dense if kept is None else dense.index_select(channel_axis(layer), kept.to(dense.device))
         if wanted.shape != made.shape or made.ndim < 2:
             return "what it makes has another shape than in the dense network"
+        if not _fits(layer):
+            continue
         positions = torch.arange(0, positions_in(layer, made), positions_in(layer, made) // CHECKED + 1)
         own = rows_of(layer, given, positions.to(given.device)).double().cpu() @ weight_of(layer).mT
         if layer.bias is not None:
@@ -157,22 +169,19 @@ def _outputs_left(dense: nn.Module, groups: Sequence[ChannelGroup], gone: Gone) 
     for group in groups:
         for member in group.members:
             module = dense.get_submodule(member.module)
-            if _fits(module) and ("weight", output_axis(module)) in member.tensors:
+            made = _fits(module) and ("weight", output_axis(module)) in member.tensors
+            if made or _restates(module):
                 lost[member.module] |= set(member.index[list(gone.get(group.name, ()))].flatten().tolist())
     return {name: _others(dense.get_submodule(name), places) for name, places in lost.items() if places}
 
 
 def _others(layer: nn.Module, places: set[int]) -> Tensor:
-    assert _fits(layer)
-    return torch.tensor([place for place in range(len(layer.weight)) if place not in places], dtype=torch.long)
+    count = len(layer.weight) if _fits(layer) else int(layer.num_features)  # type: ignore[arg-type]
+    return torch.tensor([place for place in range(count) if place not in places], dtype=torch.long)
 
 
 def _norms(model: nn.Module, groups: Sequence[ChannelGroup]) -> dict[str, str]:
     """The BatchNorm with statistics of its own that directly follows a layer, by the layer's name."""
     follows = {m.module: m.feeds for group in groups for m in group.members if m.feeds is not None}
     modules = dict(model.named_modules())
-    return {
-        name: norm
-        for name, norm in follows.items()
-        if isinstance(known := modules.get(norm), NORMS) and known.track_running_stats
-    }
+    return {name: norm for name, norm in follows.items() if _restates(modules.get(norm))}

@@ -76,6 +76,7 @@ def test_a_network_that_keeps_everything_stays_the_same(network, data):
     assert record.macs[0] == record.macs[1]
     assert record.fitted.agreement == 1
     assert max(fit.after for fit in record.fits) < 1e-9
+    assert record.fitted.change < 1e-5
 
 
 @pytest.mark.parametrize("saliency", ["weights", "random"])
