@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from compressor.alignment import Alignment
 from compressor.channels import Branch, branches, shared_places, ties
@@ -27,29 +28,42 @@ from compressor.records.run import Removal
 from compressor.structures import tensors
 from compressor.surgery import remove
 from compressor.surgery.branches import branch_around, bypassed, norms_behind
+from compressor.surgery.optimizer_state import carry_over, lost_places, require_optimizer_of
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shrunk:
-    """A shrunk network, what was removed, the channels before and after by group, and which ones went."""
+    """A shrunk network, what was removed, the channels before and after by group, and which of them went."""
 
     model: nn.Module
     removal: Removal
     channels: Mapping[str, tuple[int, int]]
     gone: Mapping[str, Sequence[int]]
+    groups: Sequence[ChannelGroup]
 
 
 def shrink(
-    model: nn.Module, example_input: Inputs, *, real_inputs: Inputs | None = None, align: str | int = "auto"
+    model: nn.Module,
+    example_input: Inputs,
+    *,
+    real_inputs: Inputs | None = None,
+    align: str | int = "auto",
+    optimizer: Optimizer | None = None,
 ) -> nn.Module:
     """A physically smaller copy of ``model`` without its zero channels; `EquivalenceError` when outputs differ.
 
     ``example_input`` is (batch >= 2, *input_shape), or what the network takes instead, as in `Splitting`;
     ``real_inputs`` are compared too when given. Widths stay aligned as in `Splitting`: a few zero channels are kept
-    where they fill up a step; ``align=1`` removes all.
+    where they fill up a step; ``align=1`` removes all. An ``optimizer`` that trained ``model`` trains the copy from
+    then on, with its momenta of the channels that are left; what `Splitting.attach` returned must be removed before.
     Warns with `CompressorWarning` when no zero channel can go: the copy is then as large as ``model``.
     """
+    inner = unwrapped(model)[0]
+    if optimizer is not None:
+        require_optimizer_of(inner, optimizer)
     shrunk = remove_zero_channels(model, example_input, real_inputs=real_inputs, align=align)
+    if optimizer is not None:
+        carry_over(optimizer, inner, shrunk.model, lost_places(inner, shrunk.groups, shrunk.gone))
     if not shrunk.removal.channels_removed:
         warnings.warn(
             "the network has no zero channel that can be removed, so an equal copy is returned; "
@@ -109,7 +123,7 @@ def remove_zero_channels(
         channels_removed=sum(before - after for before, after in channels.values()),
         channels_total=sum(before for before, _ in channels.values()),
     )
-    return Shrunk(model=small, removal=removal, channels=channels, gone=zeros)
+    return Shrunk(model=small, removal=removal, channels=channels, gone=zeros, groups=prunable)
 
 
 def _removed(

@@ -35,7 +35,8 @@ def batches(
         raise UsageError(f"batch size {batch_size} is more than the {len(samples)} samples there are")
 
     def generate() -> Iterator[tuple[Tensor, Tensor]]:
-        order = _order(samples, shuffle)
+        order = torch.arange(len(samples)) if shuffle is None else shuffled(len(samples), shuffle)
+        order = order.to(samples.images.device)
         end = len(order) // batch_size * batch_size if drop_last else len(order)
         for start in range(0, end, batch_size):
             indices = order[start : start + batch_size]
@@ -67,8 +68,6 @@ def normalized(images_uint8: Tensor, normalization: Normalization | None, device
     return images.sub_(mean).div_(std)
 
 
-def _order(samples: Samples, shuffle: Generator | None) -> Tensor:
-    device = samples.images.device
-    if shuffle is None:
-        return torch.arange(len(samples), device=device)
-    return torch.randperm(len(samples), generator=shuffle, device=shuffle.device).to(device)
+def shuffled(samples: int, shuffle: Generator) -> Tensor:
+    """The places of so many samples in an order that ``shuffle`` draws."""
+    return torch.randperm(samples, generator=shuffle, device=shuffle.device)

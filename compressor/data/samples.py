@@ -41,11 +41,36 @@ class Augmentation:
 
     def apply(self, images: Tensor, generator: Generator) -> Tensor:
         """Augment ``images``, (samples, channels, height, width), each in its own way."""
-        if self.shift:
-            images = _shifted(images, self.shift, generator)
-        if self.flip:
-            mirror = _random(2, len(images), generator, images.device).bool()
-            images = torch.where(mirror[:, None, None, None], images.flip(-1), images)
+        return self.drawn(len(images), generator).of(images)
+
+    def drawn(self, samples: int, generator: Generator) -> View:
+        """How so many samples are augmented this time, drawn from ``generator``."""
+        edge = 2 * self.shift + 1
+        top, left = (_random(edge, samples, generator) if self.shift else None for _ in range(2))
+        return View(self.shift, top, left, _random(2, samples, generator).bool() if self.flip else None)
+
+
+@dataclass(frozen=True)
+class View:
+    """One augmentation of every sample: (samples,) tensors of where each crop begins and of which are mirrored."""
+
+    shift: int
+    top: Tensor | None
+    left: Tensor | None
+    mirrored: Tensor | None
+
+    def take(self, indices: Tensor) -> View:
+        """Those of the samples at ``indices``."""
+        parts = self.top, self.left, self.mirrored
+        return View(self.shift, *(None if part is None else part[indices.to(part.device)] for part in parts))
+
+    def of(self, images: Tensor) -> Tensor:
+        """The samples' ``images``, (samples, channels, height, width), augmented."""
+        device = images.device
+        if self.top is not None and self.left is not None:
+            images = _shifted(images, self.shift, self.top.to(device), self.left.to(device))
+        if self.mirrored is not None:
+            images = torch.where(self.mirrored.to(device)[:, None, None, None], images.flip(-1), images)
         return images
 
 
@@ -89,13 +114,12 @@ def in_order_of(data: DataSet, classes: Sequence[str] | None) -> DataSet:
     return replace(data, classes=tuple(classes), train=moved(data.train), val=moved(data.val), test=moved(data.test))
 
 
-def _shifted(images: Tensor, shift: int, generator: Generator) -> Tensor:
+def _shifted(images: Tensor, shift: int, top: Tensor, left: Tensor) -> Tensor:
     count, _, height, width = images.shape
     # Every crop is a view into the padded images: only the chosen ones are copied.
     crops = F.pad(images, (shift,) * 4).unfold(2, height, 1).unfold(3, width, 1)
-    top, left = (_random(2 * shift + 1, count, generator, images.device) for _ in range(2))
     return crops[torch.arange(count, device=images.device), :, top, left]
 
 
-def _random(below: int, count: int, generator: Generator, device: torch.device) -> Tensor:
-    return torch.randint(below, (count,), generator=generator, device=generator.device).to(device)
+def _random(below: int, count: int, generator: Generator) -> Tensor:
+    return torch.randint(below, (count,), generator=generator, device=generator.device)

@@ -20,13 +20,19 @@ from compressor.stages.aim import Runtime
 from compressor.training.recipe import Recipe
 from compressor.training.states import check_every
 
-FORMAT = 3
+FORMAT = 4
 """Of run folders: raised when what the stages do or keep changes, so that no run is half old and half new."""
+
+# Of the epochs, those with the penalty: docs/quality.md has others.
+SPARSE = 1 / 3
+# Of each training sample, shown in turn.
+VIEWS = 2
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunPlan:
-    """What a run does; ``recipe.epochs`` is the total: half fine-tunes with the penalty, half recovers.
+    """What a run does; ``recipe.epochs`` is the total, of one learning rate curve: the network is trained with the
+    penalty for a third of them, and then recovers without its zero channels.
 
     With ``allow_chance`` also for a dense network that is no better than guessing. With ``allow_fallback`` nodes may
     run on another provider than ``provider``.
@@ -56,6 +62,24 @@ class RunPlan:
         check_settings(
             BenchmarkSettings(provider=self.provider, threads=self.threads, max_seconds=self.max_seconds, batches=(1,))
         )
+
+    @property
+    def sparse(self) -> Recipe:
+        """The first epochs, with the penalty."""
+        total = self.recipe.epochs
+        epochs = max(1, round(SPARSE * total))
+        return replace(self.recipe, epochs=epochs, after=total - epochs)
+
+    @property
+    def views(self) -> int:
+        """How many augmented views of each training sample the dense network is asked about."""
+        return min(VIEWS, self.recipe.epochs)
+
+    @property
+    def recovery(self) -> Recipe:
+        """The other epochs, of the small network."""
+        before = self.sparse.epochs
+        return replace(self.recipe, epochs=self.recipe.epochs - before, before=before)
 
     @property
     def runtime(self) -> Runtime:

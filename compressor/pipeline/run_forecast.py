@@ -23,6 +23,7 @@ from compressor.data.samples import DataSet, Samples
 from compressor.files import scratch_folder
 from compressor.groups.known import KnownGroups
 from compressor.pipeline.plan import RunPlan
+from compressor.pipeline.teacher_views import fit
 from compressor.progress import Progress, silent
 from compressor.records.costs import Aims
 from compressor.records.plan import PlannedStage, RunForecast
@@ -37,6 +38,7 @@ from compressor.stages.shrink import ShrunkNetwork, shrink
 from compressor.training.batchnorm import SAMPLES
 from compressor.training.recipe import OPTIMIZER_TENSORS, Recipe
 from compressor.training.states import KEPT
+from compressor.training.views import Views, ask, draw_views
 
 Result = TypeVar("Result")
 
@@ -94,13 +96,14 @@ class _Forecast:
         small = self._pass(shrunk.network)
         _, recovering = self._trained(lambda data, recipe: self._recover(shrunk, data, recipe), small, RECOVERY)
         exporting = self._exported(shrunk.network)
-        epochs = self.plan.recipe.epochs
+        sparse, recovery = self.plan.sparse, self.plan.recovery
+        asking = passing * self.plan.views * len(self.data.train) * fit(self.plan.views, self.data)
         test = len(self.data.test)
         stages = (
             _stage("dense", grouping + passing * test),
-            self._training("fine-tune", epochs - epochs // 2, tuning, passing, TUNING, before=aiming),
+            self._training("fine-tune", sparse.epochs, tuning, passing, TUNING, before=aiming + asking),
             _stage("shrink", shrinking + small * test),
-            self._training("recover", epochs // 2, recovering, small, RECOVERY),
+            self._training("recover", recovery.epochs, recovering, small, RECOVERY),
             _stage("export", exporting + small * test),
             _stage("benchmark", min(self.plan.max_seconds, BENCHMARK_SECONDS) + BENCHMARK_SECONDS),
         )
@@ -152,12 +155,22 @@ class _Forecast:
             recipe,
             self.plan.penalties,
             teacher=self.network.model,
+            views=self._views(data),
             groups=tuple(groups),
             aims=self.aims,
         )
 
     def _recover(self, shrunk: ShrunkNetwork, data: DataSet, recipe: Recipe) -> FineTuned:
-        return recover(shrunk.network, data, recipe, teacher=self.network.model)
+        return recover(shrunk.network, data, recipe, teacher=self.network.model, views=self._views(data))
+
+    def _views(self, data: DataSet) -> Views | None:
+        """Views of these few samples, of which the dense network was asked about the first alone."""
+        if not fit(self.plan.views, self.data):
+            return None
+        views = draw_views(data, 1, self.plan.recipe.seed)
+        first = replace(data, train=_first(data.train, 1))
+        logits = ask(self.network.model, first, views, self.network.metadata.normalization)
+        return Views(views, logits.expand(-1, len(data.train), -1))
 
     def _shrink(self, tuned: FineTuned, groups: Iterable[ChannelGroup]) -> ShrunkNetwork:
         return shrink(tuned.network, self.data, align=self.plan.penalties.align, groups=tuple(groups))

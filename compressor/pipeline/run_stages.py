@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
@@ -23,20 +22,21 @@ from compressor.pipeline.folder import RunFolder
 from compressor.pipeline.kept_warnings import kept_warnings
 from compressor.pipeline.plan import RunPlan
 from compressor.pipeline.start import Start
+from compressor.pipeline.teacher_views import TeacherViews, fit
 from compressor.progress import Progress
 from compressor.records import Metric
 from compressor.records.benchmark import BenchmarkReport
 from compressor.records.run import Export, StageRow
 from compressor.records.stages import Evaluation, FineTuning, Shrinking
-from compressor.stages import RE_ESTIMATED, ROWS, STAGES
+from compressor.stages import RE_ESTIMATED, ROWS, STAGES, TEACHER
 from compressor.stages.chance import chance_doubt
 from compressor.stages.evaluate import evaluate, evaluate_onnx
 from compressor.stages.export import export
 from compressor.stages.fine_tune import fine_tune
 from compressor.stages.recover import recover
 from compressor.stages.shrink import shrink
-from compressor.training.recipe import Recipe
 from compressor.training.states import States, remove_states
+from compressor.training.views import Views
 
 Result = TypeVar("Result")
 Announce = Callable[[str], None]
@@ -89,15 +89,15 @@ class Stages:
         return Finished(result=evaluation, rows=rows)
 
     def fine_tune(self) -> Finished[FineTuning]:
-        """The first half of the epochs, with the penalty."""
-        recipe = self._recipe(self.plan.recipe.epochs - self.plan.recipe.epochs // 2)
+        """The first epochs, with the penalty."""
         with States(self._states("fine-tune"), every=self.plan.checkpoint_every) as states:
             tuned = fine_tune(
                 self.start.network,
                 self.data,
-                recipe,
+                self.plan.sparse,
                 self.start.penalties(self.plan.penalties),
                 teacher=self.network.model,
+                views=self._views(),
                 groups=self.groups.kept(),
                 states=states,
                 costs=self.plan.costs,
@@ -122,14 +122,14 @@ class Stages:
         return Finished(result=shrunk.record, rows=self._rows("shrink", shrunk.network, "shrunk.pt", (metric, note)))
 
     def recover(self) -> Finished[FineTuning]:
-        """The other half of the epochs, without a penalty."""
-        recipe = self._recipe(self.plan.recipe.epochs // 2)
+        """The other epochs, without a penalty."""
         with States(self._states("recover"), every=self.plan.checkpoint_every) as states:
             recovered = recover(
                 self._load("shrunk.pt"),
                 self.data,
-                recipe,
+                self.plan.recovery,
                 teacher=self.network.model,
+                views=self._views(),
                 states=states,
                 progress=self.progress,
             )
@@ -187,9 +187,16 @@ class Stages:
         before = [msgspec.structs.replace(row, size_bytes=None, stale=stale) for row in taken[:-1]]
         return *before, msgspec.structs.replace(taken[-1], file=file)
 
-    def _recipe(self, epochs: int) -> Recipe:
-        # The seed starts anew with every stage, so that a stage done again alone ends the same.
-        return replace(self.plan.recipe, epochs=epochs)
+    def _views(self) -> Views | None:
+        """What the dense network says of views of the training samples; None where that would take too much memory."""
+        if not fit(self.plan.views, self.data):
+            return None
+        recipe = self.plan.recipe
+        file = self.folder.file(TEACHER)
+        kept = TeacherViews(
+            self.network, self.data, file, count=self.plan.views, seed=recipe.seed, device=recipe.device
+        )
+        return kept.get(self.progress)
 
     def _states(self, stage: str) -> Path:
         """What the folders with the states of a stage's training begin with."""

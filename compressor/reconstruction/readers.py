@@ -92,7 +92,7 @@ Calls = list[tuple[Tensor, Tensor]]
 
 
 def _calls(model: nn.Module, example: Inputs) -> dict[str, Calls]:
-    """What each convolution, linear layer and BatchNorm is given and makes, call after call; in the order of first calls."""
+    """What each convolution, linear layer and BatchNorm is given and makes, call after call, the first ones first."""
     seen: dict[str, Calls] = defaultdict(list)
 
     def note(name: str) -> Any:

@@ -212,6 +212,7 @@ class Splitting(SplittingBase):
                 "the state belongs to another splitting: its fixed zeros have other shapes than the weights"
             )
         self.step, self._lambda = state["step"], state["lambda"]
+        self._observed = self.step - 1
         if self._selection is not None:
             self._selection.saliency.load_state_dict(state["saliency"])
             self._selection.choice = Choice(list(state["kept"]), *state["worth"])

@@ -19,7 +19,7 @@ class Stage:
     rows: tuple[str, ...] = ()
 
 
-GROUPS = "groups.safetensors"
+GROUPS, TEACHER = "groups.safetensors", "teacher.safetensors"
 RE_ESTIMATED = "re-estimated"
 
 STAGES = (
@@ -32,7 +32,7 @@ STAGES = (
     Stage(
         name="fine-tune",
         title="Fine-tuning with the penalty",
-        files=("sparse.pt", "fine-tune.jsonl"),
+        files=("sparse.pt", "fine-tune.jsonl", TEACHER),
         rows=("fine-tuned", "projected", RE_ESTIMATED),
     ),
     Stage(name="shrink", title="Removing zero channels", files=("shrunk.pt",), rows=("shrunk",)),

@@ -41,6 +41,7 @@ from compressor.training.evaluation import model_accuracy
 from compressor.training.recipe import OPTIMIZER_TENSORS, Recipe
 from compressor.training.settings import settings_fingerprint
 from compressor.training.states import KEPT, State, States
+from compressor.training.views import Views
 
 # In the folder of the states, while the training goes on.
 METRICS, AIMS = "metrics.jsonl", "aims.json"
@@ -63,6 +64,7 @@ def fine_tune(
     penalties: SplittingConfig | None = None,
     *,
     teacher: nn.Module | None = None,
+    views: Views | None = None,
     groups: Sequence[ChannelGroup] | None = None,
     states: States | None = None,
     costs: Costs | None = None,
@@ -73,7 +75,8 @@ def fine_tune(
 ) -> FineTuned:
     """Train a copy of ``network`` on ``data``; with ``penalties``, project it so that zeros are exact.
 
-    Half of the loss comes from the soft labels of ``teacher`` when there is one. ``groups`` saves finding them again.
+    Half of the loss comes from the soft labels of ``teacher`` when there is one; with ``views`` it was asked before.
+    ``groups`` saves finding them again.
     With ``states`` all that was trained is on disk after every epoch, and a training with the same arguments goes on
     from there; on a CPU, with as many threads, it ends with the same bits as one that was not interrupted.
     Targets in latency and bytes are measured in ``runtime`` first, a latency by ``costs`` where they are given,
@@ -86,7 +89,7 @@ def fine_tune(
     penalties = penalties or SplittingConfig()
     resumed = None
     if states is not None:
-        resumed = states.open(settings_fingerprint(network, data, recipe, penalties, teacher, groups))
+        resumed = states.open(settings_fingerprint(network, data, recipe, penalties, teacher, groups, views))
         states.require_space(_space(network.model, recipe))
         if groups is None and penalties.any:
             # Which groups are left out can depend on the clock: a training that goes on must not decide it anew.
@@ -106,7 +109,8 @@ def fine_tune(
             recipe,
             normalization=normalization,
             splitting=splitting,
-            teacher=copy.deepcopy(teacher),
+            teacher=copy.deepcopy(teacher) if views is None else None,
+            views=views,
             on_epoch=record_epoch,
             progress=progress,
             resumed=resumed,

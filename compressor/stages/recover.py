@@ -10,6 +10,7 @@ from compressor.progress import Progress
 from compressor.stages.fine_tune import FineTuned, OnEpoch, fine_tune
 from compressor.training.recipe import Recipe
 from compressor.training.states import States
+from compressor.training.views import Views
 
 
 def recover(
@@ -18,6 +19,7 @@ def recover(
     recipe: Recipe,
     *,
     teacher: nn.Module | None = None,
+    views: Views | None = None,
     states: States | None = None,
     on_epoch: OnEpoch | None = None,
     progress: Progress | None = None,
@@ -25,7 +27,9 @@ def recover(
     """Train a copy of ``network`` on ``data`` so that it wins back what shrinking cost; what is zero stays zero.
 
     ``teacher`` is best the dense network: half of the loss then comes from its soft labels (Hinton et al.,
-    "Distilling the knowledge in a neural network", 2015). ``states`` are as in `fine_tune`. `DataError` when the data
-    do not fit the network.
+    "Distilling the knowledge in a neural network", 2015). ``views`` and ``states`` are as in `fine_tune`.
+    `DataError` when the data do not fit the network.
     """
-    return fine_tune(network, data, recipe, teacher=teacher, states=states, on_epoch=on_epoch, progress=progress)
+    return fine_tune(
+        network, data, recipe, teacher=teacher, views=views, states=states, on_epoch=on_epoch, progress=progress
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -17,7 +17,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from compressor.data.batches import batches
 from compressor.data.normalization import Normalization
-from compressor.data.samples import DataSet, Samples
+from compressor.data.samples import DataSet
 from compressor.errors import CompressorWarning, DamagedState, Diverged
 from compressor.foreign import parsing
 from compressor.layer_kinds import NORMS
@@ -25,9 +25,10 @@ from compressor.progress import Progress, silent
 from compressor.records.run import Epoch
 from compressor.splitting.base import SplittingBase
 from compressor.training.form import require_optimizer_form, require_rates, require_same_form
-from compressor.training.recipe import Recipe, learning_rate_factor
+from compressor.training.recipe import Recipe
 from compressor.training.states import State
 from compressor.training.validation import validated
+from compressor.training.views import Views
 from compressor.training.zeros import keep_zeros
 
 # Weight and temperature of the teacher's soft labels (Hinton et al., "Distilling the knowledge in a
@@ -46,12 +47,15 @@ def train(
     normalization: Normalization | None,
     splitting: SplittingBase | None = None,
     teacher: nn.Module | None = None,
+    views: Views | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
     progress: Progress | None = None,
     resumed: State | None = None,
     keep: Callable[[tuple[Epoch, ...], Callable[[], dict[str, Any]]], None] | None = None,
 ) -> tuple[Epoch, ...]:
     """Train ``model`` in place with cross-entropy, half of it from ``teacher`` when there is one.
+
+    With ``views`` the teacher is not asked again: every epoch shows one of them.
 
     Exact zeros stay zero unless ``splitting`` decides about them. A loss or weight that is not finite
     undoes the epoch and does it again with half the learning rate, `Diverged` after three times. ``keep`` gets all
@@ -61,8 +65,8 @@ def train(
     epochs = list(resumed.course.epochs) if resumed is not None else []
     with torch.random.fork_rng(devices=[]):
         # Dropout in the user's network draws from the global generator.
-        torch.manual_seed(recipe.seed)
-        run = _Run(model, data, recipe, normalization, splitting, teacher, progress)
+        torch.manual_seed(recipe.seed + recipe.before)
+        run = _Run(model, data, recipe, normalization, splitting, teacher, views, progress)
         if resumed is not None:
             with parsing("the state of the training", DamagedState):
                 run.go_on(resumed.run)
@@ -87,20 +91,21 @@ class _Run:
         normalization: Normalization | None,
         splitting: SplittingBase | None,
         teacher: nn.Module | None,
+        views: Views | None,
         progress: Progress | None,
     ) -> None:
         self.model, self.recipe, self.normalization = model, recipe, normalization
-        self.data = data
+        self.data, self.views = data, views
         self.splitting, self.progress = splitting, progress or silent
         self.total_steps, self.step, self.retries, self.accuracy = recipe.steps(len(data.train)), 0, 0, ""
-        self.shuffle = torch.Generator().manual_seed(recipe.seed)
+        self.shuffle = torch.Generator().manual_seed(recipe.seed + recipe.before)
         self.fabric: Fabric = recipe.fabric()
         # Faster convolutions on CPUs and tensor cores alike; undone in `finish`.
         model.to(self.fabric.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.teacher = teacher.to(self.fabric.device).eval() if teacher is not None else None
         optimizer = recipe.build_optimizer(model)
         self.handle = splitting.attach(optimizer) if splitting is not None else keep_zeros(model, optimizer)
-        self.scheduler = LambdaLR(optimizer, lambda step: learning_rate_factor(step, self.total_steps))
+        self.scheduler = LambdaLR(optimizer, self._rate)
         self.inner_optimizer: Optimizer = optimizer
         self.wrapped, self.optimizer = self.fabric.setup(model, optimizer)
 
@@ -178,9 +183,9 @@ class _Run:
         """One pass over the training part; the mean loss."""
         self.model.train()
         total, count = torch.zeros((), device=self.fabric.device), 0
-        for images, labels in self._batches(self.data.train):
+        for images, labels, said in self._batches(number):
             self.optimizer.zero_grad()
-            loss = self._loss(images.contiguous(memory_format=torch.channels_last), labels)
+            loss = self._loss(images.contiguous(memory_format=torch.channels_last), labels, said)
             self.fabric.backward(loss)
             self.optimizer.step()
             self.scheduler.step()
@@ -190,24 +195,29 @@ class _Run:
                 self.progress(self.step / self.total_steps, self._figures(number, float(total) / count))
         return float(total) / count
 
-    def _batches(self, samples: Samples) -> Any:
-        return batches(
-            samples,
-            batch_size=min(self.recipe.batch_size, len(samples)),
-            normalization=self.normalization,
-            device=self.fabric.device,
-            shuffle=self.shuffle,
-            augmentation=self.data.augmentation,
-            drop_last=True,
-        )
+    def _batches(self, number: int) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
+        """Images, labels and, where it was asked before, the logits of the teacher."""
+        samples = self.data.train
+        known: dict[str, Any] = {
+            "batch_size": min(self.recipe.batch_size, len(samples)),
+            "normalization": self.normalization,
+            "device": self.fabric.device,
+            "shuffle": self.shuffle,
+        }
+        if self.views is not None:
+            return self.views.batches(self.recipe.before + number - 1, self.data, **known)
+        drawn = batches(samples, augmentation=self.data.augmentation, drop_last=True, **known)
+        return ((images, labels, None) for images, labels in drawn)
 
-    def _loss(self, images: Tensor, labels: Tensor) -> Tensor:
+    def _loss(self, images: Tensor, labels: Tensor, said: Tensor | None) -> Tensor:
         logits = self.wrapped(images)
         loss = F.cross_entropy(logits, labels)
-        if self.teacher is None:
-            return loss
-        with torch.no_grad(), self.fabric.autocast():
-            soft = F.softmax(self.teacher(images) / TEMPERATURE, dim=1)
+        if said is None:
+            if self.teacher is None:
+                return loss
+            with torch.no_grad(), self.fabric.autocast():
+                said = self.teacher(images)
+        soft = F.softmax(said / TEMPERATURE, dim=1)
         distilled = F.kl_div(F.log_softmax(logits / TEMPERATURE, dim=1), soft, reduction="batchmean")
         return (1 - TEACHER_SHARE) * loss + TEACHER_SHARE * TEMPERATURE**2 * distilled
 
@@ -233,10 +243,13 @@ class _Run:
         self.inner_optimizer.state.clear()
         self.step, self.scheduler.last_epoch = before["step"], before["schedule"]
         self.scheduler.base_lrs = [rate / 2 for rate in self.scheduler.base_lrs]
-        factor = learning_rate_factor(before["schedule"], self.total_steps)
+        factor = self._rate(before["schedule"])
         for group, rate in zip(self.inner_optimizer.param_groups, self.scheduler.base_lrs, strict=True):
             # The scheduler sets the rate only after the next step.
             group["lr"] = rate * factor
+
+    def _rate(self, step: int) -> float:
+        return self.recipe.rate(step, len(self.data.train))
 
     def _finite(self) -> bool:
         # Not every buffer: a mask of attention is infinite from the start.

@@ -25,7 +25,11 @@ MOST_EPOCHS, LARGEST = 1_000_000, 3e38
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Epochs, optimiser and machine of one training; ``lr`` None means the optimiser's default."""
+    """Epochs, optimiser and machine of one training; ``lr`` None means the optimiser's default.
+
+    The learning rate runs along one curve over the epochs ``before``, those of this training and those ``after``: a
+    training that is cut in two, because the network changes in between, keeps it.
+    """
 
     epochs: int
     lr: float | None = None
@@ -36,6 +40,8 @@ class Recipe:
     device: str = "auto"
     precision: str = "32"
     seed: int = 0
+    before: int = 0
+    after: int = 0
 
     def __post_init__(self) -> None:
         self._check_counts()
@@ -50,6 +56,8 @@ class Recipe:
             raise UsageError(f"--epochs must be at least 1, got {self.epochs}")
         if self.epochs > MOST_EPOCHS:
             raise UsageError(f"--epochs must be at most {MOST_EPOCHS:,}, got {self.epochs:,}")
+        if self.before < 0 or self.after < 0:
+            raise UsageError(f"epochs before and after must be at least 0, got {self.before} and {self.after}")
         if self.batch_size < 2:
             raise UsageError(f"--batch-size must be at least 2, got {self.batch_size}")
         if self.seed < 0:
@@ -75,7 +83,15 @@ class Recipe:
 
     def steps(self, samples: int) -> int:
         """Optimiser steps of the whole training; the last, smaller batch of an epoch is left out."""
-        return self.epochs * max(1, samples // self.batch_size)
+        return self.epochs * self._steps_of_epoch(samples)
+
+    def rate(self, step: int, samples: int) -> float:
+        """The share of the peak learning rate at ``step`` of this training."""
+        each = self._steps_of_epoch(samples)
+        return learning_rate_factor(self.before * each + step, (self.before + self.epochs + self.after) * each)
+
+    def _steps_of_epoch(self, samples: int) -> int:
+        return max(1, samples // self.batch_size)
 
     def build_optimizer(self, model: nn.Module) -> Optimizer:
         """The optimiser over all trainable parameters; weight decay spares biases and norms."""

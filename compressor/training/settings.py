@@ -18,6 +18,7 @@ from compressor.data.samples import DataSet
 from compressor.groups import ChannelGroup
 from compressor.splitting import SplittingConfig
 from compressor.training.recipe import Recipe
+from compressor.training.views import Views
 
 
 def settings_fingerprint(
@@ -27,8 +28,9 @@ def settings_fingerprint(
     penalties: SplittingConfig,
     teacher: nn.Module | None = None,
     groups: Sequence[ChannelGroup] | None = None,
+    views: Views | None = None,
 ) -> str:
-    """SHA-256 of weights, architecture, versions, samples, recipe, penalties, teacher, and groups that were given.
+    """SHA-256 of weights, architecture, versions, samples, recipe, penalties, teacher, and what else was given.
 
     The device is none of it: a training may go on on another one, though it then ends with other bits.
     """
@@ -43,6 +45,7 @@ def settings_fingerprint(
         "penalties": vars(penalties),
         "teacher": module_fingerprint(teacher) if teacher is not None else None,
         "groups": _groups_fingerprint(groups) if groups is not None else None,
+        **({"views": fingerprint({"logits": views.logits})} if views is not None else {}),
     }
     return hashlib.sha256(repr(settings).encode()).hexdigest()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from compressor.pipeline import folder, run_stages
+from compressor.pipeline import folder, plan, run_stages
 from compressor.training.states import States
 
 # Two epochs of each training.
@@ -28,6 +28,7 @@ def _no_export():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run_stages.Stages, "export", stop)
+        patch.setattr(plan, "SPARSE", 1 / 2)
         yield
 
 

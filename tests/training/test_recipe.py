@@ -102,3 +102,17 @@ def test_a_device_that_is_not_there_is_refused(monkeypatch):
 def test_auto_takes_what_is_there(monkeypatch, available):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: available)
     assert pick_device("auto") == ("cuda:0" if available else "cpu")
+
+
+def test_a_training_in_two_parts_has_the_learning_rates_of_one():
+    whole = Recipe(epochs=6, batch_size=10)
+    parts = Recipe(epochs=2, after=4, batch_size=10), Recipe(epochs=4, before=2, batch_size=10)
+    rates = [part.rate(step, 70) for part in parts for step in range(part.steps(70))]
+    assert rates == [whole.rate(step, 70) for step in range(whole.steps(70))]
+    assert rates != [part.rate(step, 70) for part in (whole, whole) for step in range(21)]
+
+
+@pytest.mark.parametrize("options", [{"before": -1}, {"after": -2}])
+def test_epochs_of_the_other_parts_are_checked(options):
+    with pytest.raises(UsageError, match="epochs before and after must be at least 0"):
+        Recipe(epochs=1, **options)

@@ -1,0 +1,79 @@
+"""What a teacher says of a few augmented views of every training sample, asked once and not at every step.
+
+The teacher's forward pass is the dearest part of the training of a small network. Every epoch shows one of the views,
+in turn, so that what was said of it holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor, nn
+
+from compressor.data.batches import normalized, shuffled
+from compressor.data.normalization import Normalization
+from compressor.data.samples import DataSet, View
+from compressor.equivalence import eval_mode
+from compressor.progress import Progress, silent
+
+BATCH = 256
+
+
+@dataclass(frozen=True)
+class Views:
+    """Views of the samples of a training part, and the teacher's ``logits`` (views, samples, classes) of them."""
+
+    views: Sequence[View]
+    logits: Tensor
+
+    def batches(
+        self,
+        epoch: int,
+        data: DataSet,
+        *,
+        batch_size: int,
+        normalization: Normalization | None,
+        device: torch.device,
+        shuffle: Generator,
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Images, labels and the teacher's logits of the training part as the ``epoch``-th (from 0) sees it.
+
+        ``shuffle`` draws the order; samples that do not fill the last batch are left out.
+        """
+        turn = epoch % len(self.views)
+        view, logits, samples = self.views[turn], self.logits[turn], data.train
+        for indices in shuffled(len(samples), shuffle).split(batch_size):  # type: ignore[no-untyped-call]
+            if len(indices) == batch_size:
+                part = samples.take(indices.to(samples.images.device))
+                images = view.take(indices).of(part.images.to(device))
+                yield normalized(images, normalization, device), part.labels.to(device), logits[indices].to(device)
+
+
+def draw_views(data: DataSet, count: int, seed: int) -> list[View]:
+    """``count`` augmentations of every training sample, drawn from ``seed``."""
+    generator = torch.Generator().manual_seed(seed)
+    return [data.augmentation.drawn(len(data.train), generator) for _ in range(count)]
+
+
+@torch.no_grad()
+def ask(
+    teacher: nn.Module,
+    data: DataSet,
+    views: Sequence[View],
+    normalization: Normalization | None,
+    *,
+    progress: Progress | None = None,
+) -> Tensor:
+    """The logits (views, samples, classes), float32 on the CPU, of ``teacher`` on its own device."""
+    device, tell = next(teacher.parameters()).device, progress or silent
+    indices, found = torch.arange(len(data.train)).split(BATCH), list[Tensor]()  # type: ignore[no-untyped-call]
+    with eval_mode(teacher):
+        for view in views:
+            for part in indices:
+                images = view.take(part).of(data.train.images[part].to(device))
+                images = normalized(images, normalization, device).contiguous(memory_format=torch.channels_last)
+                found.append(teacher(images).float().cpu())
+                tell(len(found) / (len(views) * len(indices)), "asking the dense network")
+    return torch.cat(found).view(len(views), len(data.train), -1)
