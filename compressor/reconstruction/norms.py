@@ -62,7 +62,8 @@ class Restating:
 
 @torch.no_grad()
 def restate(norm: Any, dense: tuple[Tensor, Tensor], small: tuple[Tensor, Tensor]) -> None:
-    """Change the running statistics of ``norm`` as mean and variance, (channels,) each, of its inputs changed."""
+    """Let ``norm`` make of inputs of ``small`` mean and variance, (channels,) each, what it made of ``dense`` ones."""
     (mean, variance), (new_mean, new_variance) = dense, small
-    norm.running_mean += (new_mean - mean).to(norm.running_mean)
-    norm.running_var *= torch.where(variance > 0, new_variance / variance, 1.0).to(norm.running_var)
+    factor = torch.where(variance > 0, new_variance / variance, 1.0).to(norm.running_var)
+    norm.running_mean.copy_(new_mean.to(factor) - (mean.to(factor) - norm.running_mean) * factor.sqrt())
+    norm.running_var *= factor
