@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,10 @@ from compressor.cli.options import (
 from compressor.cli.penalty_options import target_options, width_options
 
 if TYPE_CHECKING:
-    from compressor.records.prune import Likeness, Pruning
+    from compressor.records.prune import LayerFit, Pruning
+
+# Of how many layers the errors are shown.
+FURTHEST = 12
 
 
 @command("prune")
@@ -93,16 +97,22 @@ def _tables(record: Pruning) -> list[Any]:
     pairs = {"MACs": record.macs, "parameters": record.parameters}
     costs = [(name, f"{before:,}", f"{after:,}", percent(after / before)) for name, (before, after) in pairs.items()]
     steps = [("channels removed", record.removed), ("layers fitted", record.fitted)]
-    fits = [(one.layer, f"{one.before:.3f}", f"{one.after:.3f}") for one in record.fits]
+    likenesses = [(name, metric_text(one.metric), percent(one.agreement), f"{one.change:.3f}") for name, one in steps]
     return [
         table(("", "before", "after", "kept"), costs),
         table(
-            ("", f"test {record.dense.name}", "same class", "change of outputs"),
-            [("dense", metric_text(record.dense), "", ""), *(_likeness(name, one) for name, one in steps)],
+            ("", f"test {record.dense.name}", "same class", "change"),
+            [("dense", metric_text(record.dense), "", ""), *likenesses],
         ),
-        table(("error of a layer, relative", "removed", "fitted"), fits),
+        "Same class: as the dense network; change: of the outputs, relative to their size.",
+        *_fit_table(record.fits),
     ]
 
 
-def _likeness(name: str, one: Likeness) -> tuple[str, ...]:
-    return name, metric_text(one.metric), percent(one.agreement), f"{one.change:.3f}"
+def _fit_table(fits: Sequence[LayerFit]) -> list[Any]:
+    """The layers that are furthest from what they made, in their order."""
+    furthest = sorted(fits, key=lambda one: -one.after)[:FURTHEST]
+    rows = [(one.layer, percent(one.before), percent(one.after)) for one in fits if one in furthest]
+    others = len(fits) - len(rows)
+    more = [f"{others} other layers are closer (--json has all)."] if others else []
+    return [table(("squared error of layers", "before fitting", "after"), rows), *more] if rows else []

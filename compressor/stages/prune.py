@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -73,11 +74,7 @@ def prune(
 
     Raises `TargetNotMet` when a target cannot be reached, `DataError` when the data do not fit the network.
     """
-    check_fit(network, data)
-    if not target.targets:
-        raise UsageError(f"prune needs a target: {TARGETS}")
-    if samples < 2:
-        raise UsageError(f"--samples must be at least 2, got {samples}")
+    _check(network, data, target, samples)
     tell, example = progress or silent, network.example_input()
     # Weights that are computed from others cannot be chosen.
     network = network.with_model(folded(network.model))
@@ -103,18 +100,33 @@ def prune(
         data=data.ref,
         samples=len(drawn),
         channels=shrunk.channels,
-        macs=(count_macs(network.model, example), count_macs(small, example)),
-        parameters=(count_parameters(network.model), count_parameters(small)),
         targets=tuple(selection.outcomes(selection.kept)),
-        layers=layer_changes(network.model, small, example),
         dense=metric,
         removed=removed,
         fitted=fitted,
         fits=fits,
         left=left,
         aims=aims if aims != Aims() else None,
+        **_costs(network.model, small, example),
     )
     return Pruned(Network(small, _metadata(network, target, record, saliency, seed)), record)
+
+
+def _check(network: Network, data: DataSet, target: SplittingConfig, samples: int) -> None:
+    check_fit(network, data)
+    if not target.targets:
+        raise UsageError(f"prune needs a target: {TARGETS}")
+    if samples < 2:
+        raise UsageError(f"--samples must be at least 2, got {samples}")
+
+
+def _costs(dense: nn.Module, small: nn.Module, example: Inputs) -> dict[str, Any]:
+    """What both cost, as fields of the record."""
+    return {
+        "macs": (count_macs(dense, example), count_macs(small, example)),
+        "parameters": (count_parameters(dense), count_parameters(small)),
+        "layers": layer_changes(dense, small, example),
+    }
 
 
 def _fitting(tell: Progress) -> Progress:

@@ -24,6 +24,20 @@ class Attention(nn.Module):
         return self.last(self.attention(x, x, x, need_weights=False)[0])
 
 
+class Encoder(nn.Module):
+    """Attention, norms over channels, residual streams, and a layer that runs twice."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Linear(6, 16)
+        self.encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(16, 4, 32, batch_first=True), 1)
+        self.twice, self.last = nn.Linear(16, 16), nn.Linear(16, 3)
+
+    def forward(self, x):
+        x = self.encoder(self.first(x))
+        return self.last(torch.relu(self.twice(torch.relu(self.twice(x)))))
+
+
 class Shared(nn.Module):
     def __init__(self):
         super().__init__()
@@ -165,6 +179,21 @@ def test_every_layer_behind_is_fitted_to_what_it_gets_by_then():
     assert all(fit.after < fit.before for fit in fits[1:])
     errors = [float((network(images) - one(images)).square().mean().detach()) for one in (unfitted, small)]
     assert errors[1] < 0.5 * errors[0]
+
+
+def test_an_encoder_without_a_quarter_of_everything():
+    torch.manual_seed(0)
+    network, images = Encoder().eval(), torch.randn(300, 5, 6)
+    groups = find_groups(network, images[:2])
+    gone = {group.name: range(group.channels // 4) for group in groups if group.prunable}
+    small = copy.deepcopy(remove(network, groups, gone, images[:2]))
+    with torch.no_grad():
+        unfitted = (small(images) - network(images)).norm()
+        fits, left = reconstruct(copy.deepcopy(network), small, groups, gone, images)
+        assert (small(images) - network(images)).norm() < 0.6 * unfitted
+    assert "twice" in [fit.layer for fit in fits]
+    assert "encoder.layers.0.self_attn.out_proj" in [fit.layer for fit in fits]
+    assert left == {"encoder.layers.0.self_attn": "SlimAttention is no convolution or linear layer"}
 
 
 def test_a_layer_that_shares_its_weights_is_left_with_a_reason():
