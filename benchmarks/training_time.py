@@ -1,6 +1,6 @@
 """What the training stages of a run take beside plain fine-tuning of the dense network for as many epochs.
 
-    python benchmarks/training_time.py MODEL TARGET_MACS --data folder:cifar10-jpg-train.zip --max-train 10000 --epochs 6
+    python benchmarks/training_time.py MODEL TARGET_MACS --data folder:cifar10.zip --max-train 10000 --epochs 6
 
 Seconds of the processor, so that other work counts little, with one thread, in turns; asking the dense network for its
 outputs, removal and all evaluations are in. A table in Markdown goes to stdout.

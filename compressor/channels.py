@@ -12,6 +12,12 @@ from torch import Tensor, nn
 
 from compressor.errors import UsageError
 
+
+def within(module: str, above: str) -> bool:
+    """Whether that module is the one ``above``, or in it."""
+    return module == above or module.startswith(f"{above}.")
+
+
 # A producer is a convolution, linear or recurrent layer or an embedding that makes the channels, a consumer a layer
 # that reads them, as a recurrent one does its own. What is added to them (norm, addend) must vanish with them; what
 # scales them (follower) or merely reads them need not. Padding is the zero channels at the sides of a
@@ -84,7 +90,7 @@ class Branch:
 
     def holds(self, module: str) -> bool:
         """Whether it takes that module away."""
-        return any(module == name or module.startswith(f"{name}.") for name in self.modules)
+        return any(within(module, name) for name in self.modules)
 
 
 @dataclass(frozen=True, eq=False)

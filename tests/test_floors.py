@@ -29,7 +29,7 @@ FLOORS = (
     {"groups"},
     {"alignment", "saliency"},
     {"costs"},
-    {"benchmarking", "export", "shrinking", "splitting"},
+    {"benchmarking", "export", "reconstruction", "shrinking", "splitting"},
     {"forecast", "training"},
     {"stages"},
     {"report"},

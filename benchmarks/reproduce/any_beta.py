@@ -133,8 +133,8 @@ def land(splitting: Splitting, beta: float) -> None:
     """Set W to U, or to V."""
     if splitting._selection is not None:
         splitting._selection.channels.pull(1.0)
-    if splitting._auxiliary is not None:
-        splitting._auxiliary.pull(1.0, splitting._lambda / beta)
+    if splitting._single is not None:
+        splitting._single._auxiliary.pull(1.0, splitting._single._lambda / beta)
 
 
 def _splitting(model: nn.Module, example: Tensor, job: Pull, copies: str) -> Splitting:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from plain_norms import project, selecting_by
+from plain_norms import SALIENCIES, project
 from torch import nn
 
 from compressor import Splitting
@@ -134,14 +134,20 @@ def compress(job: Job) -> dict[str, Any]:
     dense, epochs = job.dense.load(), job.dense.case.epochs
     data = job.dense.read(dense)
     model, wrong = copy.deepcopy(dense.model), {"dense": wrong_images(dense.model, data)}
-    with selecting_by(method.saliency):
-        recipe = _seeded(job.dense.case.dense, job.seed, epochs, lr=None)
-        steps = 1 if method.one_shot else recipe.steps(len(data.train))
-        splitting = Splitting(model, dense.example_input(), total_steps=steps, target_macs=job.target, **method.options)
-        if not method.one_shot:
-            train(model, data, recipe, normalization=data.normalization, splitting=splitting, teacher=dense.model)
-            wrong["trained"] = wrong_images(model, data)
-        projection = project(splitting)
+    recipe = _seeded(job.dense.case.dense, job.seed, epochs, lr=None)
+    steps = 1 if method.one_shot else recipe.steps(len(data.train))
+    splitting = Splitting(
+        model,
+        dense.example_input(),
+        total_steps=steps,
+        target_macs=job.target,
+        **method.options,
+        saliency=SALIENCIES[method.saliency],
+    )
+    if not method.one_shot:
+        train(model, data, recipe, normalization=data.normalization, splitting=splitting, teacher=dense.model)
+        wrong["trained"] = wrong_images(model, data)
+    projection = project(splitting)
     wrong["projected"] = wrong_images(model, data)
     shrunk = remove_zero_channels(model, dense.example_input())
     wrong["removed"] = wrong_images(shrunk.model, data)

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
-from unittest import mock
 
 import torch
 from torch import Tensor, nn
@@ -21,37 +19,13 @@ from compressor.checkpoints import Network
 from compressor.equivalence import output_difference
 from compressor.errors import CompressorWarning
 from compressor.groups import ChannelGroup, find_groups, is_zero
-from compressor.layer_kinds import output_axis
-from compressor.splitting import Projection, selection
-from compressor.splitting.saliency import saliency
+from compressor.splitting import Projection
 
 # Filters are scaled by 2**u, u uniform in +-OCTAVES: up to a factor of 4 either way.
 OCTAVES = 2.0
 
-Saliency = Callable[[nn.Module, ChannelGroup], Tensor]
-
-
-@torch.no_grad()
-def plain_norms(model: nn.Module, group: ChannelGroup) -> Tensor:
-    """Squared norms of the filters that make a channel, with mean 1: BatchNorm and consumers do not count."""
-    made = torch.zeros(group.channels)
-    for member in group.members:
-        if member.role == "producer":
-            module = model.get_submodule(member.module)
-            rows = module.weight.movedim(output_axis(module), 0).flatten(1).square().sum(1)
-            squared = rows.cpu()[member.index].sum(1)
-            made += squared / squared.mean()
-    return made / made.mean()
-
-
-SALIENCIES: dict[str, Saliency] = {"ours": saliency, "plain norms": plain_norms}
-
-
-@contextmanager
-def selecting_by(name: str) -> Iterator[None]:
-    """Let method budget rank channels by another saliency of `SALIENCIES`."""
-    with mock.patch.object(selection, "saliency", SALIENCIES[name]):
-        yield
+# What was compared, and what it is called in `compressor.saliency.SALIENCIES`.
+SALIENCIES = {"ours": "weights", "plain norms": "magnitude"}
 
 
 @torch.no_grad()
@@ -72,9 +46,8 @@ def rescale(model: nn.Module, groups: Sequence[ChannelGroup], generator: torch.G
 def survivors(network: Network, groups: Sequence[ChannelGroup], target: float, name: str) -> tuple[nn.Module, Tensor]:
     """A one-shot projection by that saliency, and which channels of all groups it kept."""
     model = copy.deepcopy(network.model)
-    with selecting_by(name):
-        splitting = Splitting(model, network.example_input(), groups=groups, total_steps=1, target_macs=target)
-        project(splitting)
+    options = {"groups": groups, "target_macs": target, "saliency": SALIENCIES[name]}
+    project(Splitting(model, network.example_input(), total_steps=1, **options))
     return model, torch.cat([~is_zero(model, group) for group in groups if group.prunable])
 
 

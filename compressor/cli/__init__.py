@@ -20,6 +20,7 @@ COMMANDS = {
     "sweep": "compressor.cli.sweep:sweep",
     "fine-tune": "compressor.cli.fine_tune:fine_tune",
     "shrink": "compressor.cli.shrink:shrink",
+    "prune": "compressor.cli.prune:prune",
     "recover": "compressor.cli.recover:recover",
     "export": "compressor.cli.export:export",
     "benchmark": "compressor.cli.benchmark:benchmark",

@@ -19,6 +19,40 @@ GROWTH = Parsed("factor:epochs", parse_growth)
 SHARE = Parsed("share", parse_share)
 BYTES = Parsed("size", parse_size)
 
+target_options = stack(
+    click.option("--target-macs", type=SHARE, help="Keep at most this share of the multiply-accumulates (MACs)."),
+    click.option("--target-params", type=SHARE, help="Keep at most this share of the parameters."),
+    click.option(
+        "--target-latency",
+        type=SHARE,
+        help="Take at most this share of the dense network's time in ONNX Runtime, measured on this machine or "
+        "foretold by --costs.",
+    ),
+    click.option(
+        "--target-size",
+        type=BYTES,
+        metavar="SIZE",
+        help="Write an ONNX file of at most so many bytes, for example 2MB, 500KB or 1MiB.",
+    ),
+    click.option("--compressed", is_flag=True, help="--target-size is that of the file after gzip -6."),
+)
+
+width_options = stack(
+    click.option(
+        "--align",
+        metavar="auto|auto:BLOCK|N",
+        default="auto",
+        show_default=True,
+        help="Keep multiples of N channels; auto: whole blocks of as many as this processor computes at once (16 with "
+        "AVX-512, else 8), or a half or a quarter of one; auto:BLOCK for another processor.",
+    ),
+    click.option(
+        "--keep-blocks",
+        is_flag=True,
+        help="Keep channels in every residual block; else a target may drop whole blocks.",
+    ),
+)
+
 penalty_options = stack(
     click.option(
         "--penalty",
@@ -41,21 +75,7 @@ penalty_options = stack(
         "units of the root mean square (RMS) of its layer's weights. In the papers' methods it is their lambda.  "
         "[default: the method's]",
     ),
-    click.option("--target-macs", type=SHARE, help="Keep at most this share of the multiply-accumulates (MACs)."),
-    click.option("--target-params", type=SHARE, help="Keep at most this share of the parameters."),
-    click.option(
-        "--target-latency",
-        type=SHARE,
-        help="Take at most this share of the dense network's time in ONNX Runtime, measured on this machine or "
-        "foretold by --costs.",
-    ),
-    click.option(
-        "--target-size",
-        type=BYTES,
-        metavar="SIZE",
-        help="Write an ONNX file of at most so many bytes, for example 2MB, 500KB or 1MiB.",
-    ),
-    click.option("--compressed", is_flag=True, help="--target-size is that of the file after gzip -6."),
+    target_options,
     click.option(
         "--target-zeros",
         type=SHARE,
@@ -101,19 +121,7 @@ penalty_options = stack(
         multiple=True,
         help="Penalise only layers of such names, for example 'layer3.*'; may be given several times.",
     ),
-    click.option(
-        "--align",
-        metavar="auto|auto:BLOCK|N",
-        default="auto",
-        show_default=True,
-        help="Keep multiples of N channels; auto: whole blocks of as many as this processor computes at once (16 with "
-        "AVX-512, else 8), or a half or a quarter of one; auto:BLOCK for another processor.",
-    ),
-    click.option(
-        "--keep-blocks",
-        is_flag=True,
-        help="Keep channels in every residual block; else a target may drop whole blocks.",
-    ),
+    width_options,
     click.option(
         "--saliency",
         type=SALIENCY,

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from compressor.channels import Branch, ChannelGroup, Ending
+from compressor.channels import Branch, ChannelGroup, Ending, within
 from compressor.equivalence import outputs
 from compressor.groups.graph import Graph
 from compressor.groups.trial import zeros
@@ -156,7 +156,7 @@ class Finder:
         if any(self._graph.parameters.get(name) in alive for name in self._parameters_in(module)):
             return None
         last = None
-        for reader in dict.fromkeys(name for seed in self._seeds for name in seed.readers if _within(name, module)):
+        for reader in dict.fromkeys(name for seed in self._seeds for name in seed.readers if within(name, module)):
             behind = self._graph.alive(self._graph.made[reader], self._graph.made.get(module, ()))
             if behind & self._graph.sources:
                 continue
@@ -190,7 +190,7 @@ class Finder:
         nodes = self._nodes(endings)
         if any(self._graph.joined(node) for node in nodes) or not {one.module for one in endings} <= self._single:
             return None
-        if any(_within(one.module, name) for one in endings for name in self._nested):
+        if any(within(one.module, name) for one in endings for name in self._nested):
             return None
         gone = self._gone(alive, endings)
         bare = Branch(seeds[0].group.name, (), tuple(endings), tuple(gone))
@@ -216,22 +216,18 @@ class Finder:
         ends = {part for one in endings for part in (one.module, one.norm) if part is not None}
         found: list[str] = []
         for name in self._modules:
-            if not name or any(_within(name, other) for other in [*found, *ends]):
+            if not name or any(within(name, other) for other in [*found, *ends]):
                 continue
             parameters = self._parameters_in(name)
             dead = parameters and not any(self._graph.parameters.get(one) in alive for one in parameters)
             called = name in self._graph.made and not set(self._graph.made[name]) & set(alive)
-            if dead and called and name in self._single and not any(_within(end, name) for end in ends):
+            if dead and called and name in self._single and not any(within(end, name) for end in ends):
                 found.append(name)
         return found
 
 
 def _inside(one: Branch, other: Branch) -> bool:
     return all(other.holds(ending.module) for ending in one.endings) and set(one.groups) <= set(other.groups)
-
-
-def _within(name: str, above: str) -> bool:
-    return name == above or name.startswith(f"{above}.")
 
 
 def _above(name: str) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from compressor.saliency.taylor import Taylor
 
 
@@ -13,4 +15,5 @@ class Fisher(Taylor):
     """
 
     observes = False
+    memory = math.inf
     calibrated = True

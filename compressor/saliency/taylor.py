@@ -24,6 +24,7 @@ class Taylor(Saliency):
 
     exponent = 0.0
     observes = True
+    memory: float = MEMORY
 
     def __init__(self, model: nn.Module, groups: Sequence[ChannelGroup], seed: int = 0) -> None:
         super().__init__(model, groups, seed)
@@ -60,4 +61,4 @@ class Taylor(Saliency):
     def _add(self, gradients: Sequence[Tensor | None], scale: float = 1.0) -> None:
         squared = (self._terms.terms(gradients) / scale).square_()
         self._steps += 1
-        self._mean = self._mean.to(squared.device).lerp(squared, 1 / min(self._steps, MEMORY))
+        self._mean = self._mean.to(squared.device).lerp(squared, 1 / min(self._steps, self.memory))

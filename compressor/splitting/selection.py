@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from torch import Tensor
 
@@ -72,6 +73,21 @@ class Selection:
     def kept(self) -> list[int]:
         """How many channels of each group survive."""
         return self.choice.kept
+
+    def state_dict(self) -> dict[str, Any]:
+        """What is kept and dropped, what that is worth, and what the saliency has learned."""
+        return {
+            "kept": list(self.kept),
+            "saliency": self.saliency.state_dict(),
+            "worth": (self.choice.value, self.choice.bound),
+            "dropped": self.channels.dropped(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where `state_dict` was taken."""
+        self.saliency.load_state_dict(state["saliency"])
+        self.choice = Choice(list(state["kept"]), *state["worth"])
+        self.channels.set(state["dropped"])
 
     def select(self, ratio: Callable[[float], float] = float) -> None:
         """Choose the survivors from the weights as they are; ``ratio`` gives what each share allows by now."""

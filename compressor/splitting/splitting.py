@@ -10,27 +10,21 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from compressor import penalties
 from compressor.alignment import Alignment
 from compressor.equivalence import Inputs
 from compressor.errors import UsageError
 from compressor.groups import ChannelGroup, is_zero, zero
-from compressor.penalties import step_of
 from compressor.records.costs import Aims
 from compressor.records.run import Target as Outcome
 from compressor.saliency import DEFAULT
-from compressor.splitting.auxiliary import AuxiliaryVariables, in_units, units_of
 from compressor.splitting.base import SplittingBase
-from compressor.splitting.budget import Choice
 from compressor.splitting.config import Arguments, SplittingConfig
 from compressor.splitting.optimizers import loss_scale
 from compressor.splitting.prunable import zero_useless
-from compressor.splitting.schedule import PULL_EVERY, SELECTED, Schedule, implicit_share, prox_step
+from compressor.splitting.schedule import Schedule, implicit_share
 from compressor.splitting.selection import Selection
-from compressor.splitting.zero_target import smallest, surviving, threshold_of_share
-
-# In units of a layer's RMS: no weight of a training that goes well is so large.
-DIVERGED = 1e6
+from compressor.splitting.single_weights import SingleWeights
+from compressor.splitting.zero_target import surviving
 
 
 class Splitting(SplittingBase):
@@ -102,15 +96,8 @@ class Splitting(SplittingBase):
         super().__init__(model, example_input, config, total_steps, groups)
         self._selection = self._selected(aims, seed) if config.targets else None
         self._observed = -1  # at which step
-        # It acts until the zeros are chosen.
-        self._lambda = (config.strength or 0.0) / SELECTED
-        self._units: dict[Tensor, float] = {}
-        self._auxiliary: AuxiliaryVariables | None = None
-        if config.splits_entries:
-            self._penalty = penalties.penalty(config.penalty_name, **config.penalty_args)
-            self._split(dict(zip(self._weights, units_of(list(self._weights.values())), strict=True)))
-        # Which weights are zero from half time on: bool, of each weight's shape.
-        self._fixed: list[Tensor] | None = None
+        splits = config.splits_entries
+        self._single = SingleWeights(self._weights, config, self.schedule) if splits else None
 
     def before_step(self, optimizer: Optimizer) -> None:
         """Look at the gradients, once a step, as long as channels are chosen by them."""
@@ -140,7 +127,8 @@ class Splitting(SplittingBase):
             )
         if self.schedule.revises(self.step):
             self.revise()
-            self._choose_zeros()
+            if self._single is not None:
+                self._single.choose(self.step, self._left)
         self.step += 1
         span = self.schedule.span(self.step)
         if span:
@@ -151,15 +139,10 @@ class Splitting(SplittingBase):
     @torch.no_grad()
     def pull(self, span: float) -> None:
         """An implicit step of length ``span``, a share of the training: W <- W + k (U - W), after the same for V."""
-        share = implicit_share(span, self.beta)
-        if self._fixed is not None:
-            for weight, zeros in zip(self._weights.values(), self._fixed_here(), strict=True):
-                # Not a product with the mask: that of an infinite weight and zero is no number.
-                weight.copy_(torch.where(zeros, weight * (1 - share), weight))
-        elif self._auxiliary is not None:
-            self._auxiliary.pull(share, prox_step(span, self.beta, self._lambda))
+        if self._single is not None:
+            self._single.pull(self.step, span)
         if self._selection is not None:
-            self._selection.channels.pull(share)
+            self._selection.channels.pull(implicit_share(span, self.beta))
 
     def revise(self) -> None:
         """Choose the survivors anew from the weights as they are; needed only when they were set from outside."""
@@ -189,37 +172,20 @@ class Splitting(SplittingBase):
         return self.prunable.macs.total(self.kept) / self.prunable.macs.total()
 
     def state_dict(self) -> dict[str, Any]:
-        """Step, selection, the layers' units, lambda and the zeros that are fixed, and what they belong to."""
-        selection, names = self._selection, list(self._weights)
-        return {
-            **self._identity(),
-            "step": self.step,
-            "kept": self.kept,
-            "saliency": selection.saliency.state_dict() if selection is not None else {},
-            "worth": (selection.choice.value, selection.choice.bound) if selection is not None else (),
-            "dropped": selection.channels.dropped() if selection is not None else [],
-            "units": {name: self._units[self._weights[name]] for name in names} if self._units else {},
-            "lambda": self._lambda,
-            "fixed": None if self._fixed is None else [zeros.clone() for zeros in self._fixed],
-        }
+        """Step, selection, the single weights' V, and what they belong to."""
+        parts = [part for part in (self._selection, self._single) if part is not None]
+        known = {**self._identity(), "step": self.step}
+        return known | {key: value for part in parts for key, value in part.state_dict().items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where `state_dict` was taken; `UsageError` for a state of another splitting."""
         self._check_state(state)
-        shapes = [weight.shape for weight in self._weights.values()]
-        if state["fixed"] is not None and [zeros.shape for zeros in state["fixed"]] != shapes:
-            raise UsageError(
-                "the state belongs to another splitting: its fixed zeros have other shapes than the weights"
-            )
-        self.step, self._lambda = state["step"], state["lambda"]
-        self._observed = self.step - 1
+        if self._single is not None:
+            self._single.load_state_dict(state)
         if self._selection is not None:
-            self._selection.saliency.load_state_dict(state["saliency"])
-            self._selection.choice = Choice(list(state["kept"]), *state["worth"])
-            self._selection.channels.set(state["dropped"])
-        if self._auxiliary is not None:
-            self._split(state["units"])
-        self._fixed = None if state["fixed"] is None else [zeros.clone() for zeros in state["fixed"]]
+            self._selection.load_state_dict(state)
+        self.step = state["step"]
+        self._observed = self.step - 1
 
     def _selected(self, aims: Aims | None, seed: int) -> Selection:
         config = self.config
@@ -233,36 +199,9 @@ class Splitting(SplittingBase):
             seed=seed,
         )
 
-    def _split(self, units: Mapping[str, float]) -> None:
-        self._units = {weight: units[name] for name, weight in self._weights.items()}
-        prox = partial(in_units, self._penalty, self._units)
-        self._auxiliary = AuxiliaryVariables(list(self._weights.values()), prox)
-
-    def _choose_zeros(self) -> None:
-        """Let lambda follow a target of zeros; with the last revision the zeros of V bind, as the selection does."""
-        if self._auxiliary is None:
-            return
-        if self.config.target_zeros is not None:
-            share = self.schedule.zeros(self.step, self.config.target_zeros)
-            threshold = threshold_of_share(list(self._weights.values()), self._left(), self._units, share)
-            # Weights that diverge are for the training to undo.
-            if threshold < DIVERGED:
-                self._lambda = step_of(self._penalty, threshold) / prox_step(self._span, self.beta, 1.0)
-        if self.step == self.schedule.last_revision:
-            self._fix()
-
-    def _fix(self) -> None:
-        """Choose which weights are zero from now on: those that a target asks for, or the zeros of V."""
-        weights = list(self._weights.values())
-        if self.config.target_zeros is not None:
-            self._fixed = smallest(weights, self._left(), self._units, self.config.target_zeros)
-        elif self._auxiliary is not None:
-            step = prox_step(self._span, self.beta, self._lambda)
-            self._fixed = [v == 0 for _, v in self._auxiliary.targets(step)]
-
     def _close(self) -> None:
         """Once, when W has become its projection: drop the channels that the zeros have emptied."""
-        if self._auxiliary is not None and self._selection is not None and zero_useless(self.model, self.groups):
+        if self._single is not None and self._selection is not None and zero_useless(self.model, self.groups):
             dropped = self._selection.channels.dropped()
             self._selection.channels.set(
                 [gone | is_zero(self.model, group) for gone, group in zip(dropped, self.groups, strict=True)]
@@ -272,42 +211,26 @@ class Splitting(SplittingBase):
         if self.step <= self.schedule.last_revision:
             if self._selection is not None:
                 self._selection.select()
-            if self.config.target_zeros is not None:
-                self._fix()
-
-    @property
-    def _span(self) -> float:
-        """The share of the training between two pulls."""
-        return PULL_EVERY / self.total_steps
+            if self._single is not None and self.config.target_zeros is not None:
+                self._single.fix(self.step, self._left)
 
     def _left(self) -> list[Tensor]:
         dropped = self._selection.channels.dropped() if self._selection is not None else []
         return surviving(self.model, list(self._weights.values()), self.groups, dropped)
 
     def _v(self) -> list[Tensor]:
-        if self._auxiliary is None:
-            return []
-        if self._fixed is not None:
-            pairs = zip(self._weights.values(), self._fixed_here(), strict=True)
-            return [weight.masked_fill(zeros, 0.0) for weight, zeros in pairs]
-        return [v for _, v in self._auxiliary.targets(prox_step(0.0, self.beta, self._lambda))]
-
-    def _fixed_here(self) -> list[Tensor]:
-        """The zeros on the devices of the weights, to which the user may have moved them since."""
-        pairs = zip(self._weights.values(), self._fixed or [], strict=True)
-        self._fixed = [zeros.to(weight.device) for weight, zeros in pairs]
-        return self._fixed
+        return [] if self._single is None else self._single.v(self.step)
 
     def _moved(self) -> list[Tensor]:
         channels = self._selection.channels.parameters if self._selection is not None else []
-        return list(dict.fromkeys([*channels, *(self._weights.values() if self._auxiliary is not None else ())]))
+        return list(dict.fromkeys([*channels, *(self._single.weights if self._single is not None else ())]))
 
     def _zero(self, model: nn.Module) -> int:
         entries = self.mask(model)
         if self._selection is not None:
             for group, gone in zip(self.groups, self._selection.channels.dropped(), strict=True):
                 zero(model, group, gone)
-            if self._auxiliary is not None:
+            if self._single is not None:
                 zero_useless(model, self.groups)
         return entries
 

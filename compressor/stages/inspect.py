@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from torch import nn
 
 from compressor.alignment import Alignment
+from compressor.channels import within
 from compressor.checkpoints import Network
 from compressor.costs import CostModel
 from compressor.equivalence import Inputs
@@ -69,12 +70,12 @@ def inspect(
 def _control_flow(model: nn.Module, example: Inputs) -> ControlFlowReport:
     flow, switches = ControlFlow(model, example), training_switches(model, example)
     holders = [name for name, module in model.named_modules() if next(module.parameters(False), None) is not None]
-    idle = [name for name in holders if name not in flow.ran and not (switches and _within(name, switches))]
+    idle = [
+        name
+        for name in holders
+        if name not in flow.ran and not any(not switch or within(name, switch) for switch in switches)
+    ]
     return ControlFlowReport(decides=dict(flow.decides), random=tuple(sorted(flow.random)), idle=tuple(idle))
-
-
-def _within(name: str, switches: Sequence[str]) -> bool:
-    return any(name == above or name.startswith(f"{above}.") or not above for above in switches)
 
 
 def _reported(group: ChannelGroup, alone: Sequence[bool], forecast: Forecast) -> GroupReport:

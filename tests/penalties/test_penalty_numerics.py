@@ -140,7 +140,9 @@ def calls_of_a_pull(name):
     units = [1.0] * len(splitting._weights)
     with FakeTensorMode(), torch.no_grad():
         fakes = [torch.empty(w.shape, device="cuda") for w in splitting._weights.values()]
-        v = AuxiliaryVariables(fakes, partial(in_units, splitting._penalty, dict(zip(fakes, units, strict=True))))
+        v = AuxiliaryVariables(
+            fakes, partial(in_units, splitting._single.penalty, dict(zip(fakes, units, strict=True)))
+        )
         with Calls() as calls:
             v.pull(0.3, 0.1)
     with torch.no_grad(), Calls() as channels:

@@ -6,12 +6,11 @@ import json
 import any_beta
 import compressing
 import numpy as np
-import plain_norms
 import projection_cost
 import pytest
 import torch
 from compressing import METHODS, STAGES, Case, Dense, Job, compress
-from plain_norms import SALIENCIES, rescale, rescaling, selecting_by
+from plain_norms import rescale, rescaling
 from projection_tables import accuracy_rows, chart, cost_rows, difference
 from torch import nn
 from trainings import finished
@@ -20,7 +19,6 @@ from compressor import Splitting
 from compressor.checkpoints import load
 from compressor.equivalence import output_difference
 from compressor.groups import find_groups
-from compressor.splitting import selection
 from compressor.training.recipe import Recipe
 
 EXAMPLE = torch.zeros(2, 1, 8, 8)
@@ -103,26 +101,12 @@ def test_the_interval_is_that_of_agresti_and_min():
     assert (low, high) == pytest.approx((-0.307, 8.150), abs=1e-3)
 
 
-def test_plain_norms_are_those_of_the_filters():
-    model = small_network()
-    (group,) = (group for group in find_groups(model, EXAMPLE) if group.prunable)
-    squared = model[0].weight.detach().square().sum((1, 2, 3))
-    torch.testing.assert_close(plain_norms.plain_norms(model, group), squared / squared.mean())
-
-
 def test_scaled_filters_leave_the_outputs():
     model = small_network()
     other = copy.deepcopy(model)
     rescale(other, find_groups(model, EXAMPLE), torch.Generator().manual_seed(0))
     assert not torch.equal(model[0].weight, other[0].weight)
     assert output_difference(model, other, torch.randn(4, 1, 8, 8)) < 1e-5
-
-
-def test_the_saliency_is_the_package_s_own_again_afterwards():
-    before = selection.saliency
-    with selecting_by("plain norms"):
-        assert selection.saliency is SALIENCIES["plain norms"]
-    assert selection.saliency is before
 
 
 def test_scales_of_prunable_filters_change_what_plain_norms_keep_and_not_ours():

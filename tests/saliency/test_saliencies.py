@@ -154,6 +154,15 @@ def test_fisher_is_the_mean_square_over_single_samples(model):
         torch.testing.assert_close(one, other / mean, rtol=1e-3, atol=1e-6)
 
 
+def test_fisher_remembers_the_first_of_many_samples(model):
+    groups = groups_of(model)
+    one, many = saliency("fisher", model, groups), saliency("fisher", model, groups)
+    one.learn([loss_of(model)])
+    many.learn(100 * loss_of(model) if number == 0 else loss_of(model) for number in range(200))
+    # (100^2 + 199) / 200
+    torch.testing.assert_close(many.state_dict()["mean"], 50.995 * one.state_dict()["mean"], rtol=1e-3, atol=1e-9)
+
+
 def test_taylor_is_the_mean_square_over_steps_whatever_a_scaler_multiplied(model):
     groups = groups_of(model)
     found = saliency("taylor", model, groups)

@@ -407,7 +407,7 @@ def test_a_pull_leaves_an_infinite_weight_that_it_does_not_zero():
     splitting = splitting_of(model, CONFIGS["zeros alone"])
     for _ in range(12):
         splitting.after_step()
-    place = tuple((~splitting._fixed[1]).nonzero()[0].tolist())
+    place = tuple((~splitting._single.fixed[1]).nonzero()[0].tolist())
     with torch.no_grad():
         model[3].weight[place] = float("inf")
     splitting.pull(0.1)

@@ -1,0 +1,243 @@
+"""Prune a network without training: choose channels by data, remove them, and fit what is left in closed form."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from compressor.alignment import Alignment
+from compressor.checkpoints import Metadata, Network
+from compressor.computed_weights import folded
+from compressor.costs import count_macs, count_parameters
+from compressor.data.batches import batches
+from compressor.data.samples import Augmentation, DataSet, Samples
+from compressor.equivalence import Inputs, eval_mode
+from compressor.errors import UsageError
+from compressor.groups import ChannelGroup, find_groups, zero
+from compressor.progress import Progress, silent
+from compressor.reconstruction import reconstruct
+from compressor.records import Metric
+from compressor.records.costs import Aims, Costs
+from compressor.records.prune import LayerFit, Likeness, Pruning
+from compressor.shrinking import Shrunk, remove_zero_channels
+from compressor.splitting import SplittingConfig
+from compressor.splitting.config import TARGETS
+from compressor.splitting.prunable import Prunable
+from compressor.splitting.selection import Selection
+from compressor.stages.aim import Runtime, aim
+from compressor.stages.samples import check_fit
+from compressor.stages.shrink import layer_changes
+from compressor.training.batchnorm import reestimate_on
+from compressor.training.calibration import sample_losses
+from compressor.training.evaluation import accuracy
+
+# Images by which layers are fitted, and of them those by which channels are chosen.
+SAMPLES, CHOSEN_BY = 1024, 512
+BATCH = 256
+SALIENCY = "fisher"
+# Shares of the progress when fitting begins and ends.
+FIT, FITTED = 0.4, 0.9
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """A network without some channels, and the record of what that changed."""
+
+    network: Network
+    record: Pruning
+
+
+def prune(
+    network: Network,
+    data: DataSet,
+    target: SplittingConfig,
+    *,
+    samples: int = SAMPLES,
+    seed: int = 0,
+    saliency: str = SALIENCY,
+    least_squares: bool = True,
+    groups: Sequence[ChannelGroup] | None = None,
+    costs: Costs | None = None,
+    runtime: Runtime | None = None,
+    progress: Progress | None = None,
+) -> Pruned:
+    """A smaller copy of ``network`` within the targets of ``target``, which makes about what ``network`` makes.
+
+    Channels are chosen by ``saliency`` and the layers fitted on so many ``samples`` of the training part, drawn by
+    ``seed``, of which no label is used: labels count in the figures on the test part alone. Without ``least_squares``
+    only BatchNorm is re-estimated. Targets in latency and bytes are measured as in `fine_tune`.
+
+    Raises `TargetNotMet` when a target cannot be reached, `DataError` when the data do not fit the network.
+    """
+    _check(network, data, target, samples)
+    tell, example = progress or silent, network.example_input()
+    # Weights that are computed from others cannot be chosen.
+    network = network.with_model(folded(network.model))
+    groups = find_groups(network.model, example) if groups is None else groups
+    aims = aim(network, target, groups=groups, costs=costs, runtime=runtime)
+    prunable, drawn = Prunable(network.model, example, groups, target), _drawn(data, samples, seed)
+    tell(0.1, "choosing channels")
+    selection = _selection(network, prunable, target, aims, drawn, saliency, seed)
+    shrunk = _without_dropped(prunable, selection, example, target.align)
+    metric, given = _logits(network.model, network, data)
+    small, repaired = shrunk.model, copy.deepcopy(shrunk.model)
+    reestimate_on(repaired, data, network.metadata.normalization, seed)
+    removed = fitted = _likeness(repaired, network, data, given)
+    fits: tuple[LayerFit, ...] = ()
+    left: Mapping[str, str] = {}
+    if least_squares:
+        dense, images = copy.deepcopy(network.model), _images(network, drawn, data.augmentation, seed)
+        fits, left = reconstruct(dense, small, groups, shrunk.gone, images, progress=_fitting(tell))
+        fitted = _likeness(small, network, data, given)
+    else:
+        small = repaired
+    record = Pruning(
+        data=data.ref,
+        samples=len(drawn),
+        channels=shrunk.channels,
+        targets=tuple(selection.outcomes(selection.kept)),
+        dense=metric,
+        removed=removed,
+        fitted=fitted,
+        fits=fits,
+        left=left,
+        aims=aims if aims != Aims() else None,
+        **_costs(network.model, small, example),
+    )
+    return Pruned(Network(small, _metadata(network, target, record, saliency, seed)), record)
+
+
+def _check(network: Network, data: DataSet, target: SplittingConfig, samples: int) -> None:
+    check_fit(network, data)
+    if not target.targets:
+        raise UsageError(f"prune needs a target: {TARGETS}")
+    if samples < 2:
+        raise UsageError(f"--samples must be at least 2, got {samples}")
+
+
+def _costs(dense: nn.Module, small: nn.Module, example: Inputs) -> dict[str, Any]:
+    """What both cost, as fields of the record."""
+    return {
+        "macs": (count_macs(dense, example), count_macs(small, example)),
+        "parameters": (count_parameters(dense), count_parameters(small)),
+        "layers": layer_changes(dense, small, example),
+    }
+
+
+def _fitting(tell: Progress) -> Progress:
+    """Where the fitting lies in the whole."""
+    return lambda share, text: tell(FIT + (FITTED - FIT) * share, text)
+
+
+def _drawn(data: DataSet, samples: int, seed: int) -> Samples:
+    """So many images of the training part, or all of it, with labels that nobody may look at."""
+    order = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(seed))
+    return data.train.take(order[:samples])
+
+
+def _images(network: Network, drawn: Samples, augmentation: Augmentation, seed: int) -> Tensor:
+    """The images as the network got them in training, varied: plain ones have other statistics."""
+    found = batches(
+        drawn,
+        batch_size=len(drawn),
+        normalization=network.metadata.normalization,
+        device=next(network.model.parameters()).device,
+        shuffle=torch.Generator().manual_seed(seed),
+        augmentation=augmentation,
+    )
+    return next(found)[0]
+
+
+def _selection(
+    network: Network,
+    prunable: Prunable,
+    target: SplittingConfig,
+    aims: Aims,
+    drawn: Samples,
+    saliency: str,
+    seed: int,
+) -> Selection:
+    """The channels that are to stay, chosen once."""
+    selection = Selection(
+        prunable,
+        target.targets,
+        Alignment.parse(target.align),
+        aims,
+        keep_blocks=target.keep_blocks,
+        worth=saliency,
+        seed=seed,
+    )
+    if selection.saliency.observes:
+        raise UsageError(f"saliency {saliency} learns from the gradients of a training; use fisher or weights")
+    if selection.saliency.calibrated:
+        guessed = _with_own_labels(network, drawn.take(torch.arange(min(CHOSEN_BY, len(drawn)))), seed)
+        losses = sample_losses(network.model, guessed, network.metadata.normalization, seed=seed, most=len(guessed))
+        selection.saliency.learn(losses)
+    selection.select()
+    return selection
+
+
+@torch.no_grad()
+def _with_own_labels(network: Network, drawn: Samples, seed: int) -> Samples:
+    """The images with classes drawn by what the network itself gives them, of which the Fisher information is made."""
+    generator, labels = torch.Generator().manual_seed(seed), []
+    device = next(network.model.parameters()).device
+    with eval_mode(network.model):
+        for images, _ in batches(drawn, batch_size=BATCH, normalization=network.metadata.normalization, device=device):
+            shares = network.model(images).softmax(1).cpu()
+            labels.append(torch.multinomial(shares, 1, generator=generator)[:, 0])
+    return replace(drawn, labels=torch.cat(labels))
+
+
+def _without_dropped(prunable: Prunable, selection: Selection, example: Inputs, align: str | int) -> Shrunk:
+    model = copy.deepcopy(prunable.model)
+    for group, gone in zip(prunable.groups, selection.channels.dropped(), strict=True):
+        zero(model, group, gone)
+    return remove_zero_channels(model, example, align=align, groups=prunable.groups)
+
+
+def _logits(model: nn.Module, network: Network, data: DataSet) -> tuple[Metric, Tensor]:
+    """The metric of ``model`` on the test part, and what it gives there: (samples, classes)."""
+    given: list[Tensor] = []
+    device = next(model.parameters()).device
+
+    def predict(images: Tensor) -> Tensor:
+        given.append(model(images.to(device)).cpu())
+        return given[-1]
+
+    with eval_mode(model), torch.no_grad():
+        metric = accuracy(predict, data.test, network.metadata.normalization, outcomes=True)
+    return metric, torch.cat(given)
+
+
+def _likeness(model: nn.Module, network: Network, data: DataSet, dense: Tensor) -> Likeness:
+    """``model`` beside a network that gives ``dense``."""
+    metric, given = _logits(model, network, data)
+    return Likeness(
+        metric=metric,
+        change=float((given - dense).norm() / dense.norm()),
+        agreement=float((given.argmax(1) == dense.argmax(1)).float().mean()),
+    )
+
+
+def _metadata(network: Network, target: SplittingConfig, record: Pruning, saliency: str, seed: int) -> Metadata:
+    """What is known of the network, and how it was pruned."""
+    asked = {f"target_{one.kind}": one.asked for one in target.targets}
+    return network.metadata.with_stage(
+        "prune",
+        **asked,
+        align=str(target.align),
+        saliency=saliency,
+        samples=record.samples,
+        seed=seed,
+        fitted=len(record.fits),
+        data=record.data,
+        reached={one.kind: one.reached for one in record.targets},
+        test_accuracy=record.fitted.metric.value,
+        agreement=record.fitted.agreement,
+    )
