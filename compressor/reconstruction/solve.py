@@ -1,6 +1,7 @@
 """The weights that come closest to wanted outputs, by ridge regression towards the weights that were there.
 
-As in OBSPA (Wang et al., "Structurally prune anything", arXiv 2403.18955) and CORP (arXiv 2602.05243) what is removed is made up for by what is left, linearly and in closed form.
+As in OBSPA (Wang et al., "Structurally prune anything", arXiv 2403.18955) and CORP (arXiv 2602.05243) what is removed
+is made up for by what is left, linearly and in closed form.
 """
 
 from __future__ import annotations
