@@ -68,8 +68,8 @@ class Passes(NamedTuple):
     statistics: bool
 
 
-# Before, trained, projected, re-estimated; before and after recovery.
-TUNING, RECOVERY = Passes(4, statistics=True), Passes(2, statistics=False)
+# Trained and re-estimated, projection changing nothing; after recovery. Before either the metric is known.
+TUNING, RECOVERY = Passes(2, statistics=True), Passes(1, statistics=False)
 
 
 @dataclass(frozen=True)

@@ -67,11 +67,14 @@ class Stages:
             remove_states(self._states(name))  # only now that the record is there
             return finished
 
+        evaluated = do(dense, Finished[Evaluation], self.dense)
+        tuned = do(tune, Finished[FineTuning], lambda: self.fine_tune(evaluated.rows[-1].metric))
+        shrunk = do(small, Finished[Shrinking], self.shrink)
         return FinishedRun(
-            dense=do(dense, Finished[Evaluation], self.dense),
-            fine_tune=do(tune, Finished[FineTuning], self.fine_tune),
-            shrink=do(small, Finished[Shrinking], self.shrink),
-            recover=do(again, Finished[FineTuning], self.recover),
+            dense=evaluated,
+            fine_tune=tuned,
+            shrink=shrunk,
+            recover=do(again, Finished[FineTuning], lambda: self.recover(shrunk.rows[-1].metric)),
             export=do(onnx, Finished[tuple[Export, ...]], self.export),
             benchmark=do(timing, Finished[BenchmarkReport], self.benchmark),
         )
@@ -88,8 +91,8 @@ class Stages:
         )
         return Finished(result=evaluation, rows=rows)
 
-    def fine_tune(self) -> Finished[FineTuning]:
-        """The first epochs, with the penalty."""
+    def fine_tune(self, dense: Metric | None = None) -> Finished[FineTuning]:
+        """The first epochs, with the penalty; the metric of the ``dense`` network is known."""
         with States(self._states("fine-tune"), every=self.plan.checkpoint_every) as states:
             tuned = fine_tune(
                 self.start.network,
@@ -98,6 +101,7 @@ class Stages:
                 self.start.penalties(self.plan.penalties),
                 teacher=self.network.model,
                 views=self._views(),
+                before=_plain(dense) if self.start.is_dense else None,
                 groups=self.groups.kept(),
                 states=states,
                 costs=self.plan.costs,
@@ -121,8 +125,8 @@ class Stages:
         note = f"{removal.channels_removed} of {removal.channels_total} channels removed, which changes no output"
         return Finished(result=shrunk.record, rows=self._rows("shrink", shrunk.network, "shrunk.pt", (metric, note)))
 
-    def recover(self) -> Finished[FineTuning]:
-        """The other epochs, without a penalty."""
+    def recover(self, shrunk: Metric | None = None) -> Finished[FineTuning]:
+        """The other epochs, without a penalty; the metric of the ``shrunk`` network is known."""
         with States(self._states("recover"), every=self.plan.checkpoint_every) as states:
             recovered = recover(
                 self._load("shrunk.pt"),
@@ -130,6 +134,7 @@ class Stages:
                 self.plan.recovery,
                 teacher=self.network.model,
                 views=self._views(),
+                before=_plain(shrunk),
                 states=states,
                 progress=self.progress,
             )
@@ -222,6 +227,11 @@ def _fine_tuning_steps(record: FineTuning) -> list[tuple[Metric | None, str]]:
         (record.projected, f"{zeros}{stale}"),
         (record.reestimated, "BatchNorm statistics re-estimated, the weights are the same"),
     ]
+
+
+def _plain(metric: Metric | None) -> Metric | None:
+    """Without which samples were right, which rows have and records of a training have not."""
+    return None if metric is None else msgspec.structs.replace(metric, outcomes=None)
 
 
 def _timed(start: Callable[[], None], work: Callable[[], Finished[Result]]) -> Finished[Result]:

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 import msgspec
+import torch
 from torch import nn
 
 from compressor.checkpoints import DataChoice, Metadata, Network
@@ -70,6 +71,7 @@ def fine_tune(
     costs: Costs | None = None,
     runtime: Runtime | None = None,
     aims: Aims | None = None,
+    before: Metric | None = None,
     on_epoch: OnEpoch | None = None,
     progress: Progress | None = None,
 ) -> FineTuned:
@@ -80,7 +82,7 @@ def fine_tune(
     With ``states`` all that was trained is on disk after every epoch, and a training with the same arguments goes on
     from there; on a CPU, with as many threads, it ends with the same bits as one that was not interrupted.
     Targets in latency and bytes are measured in ``runtime`` first, a latency by ``costs`` where they are given,
-    unless ``aims`` say what that found.
+    unless ``aims`` say what that found. ``before`` is the metric of ``network``, where it is known.
 
     `TargetNotMet` is raised before any training when the target cannot be reached, `DataError` when the data do not
     fit the network, `CompressorError` when there is no space for the states, `Diverged` when the training fails.
@@ -101,7 +103,10 @@ def fine_tune(
         splitting.calibrate(sample_losses(model, data.train, normalization, seed=recipe.seed))
     # Whatever can fail for this network fails now, and not after the training.
     macs, parameters = count_macs(model, network.example_input()), count_parameters(model)
-    before = resumed.course.before if resumed is not None else model_accuracy(model, data.test, normalization)
+    if resumed is not None:
+        before = resumed.course.before
+    elif before is None:
+        before = model_accuracy(model, data.test, normalization)
     with _recorded(states, resumed, on_epoch) as record_epoch:
         epochs = train(
             model,
@@ -117,7 +122,7 @@ def fine_tune(
             keep=partial(states.keep, before, recipe.epochs) if states is not None else None,
         )
     trained = model_accuracy(model, data.test, normalization, outcomes=True)
-    projection, projected, reestimated = _projected(model, data, recipe, normalization, splitting)
+    projection, projected, reestimated = _projected(model, data, recipe, normalization, splitting, trained)
     record = FineTuning(
         before=before,
         trained=trained,
@@ -217,14 +222,17 @@ def _projected(
     recipe: Recipe,
     normalization: Normalization | None,
     splitting: SplittingBase | None,
+    trained: Metric,
 ) -> tuple[Projection | None, Metric | None, Metric | None]:
     """Make zeros exact, then re-estimate BatchNorm; the metric after each, None where it was not done."""
     if splitting is None:
         return None, None, None
+    weights = copy.deepcopy(model.state_dict())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CompressorWarning)  # they are in the record
         projection = splitting.project()
-    projected = model_accuracy(model, data.test, normalization, outcomes=True)
+    same = all(torch.equal(tensor, weights[name]) for name, tensor in model.state_dict().items())
+    projected = trained if same else model_accuracy(model, data.test, normalization, outcomes=True)
     touched = reestimate_on(model, data, normalization, recipe.seed)
     reestimated = model_accuracy(model, data.test, normalization, outcomes=True) if touched else None
     return projection, projected, reestimated

@@ -7,6 +7,7 @@ from torch import nn
 from compressor.checkpoints import Network
 from compressor.data.samples import DataSet
 from compressor.progress import Progress
+from compressor.records import Metric
 from compressor.stages.fine_tune import FineTuned, OnEpoch, fine_tune
 from compressor.training.recipe import Recipe
 from compressor.training.states import States
@@ -21,15 +22,24 @@ def recover(
     teacher: nn.Module | None = None,
     views: Views | None = None,
     states: States | None = None,
+    before: Metric | None = None,
     on_epoch: OnEpoch | None = None,
     progress: Progress | None = None,
 ) -> FineTuned:
     """Train a copy of ``network`` on ``data`` so that it wins back what shrinking cost; what is zero stays zero.
 
     ``teacher`` is best the dense network: half of the loss then comes from its soft labels (Hinton et al.,
-    "Distilling the knowledge in a neural network", 2015). ``views`` and ``states`` are as in `fine_tune`.
+    "Distilling the knowledge in a neural network", 2015). ``views``, ``states`` and ``before`` are as in `fine_tune`.
     `DataError` when the data do not fit the network.
     """
     return fine_tune(
-        network, data, recipe, teacher=teacher, views=views, states=states, on_epoch=on_epoch, progress=progress
+        network,
+        data,
+        recipe,
+        teacher=teacher,
+        views=views,
+        states=states,
+        before=before,
+        on_epoch=on_epoch,
+        progress=progress,
     )
