@@ -119,7 +119,7 @@ def test_a_removal_that_changes_the_outputs_names_the_group(model, groups):
 @pytest.mark.parametrize("target", [0.45, 0.6, 0.8])
 @pytest.mark.parametrize("align", ["1", "auto"])
 def test_the_budget_keeps_equally_many(model, target, align):
-    splitting = Splitting(model, IMAGE, target_macs=target, total_steps=4, align=align)
+    splitting = Splitting(model, IMAGE, target_macs=target, total_steps=4, align=align, saliency="weights")
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-2)
     splitting.attach(optimizer)
     for _ in range(4):

@@ -51,6 +51,7 @@ def test_a_run_that_is_taken_up_does_not_find_them_again(run, calls, stage, monk
     assert calls == []
 
 
+@pytest.mark.slow
 def test_a_lost_file_costs_one_search(run, calls, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(run_stages, "fine_tune", lambda *args, **options: 1 / 0)

@@ -55,6 +55,7 @@ def test_a_size_is_met_by_the_file_that_is_written_and_nearly_used_up(tmp_path, 
     assert 0 < found.shares["size"] < 1
 
 
+@pytest.mark.slow
 def test_zeros_make_room_in_a_compressed_file(tmp_path):
     net = network()
     asked = 0.5 * dense_bytes(net, tmp_path, compressed=True)
@@ -96,6 +97,7 @@ def fake_benchmark(monkeypatch, ratios):
     monkeypatch.setattr("compressor.stages.aim.benchmark", benchmark)
 
 
+@pytest.mark.slow
 def test_a_latency_that_is_missed_is_aimed_at_anew(monkeypatch, costs):
     fake_benchmark(monkeypatch, [0.8, 0.7])
     found = aim(network(), SplittingConfig(target_latency=0.7), costs=costs)
@@ -111,6 +113,7 @@ def test_a_latency_is_met_when_its_interval_does_not_lie_above_the_target(monkey
     assert 0.6 < found.shares["latency"] < 0.7
 
 
+@pytest.mark.slow
 def test_a_latency_that_no_network_meets_is_refused_with_what_was_measured(monkeypatch, costs):
     fake_benchmark(monkeypatch, [1.2] * 4)
     with pytest.raises(TargetNotMet, match=r"--target-latency 0.7 asked, 1.200 measured"):
@@ -161,6 +164,7 @@ def test_costs_have_every_layer_between_its_least_and_whole_width(costs):
     assert fit.worst_error >= fit.median_error >= 0
 
 
+@pytest.mark.slow
 def test_known_layers_are_not_measured_again(monkeypatch, costs):
     def layer_costs(wanted, **options):
         assert not wanted

@@ -7,6 +7,7 @@ import pytest
 import compressor
 from compressor.codec import decode
 from compressor.pipeline.finished import Finished
+from compressor.pipeline.plan import RunPlan
 from compressor.records.benchmark import BenchmarkReport
 from compressor.records.run import Export
 from compressor.records.stages import Evaluation, FineTuning, Inspection, Shrinking
@@ -16,9 +17,24 @@ from compressor.stages.fine_tune import fine_tune
 from compressor.stages.inspect import inspect
 from compressor.stages.recover import recover
 from compressor.stages.shrink import shrink
+from compressor.training.views import Views, ask, draw_views
 
 RECIPE = compressor.Recipe(epochs=1, lr=0.1, batch_size=32, seed=1)
 TRAINING = ("--epochs", 1, "--lr", 0.1, "--batch-size", 32, "--seed", 1)
+
+
+# The trainings of a run are the two parts of one.
+PLAN = RunPlan(
+    recipe=compressor.Recipe(epochs=2, lr=0.1, batch_size=32, seed=1),
+    penalties=compressor.SplittingConfig(target_macs=0.5),
+)
+
+
+@pytest.fixture
+def views(network, data):
+    """What the dense network of a run says, asked once."""
+    drawn = draw_views(data, PLAN.views, PLAN.recipe.seed)
+    return Views(drawn, ask(network.model, data, drawn, network.metadata.normalization))
 
 
 @pytest.fixture
@@ -78,12 +94,12 @@ def test_evaluate_onnx(folder, network, data, by_command):
     assert record.metric == evaluate(at(folder / "recovered.pt"), data).metric
 
 
-def test_fine_tune(tiny, network, data, in_run, by_command):
-    penalties = compressor.SplittingConfig(target_macs=0.5)
-    record = fine_tune(network, data, RECIPE, penalties, teacher=network.model).record
+def test_fine_tune(tiny, network, data, views, in_run, by_command):
     teacher = ("--teacher", tiny.checkpoint)
     options = ("--target-macs", 0.5, *TRAINING, *teacher, "--out", "a.pt")
-    assert record == in_run("fine-tune", Finished[FineTuning])
+    in_a_run = fine_tune(network, data, PLAN.sparse, PLAN.penalties, teacher=network.model, views=views).record
+    assert in_a_run == in_run("fine-tune", Finished[FineTuning])
+    record = fine_tune(network, data, RECIPE, PLAN.penalties, teacher=network.model).record
     assert record == by_command(FineTuning, "fine-tune", tiny.checkpoint, *options)
 
 
@@ -94,8 +110,11 @@ def test_shrink(folder, data, in_run, by_command):
     assert record == by_command(Shrinking, "shrink", folder / "sparse.pt", "--data", data.ref, "--out", "a.pt")
 
 
-def test_recover(tiny, folder, network, data, in_run, by_command):
-    record = recover(at(folder / "shrunk.pt"), data, RECIPE, teacher=network.model).record
+def test_recover(tiny, folder, network, data, views, in_run, by_command):
+    small = at(folder / "shrunk.pt")
+    in_a_run = recover(small, data, PLAN.recovery, teacher=network.model, views=views).record
+    assert in_a_run == in_run("recover", Finished[FineTuning])
+    record = recover(small, data, RECIPE, teacher=network.model).record
     command = (
         "recover",
         folder / "shrunk.pt",
@@ -107,7 +126,6 @@ def test_recover(tiny, folder, network, data, in_run, by_command):
         "--out",
         "a.pt",
     )
-    assert record == in_run("recover", Finished[FineTuning])
     assert record == by_command(FineTuning, *command)
 
 
@@ -123,6 +141,7 @@ def test_inspect(tiny, network, by_command):
     assert inspect(network) == by_command(Inspection, "inspect", tiny.checkpoint)
 
 
+@pytest.mark.slow
 def test_benchmark(folder, in_run, compress):
     files = [folder / "dense.onnx", folder / "small.onnx"]
     kept = in_run("benchmark", Finished[BenchmarkReport])

@@ -35,12 +35,11 @@ def check(seeds):
     return removed
 
 
-@pytest.mark.parametrize("start", range(0, 40, 20))
-def test_random_networks_are_shrunk_without_a_wrong_output(start):
-    assert check(range(start, start + 20)) > 20 * 3
+def test_random_networks_are_shrunk_without_a_wrong_output():
+    assert check(range(20)) > 20 * 3
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("start", range(40, 500, 46))
+@pytest.mark.parametrize("start", range(20, 500, 48))
 def test_five_hundred_are_too(start):
-    assert check(range(start, start + 46)) > 46 * 3
+    assert check(range(start, start + 48)) > 48 * 3
