@@ -47,8 +47,7 @@ class Taylor(Saliency):
 
     def values(self) -> list[Tensor]:
         """The averages, relative to that of all channels."""
-        mean = self._mean.nan_to_num(0.0, 0.0, 0.0)
-        return self._terms.split(mean / mean.mean() if mean.any() else mean)
+        return self._terms.split(self._mean / self._mean.mean() if self._mean.any() else self._mean)
 
     def state_dict(self) -> dict[str, Any]:
         """The average and over how many steps it is."""
@@ -61,4 +60,6 @@ class Taylor(Saliency):
     def _add(self, gradients: Sequence[Tensor | None], scale: float = 1.0) -> None:
         squared = (self._terms.terms(gradients) / scale).square_()
         self._steps += 1
-        self._mean = self._mean.to(squared.device).lerp(squared, 1 / min(self._steps, self.memory))
+        before = self._mean.to(squared.device)
+        # A step without a number says nothing, and must not stay in the average.
+        self._mean = torch.where(squared.isfinite(), before.lerp(squared, 1 / min(self._steps, self.memory)), before)

@@ -178,6 +178,19 @@ def test_taylor_is_the_mean_square_over_steps_whatever_a_scaler_multiplied(model
         torch.testing.assert_close(one, other / mean, rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
+def test_a_gradient_without_a_number_says_nothing(model, wrong):
+    groups = groups_of(model)
+    found = learned("taylor", model, groups)
+    before = found.values()
+    model.inner_norm.weight.grad[1] = wrong
+    found.observe()
+    assert all(one.isfinite().all() for one in found.values())
+    for group, one, other in zip(groups, before, found.values(), strict=True):
+        # The other gradients are those of the step before.
+        torch.testing.assert_close(one, other, msg=group.name)
+
+
 def test_magnitude_and_bn_scale_are_norms_relative_to_their_group(model):
     groups = [group for group in groups_of(model) if NAMES[group.name] == "inner"]
     norms, scales = model.inner.weight.square().sum((1, 2, 3)), model.inner_norm.weight.square()
