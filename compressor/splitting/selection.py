@@ -19,30 +19,29 @@ from compressor.saliency import DEFAULT, saliency
 from compressor.saliency.base import Saliency
 from compressor.saliency.weights import Weights
 from compressor.splitting.budget import Budget, Choice
+from compressor.splitting.config import SplittingConfig
 from compressor.splitting.dropped import DroppedChannels
 from compressor.splitting.prunable import Prunable
-from compressor.splitting.targets import Limit, Target
+from compressor.splitting.targets import Limit
 
 
 class Selection:
     """The channels that are worth most within the limits survive, the others are dropped.
 
-    Unless they are to ``keep_blocks``, all channels of a branch may be dropped. What they are worth says the
-    ``worth`` (`compressor.saliency.SALIENCIES`), and until that has what it learns from, their weights.
+    Unless ``config`` is to keep blocks, all channels of a branch may be dropped. What they are worth says its saliency,
+    for which ``seed`` is, and until that has what it learns from, their weights.
     Raises `TargetNotMet` when a target cannot be reached.
     """
 
     def __init__(
         self,
         prunable: Prunable,
-        targets: Sequence[Target],
-        align: Alignment,
+        config: SplittingConfig,
         aims: Aims | None = None,
         *,
-        keep_blocks: bool = False,
-        worth: str = DEFAULT,
         seed: int = 0,
     ) -> None:
+        targets, align, keep_blocks = config.targets, Alignment.parse(config.align), config.keep_blocks
         if not prunable.groups:
             why = prunable.obstacles(_counted(targets[0].kind)) or ": it has no convolution, linear or recurrent layer"
             raise TargetNotMet(f"no channel of this network can be removed{why}")
@@ -59,7 +58,7 @@ class Selection:
                     f"{align}, which keeps {align.steps} channels of every group{_kept(keep_blocks, len(blocks))}"
                     f"{prunable.obstacles(_counted(limit.target.kind))}"
                 )
-        self.saliency: Saliency = saliency(worth, prunable.model, prunable.groups, seed=seed)
+        self.saliency: Saliency = saliency(config.saliency or DEFAULT, prunable.model, prunable.groups, seed=seed)
         self._weights = Weights(prunable.model, prunable.groups)
         self.channels = DroppedChannels(prunable.model, prunable.groups)
         self.choice = Choice([group.channels for group in prunable.groups], 1.0, 1.0)

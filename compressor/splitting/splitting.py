@@ -10,13 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from compressor.alignment import Alignment
 from compressor.equivalence import Inputs
 from compressor.errors import UsageError
 from compressor.groups import ChannelGroup, is_zero, zero
 from compressor.records.costs import Aims
 from compressor.records.run import Target as Outcome
-from compressor.saliency import DEFAULT
 from compressor.splitting.base import SplittingBase
 from compressor.splitting.config import Arguments, SplittingConfig
 from compressor.splitting.optimizers import loss_scale
@@ -94,7 +92,7 @@ class Splitting(SplittingBase):
         start, end = config.beta_range
         self.schedule = Schedule(total_steps=total_steps, beta_start=start, beta_end=end)
         super().__init__(model, example_input, config, total_steps, groups)
-        self._selection = self._selected(aims, seed) if config.targets else None
+        self._selection = Selection(self.prunable, config, aims, seed=seed) if config.targets else None
         self._observed = -1  # at which step
         splits = config.splits_entries
         self._single = SingleWeights(self._weights, config, self.schedule) if splits else None
@@ -186,18 +184,6 @@ class Splitting(SplittingBase):
             self._selection.load_state_dict(state)
         self.step = state["step"]
         self._observed = self.step - 1
-
-    def _selected(self, aims: Aims | None, seed: int) -> Selection:
-        config = self.config
-        return Selection(
-            self.prunable,
-            config.targets,
-            Alignment.parse(config.align),
-            aims,
-            keep_blocks=config.keep_blocks,
-            worth=config.saliency or DEFAULT,
-            seed=seed,
-        )
 
     def _close(self) -> None:
         """Once, when W has become its projection: drop the channels that the zeros have emptied."""

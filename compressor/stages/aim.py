@@ -12,7 +12,6 @@ import torch
 from msgspec.structs import replace
 from torch import Tensor, nn
 
-from compressor.alignment import Alignment
 from compressor.benchmarking import benchmark
 from compressor.benchmarking.environment import describe as describe_machine
 from compressor.checkpoints import Network
@@ -23,7 +22,6 @@ from compressor.groups import ChannelGroup, find_groups, zero
 from compressor.progress import Progress, silent
 from compressor.records.costs import Aims, Costs, Trial
 from compressor.records.run import TargetKind
-from compressor.saliency import DEFAULT
 from compressor.shrinking import remove_zero_channels
 from compressor.splitting import SplittingConfig
 from compressor.splitting.auxiliary import units_of
@@ -160,17 +158,8 @@ class _Trials:
 
     def _selection(self, aims: Aims) -> Selection | None:
         """What the weights as they are leave within the shares; None when a corrected share is out of reach."""
-        config = self.penalties
         try:
-            selection = Selection(
-                self.prunable,
-                config.targets,
-                Alignment.parse(config.align),
-                aims,
-                keep_blocks=config.keep_blocks,
-                worth=config.saliency or DEFAULT,
-                seed=self.runtime.seed,
-            )
+            selection = Selection(self.prunable, self.penalties, aims, seed=self.runtime.seed)
         except TargetNotMet:
             if aims.trials:
                 return None

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from compressor.alignment import Alignment
 from compressor.checkpoints import Metadata, Network
 from compressor.computed_weights import folded
 from compressor.costs import count_macs, count_parameters
@@ -163,15 +162,7 @@ def _selection(
     seed: int,
 ) -> Selection:
     """The channels that are to stay, chosen once."""
-    selection = Selection(
-        prunable,
-        target.targets,
-        Alignment.parse(target.align),
-        aims,
-        keep_blocks=target.keep_blocks,
-        worth=saliency,
-        seed=seed,
-    )
+    selection = Selection(prunable, replace(target, saliency=saliency), aims, seed=seed)
     if selection.saliency.observes:
         raise UsageError(f"saliency {saliency} learns from the gradients of a training; use fisher or weights")
     if selection.saliency.calibrated:
