@@ -16,7 +16,7 @@ from compressor.cli.options import (
     out_option,
     overwrite_option,
     runtime_options,
-    teacher_option,
+    teacher_options,
     training_options,
 )
 from compressor.cli.penalty_options import penalty_options
@@ -30,7 +30,7 @@ from compressor.cli.searching import targets_given
 @training_options
 @runtime_options
 @costs_option
-@teacher_option
+@teacher_options
 @data_options
 @model_options
 @out_option("Checkpoint to write, .pt or .safetensors.  [default: MODEL-sparse.pt, or MODEL-tuned.pt]")

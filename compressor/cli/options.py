@@ -108,6 +108,20 @@ training_options = stack(
         show_default=True,
         help="Nesterov SGD or AdamW.",
     ),
+    click.option(
+        "--schedule",
+        type=click.Choice(["cosine", "step", "constant"]),
+        default="cosine",
+        show_default=True,
+        help="The learning rate after its rise: half a cosine to zero, a tenth and a hundredth from 1/2 and 3/4 of the "
+        "training, or constant.",
+    ),
+    click.option(
+        "--ema",
+        type=float,
+        metavar="DECAY",
+        help="End with the moving average of the weights, which decays by this at each step, for example 0.99.",
+    ),
     device_option,
     click.option(
         "--precision",
@@ -133,8 +147,15 @@ training_options = stack(
     ),
 )
 
-teacher_option = click.option(
-    "--teacher", metavar="MODEL", help="Checkpoint of a network to imitate: its soft labels are half of the loss."
+teacher_share_option = click.option(
+    "--teacher-share",
+    type=float,
+    help="Share of the loss that is by the teacher's soft labels, the other by the true ones; 0 to 1.  [default: 0.5]",
+)
+
+teacher_options = stack(
+    click.option("--teacher", metavar="MODEL", help="Checkpoint of a network to imitate, by its soft labels."),
+    teacher_share_option,
 )
 
 runtime_options = stack(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from compressor.cli.options import costs_option, runtime_options, training_options
+from compressor.cli.options import costs_option, runtime_options, stack, teacher_share_option, training_options
 from compressor.cli.penalty_options import penalty_options
 
 if TYPE_CHECKING:
@@ -36,10 +36,8 @@ def run_options(function: Callable[..., Any]) -> Callable[..., Any]:
         is_flag=True,
         help="Go on although the dense network is no better than guessing on the test part.",
     )
-    timing = (max_seconds, runtime_options, opset)
-    for decorate in (allow_chance, costs_option, *timing, training_options, epochs, penalty_options):
-        function = decorate(function)
-    return function
+    training = stack(penalty_options, epochs, teacher_share_option, training_options)
+    return stack(training, opset, runtime_options, max_seconds, costs_option, allow_chance)(function)
 
 
 def plan_of(options: dict[str, Any], command: str) -> RunPlan:

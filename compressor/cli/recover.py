@@ -14,14 +14,14 @@ from compressor.cli.options import (
     model_options,
     out_option,
     overwrite_option,
-    teacher_option,
+    teacher_options,
     training_options,
 )
 
 
 @command("recover")
 @click.argument("model")
-@teacher_option
+@teacher_options
 @click.option("--epochs", type=int, default=10, show_default=True, help="Passes over the training part.")
 @training_options
 @data_options

@@ -27,9 +27,13 @@ if TYPE_CHECKING:
 
 def recipe_of(options: dict[str, Any]) -> Recipe:
     """The training options as a recipe; a missing device is told here, before anything is loaded."""
+    from compressor.errors import UsageError
     from compressor.training.recipe import Recipe
 
-    recipe = Recipe(**{key: options[key] for key in options.keys() & Recipe.__dataclass_fields__.keys()})
+    if options["teacher_share"] is not None and options.get("teacher", "the dense network") is None:
+        raise UsageError(f"--teacher-share {options['teacher_share']:g} needs a --teacher, whose share it is")
+    known = options.keys() & Recipe.__dataclass_fields__.keys()
+    recipe = Recipe(**{key: options[key] for key in known if options[key] is not None})
     recipe.fabric()
     return recipe
 

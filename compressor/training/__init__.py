@@ -24,6 +24,9 @@ from compressor.layer_kinds import NORMS
 from compressor.progress import Progress, silent
 from compressor.records.run import Epoch
 from compressor.splitting.base import SplittingBase
+from compressor.training.averaging import WeightAverage
+from compressor.training.batchnorm import reestimate_on
+from compressor.training.distillation import distilled
 from compressor.training.form import require_optimizer_form, require_rates, require_same_form
 from compressor.training.recipe import Recipe
 from compressor.training.states import State
@@ -31,10 +34,6 @@ from compressor.training.validation import validated
 from compressor.training.views import Views
 from compressor.training.zeros import keep_zeros
 
-# Weight and temperature of the teacher's soft labels (Hinton et al., "Distilling the knowledge in a
-# neural network", 2015).
-TEACHER_SHARE = 0.5
-TEMPERATURE = 2.0
 # How often a diverged training goes back one epoch and halves its learning rate before it gives up.
 RETRIES = 3
 
@@ -53,7 +52,7 @@ def train(
     resumed: State | None = None,
     keep: Callable[[tuple[Epoch, ...], Callable[[], dict[str, Any]]], None] | None = None,
 ) -> tuple[Epoch, ...]:
-    """Train ``model`` in place with cross-entropy, half of it from ``teacher`` when there is one.
+    """Train ``model`` in place with cross-entropy, and with what ``teacher`` says when there is one.
 
     With ``views`` the teacher is not asked again: every epoch shows one of them.
 
@@ -77,6 +76,7 @@ def train(
                     on_epoch(epochs[-1])
                 if keep is not None:
                     keep(tuple(epochs), run.state)
+            run.adopt_average()
         finally:
             run.finish()
     return tuple(epochs)
@@ -105,6 +105,7 @@ class _Run:
         self.teacher = teacher.to(self.fabric.device).eval() if teacher is not None else None
         optimizer = recipe.build_optimizer(model)
         self.handle = splitting.attach(optimizer) if splitting is not None else keep_zeros(model, optimizer)
+        self.average = WeightAverage(model, recipe.ema) if recipe.ema is not None else None
         self.scheduler = LambdaLR(optimizer, self._rate)
         self.inner_optimizer: Optimizer = optimizer
         self.wrapped, self.optimizer = self.fabric.setup(model, optimizer)
@@ -115,7 +116,9 @@ class _Run:
         diverged = not (math.isfinite(loss) and self._finite())
         if diverged:
             self._undo(before, loss)
-        validation = validated(self.model, self.data, self.normalization, self.splitting, self.recipe.seed)
+        validation = validated(
+            self.model, self.data, self.normalization, self.splitting, self.recipe.seed, average=self.average
+        )
         self.accuracy = "" if validation is None else f"accuracy {100 * validation.value:.1f} %"
         splitting = self.splitting
         return Epoch(
@@ -168,11 +171,19 @@ class _Run:
         self.step, self.retries, self.accuracy = state["step"], state["retries"], state["accuracy"]
         if self.splitting is not None:
             self.splitting.load_state_dict(state["splitting"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
         self.fabric.strategy.precision.load_state_dict(state["precision"])
         self.shuffle.set_state(state["shuffle"])
         torch.set_rng_state(state["random"])
         if device.type == "cuda" and state["random on the device"] is not None:
             torch.cuda.set_rng_state(state["random on the device"], device)
+
+    def adopt_average(self) -> None:
+        """End with the average of the weights, where there is one, and with its statistics."""
+        if self.average is not None:
+            self.average.adopt()
+            reestimate_on(self.model, self.data, self.normalization, self.recipe.seed)
 
     def finish(self) -> None:
         self.handle.remove()
@@ -189,6 +200,8 @@ class _Run:
             self.fabric.backward(loss)
             self.optimizer.step()
             self.scheduler.step()
+            if self.average is not None:
+                self.average.update()
             total, count, self.step = total + loss.detach(), count + 1, self.step + 1
             # Reading the loss makes a GPU wait, so not at every step.
             if self.step % 5 == 0 or self.step == self.total_steps:
@@ -211,15 +224,12 @@ class _Run:
 
     def _loss(self, images: Tensor, labels: Tensor, said: Tensor | None) -> Tensor:
         logits = self.wrapped(images)
-        loss = F.cross_entropy(logits, labels)
         if said is None:
             if self.teacher is None:
-                return loss
+                return F.cross_entropy(logits, labels)
             with torch.no_grad(), self.fabric.autocast():
                 said = self.teacher(images)
-        soft = F.softmax(said / TEMPERATURE, dim=1)
-        distilled = F.kl_div(F.log_softmax(logits / TEMPERATURE, dim=1), soft, reduction="batchmean")
-        return (1 - TEACHER_SHARE) * loss + TEACHER_SHARE * TEMPERATURE**2 * distilled
+        return distilled(logits, labels, said, self.recipe.teacher_share)
 
     def _undoable(self) -> dict[str, Any]:
         """What an epoch that diverges is undone to; the optimiser begins anew."""
@@ -228,6 +238,7 @@ class _Run:
             "schedule": self.scheduler.last_epoch,
             "step": self.step,
             "splitting": self.splitting.state_dict() if self.splitting is not None else {},
+            "average": self.average.state_dict() if self.average is not None else {},
         }
 
     def _undo(self, before: dict[str, Any], loss: float) -> None:
@@ -240,6 +251,8 @@ class _Run:
         self.retries += 1
         if self.splitting is not None:
             self.splitting.load_state_dict(before["splitting"])
+        if self.average is not None:
+            self.average.load_state_dict(before["average"])
         self.inner_optimizer.state.clear()
         self.step, self.scheduler.last_epoch = before["step"], before["schedule"]
         self.scheduler.base_lrs = [rate / 2 for rate in self.scheduler.base_lrs]

@@ -11,6 +11,8 @@ from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 
 from compressor.errors import UsageError
+from compressor.training.distillation import SHARE
+from compressor.training.rates import SCHEDULES, learning_rate_factor
 
 LEARNING_RATES = {"adamw": 1e-3, "sgd": 0.02}
 # What the optimiser multiplies a gradient by must be a float32; AdamW divides the rate by 0.1 in its first step.
@@ -18,7 +20,6 @@ LARGEST_RATES = {"adamw": 1e37, "sgd": 1e38}
 # How many tensors the optimiser keeps for each parameter.
 OPTIMIZER_TENSORS = {"adamw": 2, "sgd": 1}
 PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
-WARMUP = 0.05
 # No training takes as many epochs, and numbers of 32 bits end there.
 MOST_EPOCHS, LARGEST = 1_000_000, 3e38
 
@@ -28,7 +29,9 @@ class Recipe:
     """Epochs, optimiser and machine of one training; ``lr`` None means the optimiser's default.
 
     The learning rate runs along one curve over the epochs ``before``, those of this training and those ``after``: a
-    training that is cut in two, because the network changes in between, keeps it.
+    training that is cut in two, because the network changes in between, keeps it. ``schedule`` is one of
+    `compressor.training.rates.SCHEDULES`. Where there is a teacher, ``teacher_share`` of the loss is by what it says.
+    With ``ema`` the result is the moving average of the weights, which decays by that from step to step.
     """
 
     epochs: int
@@ -40,6 +43,9 @@ class Recipe:
     device: str = "auto"
     precision: str = "32"
     seed: int = 0
+    schedule: str = "cosine"
+    teacher_share: float = SHARE
+    ema: float | None = None
     before: int = 0
     after: int = 0
 
@@ -47,6 +53,8 @@ class Recipe:
         self._check_counts()
         if self.optimizer not in LEARNING_RATES:
             raise UsageError(f"--optimizer must be one of {', '.join(LEARNING_RATES)}, got {self.optimizer!r}")
+        if self.schedule not in SCHEDULES:
+            raise UsageError(f"--schedule must be one of {', '.join(SCHEDULES)}, got {self.schedule!r}")
         if self.precision not in PRECISIONS:
             raise UsageError(f"--precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}")
         self._check_rates()
@@ -76,6 +84,11 @@ class Recipe:
         if not 0 <= self.weight_decay <= LARGEST:
             raise UsageError(f"weight_decay must lie between 0 and {LARGEST:g}, got {self.weight_decay:g}")
 
+        if not 0 <= self.teacher_share <= 1:
+            raise UsageError(f"--teacher-share must lie between 0 and 1, got {self.teacher_share:g}")
+        if self.ema is not None and not 0 < self.ema < 1:
+            raise UsageError(f"--ema must lie between 0 and 1, got {self.ema:g}")
+
     @property
     def learning_rate(self) -> float:
         """The peak learning rate."""
@@ -88,7 +101,8 @@ class Recipe:
     def rate(self, step: int, samples: int) -> float:
         """The share of the peak learning rate at ``step`` of this training."""
         each = self._steps_of_epoch(samples)
-        return learning_rate_factor(self.before * each + step, (self.before + self.epochs + self.after) * each)
+        total = (self.before + self.epochs + self.after) * each
+        return learning_rate_factor(self.before * each + step, total, self.schedule)
 
     def _steps_of_epoch(self, samples: int) -> int:
         return max(1, samples // self.batch_size)
@@ -116,14 +130,6 @@ class Recipe:
             devices=[int(index)] if index else 1,
             precision=PRECISIONS[self.precision],  # type: ignore[arg-type]
         )
-
-
-def learning_rate_factor(step: int, total: int) -> float:
-    """Linear warm-up, then half a cosine to zero: the share of the peak learning rate at ``step``."""
-    warmup = max(1, round(WARMUP * total))
-    if step < warmup:
-        return (step + 1) / warmup
-    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))
 
 
 def pick_device(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from contextlib import nullcontext
 
 import torch
 from torch import nn
@@ -11,6 +12,7 @@ from compressor.data.normalization import Normalization
 from compressor.data.samples import DataSet
 from compressor.records import Metric
 from compressor.splitting.base import SplittingBase
+from compressor.training.averaging import WeightAverage
 from compressor.training.batchnorm import reestimate_on
 from compressor.training.evaluation import model_accuracy
 
@@ -24,25 +26,38 @@ def validated(
     normalization: Normalization | None,
     splitting: SplittingBase | None,
     seed: int,
+    *,
+    average: WeightAverage | None = None,
 ) -> Metric | None:
     """The metric of ``model`` on the validation part; None where there are no samples.
 
     While ``splitting`` draws channels to zero, weights that are not zero yet and running statistics of BatchNorm that
-    lag behind would tell of a network that nobody gets. So a copy is measured that is projected and re-estimated.
+    lag behind would tell of a network that nobody gets. So a copy is measured that is projected and re-estimated; and
+    one of the ``average`` of the weights where that is what will be shipped.
     """
     if not len(data.val):
         return None
     device = next(model.parameters()).device
     # A network may draw random numbers in eval mode as well.
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        shipped = model if splitting is None else _as_shipped(model, data, normalization, splitting, seed)
+        if splitting is None and average is None:
+            return model_accuracy(model, data.val, normalization)
+        shipped = _as_shipped(model, data, normalization, splitting, seed, average)
         return model_accuracy(shipped, data.val, normalization)
 
 
 def _as_shipped(
-    model: nn.Module, data: DataSet, normalization: Normalization | None, splitting: SplittingBase, seed: int
+    model: nn.Module,
+    data: DataSet,
+    normalization: Normalization | None,
+    splitting: SplittingBase | None,
+    seed: int,
+    average: WeightAverage | None,
 ) -> nn.Module:
-    with splitting.zeroed():
+    with (
+        average.shown() if average is not None else nullcontext(),
+        splitting.zeroed() if splitting is not None else nullcontext(),
+    ):
         shipped = copy.deepcopy(model)
     reestimate_on(shipped, data, normalization, seed, most=SAMPLES)
     return shipped

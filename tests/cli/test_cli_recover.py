@@ -3,6 +3,7 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 
 from compressor.checkpoints import load
 
@@ -48,6 +49,22 @@ def test_the_teacher_matters(tiny, finished, compress):
         done = compress("recover", finished[0] / "shrunk.pt", *options, *teacher, "--out", f"{len(losses)}.pt")
         losses.append(json.loads(done.stdout)["epochs"][0]["loss"])
     assert losses[0] != losses[1]
+
+
+def test_a_share_without_a_teacher_is_refused(tiny, compress):
+    done = compress("recover", tiny.sparse, "--trust-arch", "--data", tiny.data, *QUICK, "--teacher-share", 0.9)
+    assert (done.exit_code, done.error) == (2, ["Error: --teacher-share 0.9 needs a --teacher, whose share it is"])
+
+
+@pytest.mark.parametrize("option", [("--ema", 0.9), ("--schedule", "constant")], ids=str)
+def test_every_option_of_the_training_changes_the_result(option, tiny, finished, compress):
+    ends, known = [], ("--trust-arch", "--data", tiny.data, "--epochs", 2, "--lr", 0.1, "--batch-size", 32)
+    for options in ((), option):
+        out = f"{len(ends)}.pt"
+        done = compress("recover", finished[0] / "shrunk.pt", *known, *options, "--out", out)
+        assert done.exit_code == 0, done.stderr
+        ends.append(next(load(out, trust_arch=True).model.parameters()).detach())
+    assert not torch.allclose(ends[0], ends[1])
 
 
 def test_penalties_have_no_place_here(tiny, compress):

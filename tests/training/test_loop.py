@@ -156,6 +156,15 @@ def test_a_teacher_draws_the_student_to_its_answers():
     assert distance(taught, teacher) < 0.5 * distance(alone, teacher)
 
 
+def test_the_share_of_the_teacher_counts():
+    teacher, ends = network(seed=5), []
+    for share in (0.0, 0.5, 1.0):
+        student = network()
+        run(student, teacher=teacher, teacher_share=share)
+        ends.append(distance(student, teacher))
+    assert ends[0] > ends[1] > ends[2]
+
+
 @torch.no_grad()
 def distance(student, teacher):
     images = DATA.test.images.float() / 255

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from compressor.errors import UsageError
-from compressor.training.recipe import Recipe, learning_rate_factor, pick_device
+from compressor.training.rates import SCHEDULES, learning_rate_factor
+from compressor.training.recipe import Recipe, pick_device
 
 
 @pytest.mark.parametrize(
@@ -23,6 +24,10 @@ from compressor.training.recipe import Recipe, learning_rate_factor, pick_device
         ({"lr": 2e38}, r"--lr must be at most 1e\+38 for sgd, got 2e\+38"),
         ({"lr": 1e38, "optimizer": "adamw"}, r"--lr must be at most 1e\+37 for adamw, got 1e\+38"),
         ({"seed": -1}, "--seed must be 0 or more, got -1"),
+        ({"schedule": "linear"}, "--schedule must be one of cosine, step, constant, got 'linear'"),
+        ({"ema": 1.0}, "--ema must lie between 0 and 1, got 1"),
+        ({"ema": float("nan")}, "--ema must lie between 0 and 1, got nan"),
+        ({"teacher_share": 1.5}, "--teacher-share must lie between 0 and 1, got 1.5"),
     ],
 )
 def test_a_bad_choice_is_refused_with_its_value(options, message):
@@ -51,6 +56,22 @@ def test_the_rate_then_falls_as_half_a_cosine_to_zero():
     assert after[50] == pytest.approx(0.5)
     assert after[-1] == pytest.approx(0)
     assert all(later < earlier for earlier, later in pairwise(after))
+
+
+def test_a_step_schedule_falls_twice():
+    factors = [learning_rate_factor(step, 1050, "step", warmup=50 / 1050) for step in (50, 549, 550, 799, 800, 1049)]
+    assert factors == pytest.approx([1, 1, 0.1, 0.1, 0.01, 0.01])
+
+
+def test_a_constant_schedule_only_rises():
+    assert [learning_rate_factor(step, 40, "constant") for step in range(40)] == [0.5] + [1.0] * 39
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("total", [1, 2, 3, 50])
+def test_no_schedule_leaves_zero_and_one(schedule, total):
+    factors = [learning_rate_factor(step, total, schedule) for step in range(total)]
+    assert all(0 < factor <= 1 for factor in factors)
 
 
 @pytest.mark.parametrize("total", [1, 2, 3])

@@ -88,6 +88,7 @@ CASES = {
     "bf16": ({}, {"precision": "bf16"}, {"target_macs": 0.5}),
     "divergence": ({"passes": {6, 11}}, {}, {"target_macs": 0.5}),
     "teacher": ({}, {}, {"target_params": 0.6}),
+    "average": ({"passes": {6}}, {"ema": 0.9, "schedule": "step"}, {"target_macs": 0.5}),
 }
 
 
@@ -316,6 +317,9 @@ OTHERS = {
     "epochs": lambda case: setattr(case, "recipe", recipe(epochs=5)),
     "seed": lambda case: setattr(case, "recipe", recipe(seed=1)),
     "learning rate": lambda case: setattr(case, "recipe", recipe(lr=0.04)),
+    "schedule": lambda case: setattr(case, "recipe", recipe(schedule="step")),
+    "average": lambda case: setattr(case, "recipe", recipe(ema=0.9)),
+    "share of the teacher": lambda case: setattr(case, "recipe", recipe(teacher_share=0.9)),
     "penalty": lambda case: setattr(case, "penalties", SplittingConfig(target_macs=0.5)),
     "target": lambda case: setattr(case, "penalties", SplittingConfig(penalty="l1-l2", target_macs=0.6)),
     "teacher": lambda case: setattr(case, "teacher", network(seed=5).model),
