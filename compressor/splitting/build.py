@@ -15,7 +15,8 @@ from compressor.splitting.config import SplittingConfig
 from compressor.splitting.paper import PaperSplitting
 from compressor.splitting.splitting import Splitting
 
-# What belongs to the papers' methods alone; method budget has one group penalty.
+# What belongs to the stages, which have data; to the papers' methods alone: method budget has one group penalty.
+OF_STAGES = {"trials"}
 OF_PAPERS = {"method", "group_penalty", "group_penalty_args", "group_strength", "growth"}
 OF_BUDGET = {
     "target_macs",
@@ -43,7 +44,9 @@ def build_splitting(
     seed: int = 0,
 ) -> Splitting | PaperSplitting:
     """`Splitting` or `PaperSplitting`, by the method of ``config``; what they raise."""
-    options: dict[str, Any] = {field.name: getattr(config, field.name) for field in fields(config)}
+    options: dict[str, Any] = {
+        field.name: getattr(config, field.name) for field in fields(config) if field.name not in OF_STAGES
+    }
     options |= {"total_steps": total_steps, "groups": groups, "seed": seed}
     if config.described.target:
         return Splitting(model, example_input, aims=aims, **{k: v for k, v in options.items() if k not in OF_PAPERS})
