@@ -1,4 +1,4 @@
-"""``compress run`` with the same arguments, which also writes how long its training loops and its teacher took.
+"""``compress run`` with the same arguments, which also writes how long its choice, its training and its teacher took.
 
     python benchmarks/peer_timed_run.py SECONDS.json run MODEL ...
 
@@ -17,11 +17,12 @@ from peer_cells import Seconds, stopwatch
 
 from compressor import training
 from compressor.cli import main
+from compressor.stages import trials
 from compressor.training import views
 
 
 def timed(path: Path) -> None:
-    """Have what trains and what asks the teacher write their time to ``path``, before a stage imports them."""
+    """Have what chooses, trains and asks the teacher write their time to ``path``, before a stage imports them."""
     spent = Seconds()
 
     def around(work: Callable[..., Any]) -> Callable[..., Any]:
@@ -35,7 +36,7 @@ def timed(path: Path) -> None:
 
         return watched
 
-    training.train, views.ask = around(training.train), around(views.ask)
+    training.train, views.ask, trials.settle = around(training.train), around(views.ask), around(trials.settle)
 
 
 if __name__ == "__main__":

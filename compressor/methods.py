@@ -12,6 +12,9 @@ from typing import Literal
 
 from compressor.errors import UnknownName
 
+# Ways to spread channels over the layers that are tried for a target, before any training.
+TRIALS = 24
+
 Pull = Literal["implicit", "explicit", "gradient"]
 Rows = Literal["filters", "input channels"]
 

@@ -6,10 +6,9 @@ import click
 
 from compressor.cli.options import stack
 from compressor.cli.parsing import Parsed, one_of, parse_beta, parse_growth, parse_number_pairs, parse_share, parse_size
-from compressor.methods import METHODS
+from compressor.methods import METHODS, TRIALS
 from compressor.penalties import GROUP_PENALTIES, PENALTIES
 from compressor.saliency import DEFAULT, SALIENCIES
-from compressor.splitting.config import TRIALS
 
 BETA = Parsed("start:end", parse_beta)
 METHOD = Parsed("name", one_of("method", METHODS))

@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 
 from compressor.alignment import Alignment
 from compressor.errors import UnknownName, UsageError
-from compressor.methods import Method, method
+from compressor.methods import TRIALS, Method, method
 from compressor.penalties import GROUP_PENALTIES, group_penalty, penalty
 from compressor.records.run import TargetKind
 from compressor.saliency import DEFAULT, SALIENCIES
@@ -23,8 +23,6 @@ PENALTY_OF_ZEROS = "l1-l2"
 LARGEST = 1e30
 # What asks for fewer channels.
 TARGETS = "--target-macs, --target-params, --target-latency or --target-size"
-# Ways to spread channels over the layers that are tried before a training.
-TRIALS = 24
 # The group penalty of method budget: an l0 that the selected channels do not carry.
 BUDGETED = "l0"
 

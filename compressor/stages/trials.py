@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from compressor.checkpoints import Network
+from compressor.costs import count_macs
 from compressor.data.batches import batches
 from compressor.data.samples import Augmentation, DataSet, Samples
 from compressor.equivalence import Inputs, eval_mode
@@ -23,10 +24,11 @@ from compressor.splitting import Splitting, SplittingConfig, build_splitting
 from compressor.splitting.spreading import Spread
 from compressor.training.calibration import batch_losses, sample_losses
 
-# Samples by which layers are fitted and by which networks are compared, and rows of a layer: fewer than for a network
-# that is kept, as many as tell better ones from worse.
-FITTED_ON, COMPARED_ON, ROWS = 256, 512, 4096
-SAMPLES, BATCH = FITTED_ON + COMPARED_ON, 128
+# Samples by which networks are compared, at least and at most, and half as many by which layers are fitted, with so
+# many rows each: fewer than for a network that is kept, as many as tell better ones from worse. Between these bounds
+# a forward pass over the samples takes so many MACs.
+FEWEST, MOST, ROWS, WORK = 64, 512, 4096, 2.2e10
+BATCH = 128
 
 
 class Trials:
@@ -38,9 +40,10 @@ class Trials:
     def __init__(self, network: Network, groups: Sequence[ChannelGroup], images: Tensor, align: str | int) -> None:
         self._model, self._groups, self._align = network.model, tuple(groups), align
         self._example = network.example_input()
-        some = max(2, min(FITTED_ON, len(images) // 3))
+        most = samples_for(network)
+        some = max(2, min(most, len(images)) // 3)
         self._fitted_on = images[:some]
-        self._compared_on = images[some : some + COMPARED_ON] if len(images) > some else images
+        self._compared_on = images[some:most] if len(images) > some else images
         self._wanted = _outputs(self._model, self._compared_on)
 
     def loss(self, dropped: Sequence[Tensor]) -> float:
@@ -55,6 +58,12 @@ class Trials:
         return float(F.kl_div(given, self._wanted, reduction="batchmean", log_target=True))
 
 
+def samples_for(network: Network) -> int:
+    """How many samples trials take: one third to fit layers by, the others to compare by."""
+    compared = WORK / count_macs(network.model, network.example_input())
+    return int(1.5 * min(MOST, max(FEWEST, compared)))
+
+
 def settle(splitting: Splitting, network: Network, data: DataSet, trials: int, seed: int) -> None:
     """Before the training of ``network``, choose the channels that stay, as far as that can be done."""
     normalization = network.metadata.normalization
@@ -64,7 +73,7 @@ def settle(splitting: Splitting, network: Network, data: DataSet, trials: int, s
         return
     if splitting.observes:
         splitting.calibrate(batch_losses(network.model, data.train, normalization, seed=seed))
-    images = varied(network, drawn_samples(data, SAMPLES, seed), data.augmentation, seed)
+    images = varied(network, drawn_samples(data, samples_for(network), seed), data.augmentation, seed)
     splitting.settle(Trials(network, splitting.groups, images, splitting.config.align).loss, trials)
 
 

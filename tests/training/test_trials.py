@@ -12,8 +12,9 @@ from torch.nn import functional as F
 from compressor.errors import UsageError
 from compressor.records.costs import Aims
 from compressor.splitting import Splitting, SplittingConfig, build_splitting
+from compressor.stages import trials
 from compressor.stages.fine_tune import fine_tune
-from compressor.stages.trials import Trials, drawn_samples, seconds_of_settling, settle, varied, without
+from compressor.stages.trials import Trials, drawn_samples, samples_for, seconds_of_settling, settle, varied, without
 
 
 def splitting_of(net, **options):
@@ -41,8 +42,8 @@ def test_the_loss_is_the_divergence_after_least_squares():
     splitting = splitting_of(net)
     gone = nothing_of(splitting)
     gone[0][:3] = True
-    trials = trials_of(net, splitting)
-    found = trials.loss(gone)
+    tries = trials_of(net, splitting)
+    found = tries.loss(gone)
     bare = without(net.model, splitting.groups, gone, net.example_input(), 1).model.eval()
     images = varied(net, drawn_samples(DATA, 48, 0), DATA.augmentation, 0)[16:]
     with torch.no_grad():
@@ -137,3 +138,19 @@ def test_how_long_it_takes_grows_with_the_trials():
         for n in (2, 1000)
     ]
     assert 0 < seconds[0] < seconds[1]
+
+
+@pytest.mark.parametrize(("macs", "samples"), [(1_000, 768), (41_000_000, 768), (86_000_000, 383), (4_000_000_000, 96)])
+def test_dear_networks_are_tried_on_fewer_samples(macs, samples, monkeypatch):
+    monkeypatch.setattr(trials, "count_macs", lambda *known: macs)
+    assert samples_for(network()) == samples
+
+
+@pytest.mark.parametrize("count", [2, 3, 7])
+def test_a_few_samples_are_enough_to_run(count):
+    net = network()
+    splitting = splitting_of(net)
+    images = varied(net, drawn_samples(DATA, count, 0), DATA.augmentation, 0)
+    gone = nothing_of(splitting)
+    gone[0][0] = True
+    assert Trials(net, splitting.groups, images, 1).loss(gone) > 0
