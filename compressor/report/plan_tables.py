@@ -43,7 +43,7 @@ def plan_lines(forecast: RunForecast) -> list[str]:
     runs = f" for {forecast.runs} runs, the most that the search may take" if forecast.runs > 1 else ""
     (macs, macs_kept), (parameters, parameters_kept) = forecast.macs, forecast.parameters
     return [
-        f"Widths by the weights as they are, which training revises: {share(macs_kept, macs)} of {count(macs)} MACs "
+        f"Widths by the weights as they are, which the run revises: {share(macs_kept, macs)} of {count(macs)} MACs "
         f"and {share(parameters_kept, parameters)} of {count(parameters)} parameters would be kept.",
         f"Time: about {duration(forecast.seconds)}{runs}, by {forecast.steps_measured} measured training steps on this "
         "machine as it is now.",
