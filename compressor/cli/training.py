@@ -218,7 +218,7 @@ def _projection_tables(projection: Projection) -> list[Any]:
         shown.append(table(("zero before projection", "weights", "groups"), zeros))
     if kept:
         shown.append(table(("kept once the zero channels are removed", "", ""), kept))
-    left = "" if projection.zeros is None else f"; {percent(projection.zeros)} of the penalised weights that stay are zero"
+    left = "" if projection.zeros is None else f"; {percent(projection.zeros)} of the penalised weights left are zero"
     died = f"; the penalty emptied {projection.died:,} channels" if projection.died else ""
     if projection.optimality is not None:
         left += f"; the channels that stay are worth {percent(projection.optimality)} of what the best choice can be"

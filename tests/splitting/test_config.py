@@ -89,7 +89,10 @@ def test_beta_of_method_paper_grows(growth):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"method": "papers"}, "no method is called 'papers'. Did you mean 'paper'? Known: budget, paper, rgsm, rvsm, slimming."),
+        (
+            {"method": "papers"},
+            "no method is called 'papers'. Did you mean 'paper'? Known: budget, paper, rgsm, rvsm, slimming.",
+        ),
         ({"penalty": "scda"}, f"no penalty is called 'scda'. Did you mean 'scad'? Known: {', '.join(PENALTIES)}."),
         (
             {**RGSM, "group_penalty": "laso"},
