@@ -222,10 +222,9 @@ class SplittingConfig:
 
     def _check_scales(self, known: Method) -> None:
         only = f"--method {self.method} has one penalty, {known.penalty} on the scales of BatchNorm"
-        if self.penalty_name != known.penalty:
-            raise UsageError(f"{only}, got --penalty {self.penalty_name}")
-        if self.groups_name != "none":
-            raise UsageError(f"{only}, got --group-penalty {self.groups_name}")
+        got = f"--penalty {self.penalty_name}" if self.groups_name == "none" else f"--group-penalty {self.groups_name}"
+        if got != f"--penalty {known.penalty}":
+            raise UsageError(f"{only}, got {got}")
 
     def _check_group_penalty(self, known: Method) -> None:
         name = self.groups_name

@@ -178,10 +178,15 @@ def test_a_scale_whose_optimizer_does_not_step_rests():
     rare, often = (torch.optim.SGD(part.parameters(), lr=0.1) for part in (model[:3], model[3:]))
     splitting.attach(rare, often)
     backward(model, often, 0)
+    rare.step()
     often.step()
-    first, second = splitting.state_dict()["xi"]
-    assert torch.equal(first, network()[1].weight)
-    assert not torch.equal(second, network()[4].weight)
+    before, scale = splitting.state_dict()["xi"], model[1].weight.detach().clone()
+    backward(model, often, 1)
+    often.step()
+    after = splitting.state_dict()["xi"]
+    assert torch.equal(after[0], before[0])
+    assert torch.equal(model[1].weight, scale)
+    assert not torch.equal(after[1], before[1])
 
 
 def test_xi_starts_as_gamma():
