@@ -9,6 +9,7 @@ from compressor.cli.parsing import Parsed, one_of, parse_beta, parse_growth, par
 from compressor.methods import METHODS
 from compressor.penalties import GROUP_PENALTIES, PENALTIES
 from compressor.saliency import DEFAULT, SALIENCIES
+from compressor.splitting.config import TRIALS
 
 BETA = Parsed("start:end", parse_beta)
 METHOD = Parsed("name", one_of("method", METHODS))
@@ -50,6 +51,13 @@ width_options = stack(
         "--keep-blocks",
         is_flag=True,
         help="Keep channels in every residual block; else a target may drop whole blocks.",
+    ),
+    click.option(
+        "--trials",
+        type=int,
+        metavar="N",
+        help="How many ways to spread the channels over the layers are tried for a target, each fitted by least "
+        f"squares on a few samples; with 0 the saliency alone decides.  [default: {TRIALS}]",
     ),
 )
 

@@ -67,7 +67,16 @@ def prune(console: Console, model: str, **options: Any) -> None:
     from compressor.stages.aim import Runtime
     from compressor.stages.prune import prune as work
 
-    asked = ("target_macs", "target_params", "target_latency", "target_size", "compressed", "align", "keep_blocks")
+    asked = (
+        "target_macs",
+        "target_params",
+        "target_latency",
+        "target_size",
+        "compressed",
+        "align",
+        "keep_blocks",
+        "trials",
+    )
     target = SplittingConfig(**{key: options[key] for key in asked})
     out = options["out"] or Path(f"{Path(model).stem}-pruned.pt")
     check_out(out, SUFFIXES, overwrite=options["overwrite"])

@@ -20,11 +20,11 @@ from compressor.stages.aim import Runtime
 from compressor.training.recipe import Recipe
 from compressor.training.states import check_every
 
-FORMAT = 4
+FORMAT = 5
 """Of run folders: raised when what the stages do or keep changes, so that no run is half old and half new."""
 
 # Of the epochs, those with the penalty: docs/quality.md has others.
-SPARSE = 1 / 3
+SPARSE = 1 / 6
 # Of each training sample, shown in turn.
 VIEWS = 2
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from compressor.records import Metric, Record
 from compressor.records.costs import Aims
 from compressor.records.run import LayerChange, Target
-from compressor.records.stages import Pair
+from compressor.records.stages import Pair, Tried
 
 
 class LayerFit(Record, frozen=True, kw_only=True):
@@ -48,6 +48,8 @@ class Pruning(Record, frozen=True, kw_only=True):
     macs: Pair
     parameters: Pair
     targets: tuple[Target, ...]
+    trials: Tried | None = None
+    """How the channels were spread over the layers; None where the saliency alone decided."""
     layers: tuple[LayerChange, ...]
     dense: Metric
     removed: Likeness

@@ -71,6 +71,18 @@ class Projection(Record, frozen=True, kw_only=True):
         return sum(before - after for before, after in self.channels.values())
 
 
+class Tried(Record, frozen=True, kw_only=True):
+    """So many ``networks`` with the channels spread over the layers in other ways, and what they lose.
+
+    The mean divergence of their outputs from those of the dense network, after least squares and without training: of
+    the ``first``, which the saliency alone chooses, and of the ``best``.
+    """
+
+    networks: int
+    first: float
+    best: float
+
+
 class FineTuning(Record, frozen=True, kw_only=True):
     """A training with or without penalties; metrics are on the test part, costs those of the network as it is.
 
@@ -87,6 +99,8 @@ class FineTuning(Record, frozen=True, kw_only=True):
     parameters: int
     aims: Aims | None = None
     """What was measured for targets in latency and bytes."""
+    trials: Tried | None = None
+    """How the channels were spread over the layers; None where the saliency alone decided."""
 
     @property
     def final(self) -> Metric:

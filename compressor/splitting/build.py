@@ -16,7 +16,8 @@ from compressor.splitting.paper import PaperSplitting
 from compressor.splitting.slimming import Slimming
 from compressor.splitting.splitting import Splitting
 
-# What belongs to the papers' methods alone; method budget has one group penalty.
+# What belongs to the stages, which have data; to the papers' methods alone: method budget has one group penalty.
+OF_STAGES = {"trials"}
 OF_PAPERS = {"method", "group_penalty", "group_penalty_args", "group_strength", "growth"}
 OF_BUDGET = {
     "target_macs",
@@ -29,7 +30,6 @@ OF_BUDGET = {
     "saliency",
     "seed",
 }
-
 OF_SLIMMING = ("strength", "align", "layers", "total_steps", "groups")
 
 
@@ -46,7 +46,9 @@ def build_splitting(
     seed: int = 0,
 ) -> Splitting | PaperSplitting | Slimming:
     """`Splitting`, `PaperSplitting` or `Slimming`, by the method of ``config``; what they raise."""
-    options: dict[str, Any] = {field.name: getattr(config, field.name) for field in fields(config)}
+    options: dict[str, Any] = {
+        field.name: getattr(config, field.name) for field in fields(config) if field.name not in OF_STAGES
+    }
     options |= {"total_steps": total_steps, "groups": groups, "seed": seed}
     beta = config.beta_range[0]
     if config.described.scales:

@@ -22,6 +22,8 @@ PENALTY_OF_ZEROS = "l1-l2"
 LARGEST = 1e30
 # What asks for fewer channels.
 TARGETS = "--target-macs, --target-params, --target-latency or --target-size"
+# Ways to spread channels over the layers that are tried before a training.
+TRIALS = 24
 # The group penalty of method budget: an l0 that the selected channels do not carry.
 BUDGETED = "l0"
 
@@ -39,7 +41,8 @@ class SplittingConfig:
     ``target_size`` for at most so many bytes of the exported file, or of it ``compressed``; all that are given are met.
     ``target_zeros`` asks for a share of zeros in (0, 1) among the convolution and linear weights of the removed
     network, to which lambda then follows. With ``keep_blocks`` a target drops no residual block as a whole.
-    ``saliency`` (`compressor.saliency.SALIENCIES`) says which channels a target keeps.
+    ``saliency`` (`compressor.saliency.SALIENCIES`) says which channels a target keeps; how they are spread over the
+    layers, the best of so many ``trials``, which the stages make (`compressor.stages`), where there are any.
 
     Raises `UsageError` or `UnknownName` for a value that is not allowed, or has no meaning in the method.
     """
@@ -62,6 +65,7 @@ class SplittingConfig:
     align: str | int = "auto"
     keep_blocks: bool = False
     saliency: str | None = None
+    trials: int | None = None
     layers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -72,7 +76,9 @@ class SplittingConfig:
         self._default("growth", known.growth)
         if self.targets or not known.target:
             self._default("group_penalty", known.group_penalty)
-        self._default("saliency", DEFAULT if self.targets else None)
+        if self.targets:
+            self._default("saliency", DEFAULT)
+            self._default("trials", TRIALS)
         needs_strength = self.target_zeros is None and (
             self.splits_entries or known.split_rows is not None or known.lasso_rows is not None
         )
@@ -157,6 +163,11 @@ class SplittingConfig:
                 raise UnknownName("saliency", self.saliency, SALIENCIES)
             if not self.targets:
                 raise UsageError(f"--saliency needs a target ({TARGETS}), whose channels it chooses")
+        if self.trials is not None:
+            if self.trials < 0:
+                raise UsageError(f"--trials must be at least 0, got {self.trials}")
+            if not self.targets:
+                raise UsageError(f"--trials needs a target ({TARGETS}), whose channels are spread over the layers")
         if self.compressed and self.target_size is None:
             raise UsageError("--compressed needs a --target-size, which it is about")
 

@@ -42,11 +42,7 @@ class DroppedChannels:
 
     def keep_best(self, scores: Sequence[Tensor], kept: Sequence[int]) -> None:
         """Drop all but the ``kept[i]`` channels with the highest ``scores[i]`` of every group i."""
-        gone = []
-        for score, count in zip(scores, kept, strict=True):
-            order = score.argsort(descending=True, stable=True)
-            gone.append(torch.ones(len(score), dtype=torch.bool).index_fill_(0, order[:count].cpu(), False))
-        self.set(gone)
+        self.set(beyond_best(scores, kept))
 
     def set(self, dropped: Sequence[Tensor]) -> None:
         """Drop these channels of every group: bool (channels,) each."""
@@ -86,3 +82,12 @@ class DroppedChannels:
             part.view([-1 if dim == axis else 1 for dim in range(parameter.ndim)])
             for part, parameter, axis in zip(torch.split(self._factor, sizes), self.parameters, self._axes, strict=True)
         ]
+
+
+def beyond_best(scores: Sequence[Tensor], kept: Sequence[int]) -> list[Tensor]:
+    """All but the ``kept[i]`` channels with the highest ``scores[i]`` of every group i: bool (channels,) each."""
+    gone = []
+    for score, count in zip(scores, kept, strict=True):
+        order = score.argsort(descending=True, stable=True)
+        gone.append(torch.ones(len(score), dtype=torch.bool).index_fill_(0, order[:count].cpu(), False))
+    return gone

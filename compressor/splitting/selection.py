@@ -20,8 +20,9 @@ from compressor.saliency.base import Saliency
 from compressor.saliency.weights import Weights
 from compressor.splitting.budget import Budget, Choice
 from compressor.splitting.config import SplittingConfig
-from compressor.splitting.dropped import DroppedChannels
+from compressor.splitting.dropped import DroppedChannels, beyond_best
 from compressor.splitting.prunable import Prunable
+from compressor.splitting.spreading import Spread, spread
 from compressor.splitting.targets import Limit
 
 
@@ -62,6 +63,9 @@ class Selection:
         self._weights = Weights(prunable.model, prunable.groups)
         self.channels = DroppedChannels(prunable.model, prunable.groups)
         self.choice = Choice([group.channels for group in prunable.groups], 1.0, 1.0)
+        # By which channels are chosen whatever the training says, once it was tried out.
+        self.settled: list[Tensor] = []
+        self._ties, self._seed = ties(prunable.groups), seed
 
     @property
     def shares(self) -> dict[TargetKind, float]:
@@ -79,6 +83,7 @@ class Selection:
             "kept": list(self.kept),
             "saliency": self.saliency.state_dict(),
             "worth": (self.choice.value, self.choice.bound),
+            "settled": self.settled,
             "dropped": self.channels.dropped(),
         }
 
@@ -86,15 +91,37 @@ class Selection:
         """Go on where `state_dict` was taken."""
         self.saliency.load_state_dict(state["saliency"])
         self.choice = Choice(list(state["kept"]), *state["worth"])
+        self.settled = list(state["settled"])
         self.channels.set(state["dropped"])
 
     def select(self, ratio: Callable[[float], float] = float) -> None:
         """Choose the survivors from the weights as they are; ``ratio`` gives what each share allows by now."""
         shares = [ratio(limit.share) for limit in self.limits]
-        known = self.saliency if self.saliency.ready else self._weights
-        worth = scores(known, self.budget.tightest(shares))
+        worth = self.settled or self._worth(shares)
         self.choice = self.budget.allocate(worth, shares)
         self.channels.keep_best(worth, self.kept)
+
+    def settle(self, loss: Callable[[Sequence[Tensor]], float], most: int) -> Spread:
+        """Spread the channels over the groups so that ``loss`` is least, of at most so many tries, and keep to that.
+
+        ``loss`` gets which channels of every group would be dropped: bool (channels,) each.
+        """
+        shares = [limit.share for limit in self.limits]
+        worth = self._worth(shares)
+
+        def tried(kept: Sequence[int]) -> float:
+            return loss(beyond_best(worth, kept))
+
+        def choose(scores: Sequence[Tensor]) -> list[int]:
+            return self.budget.allocate(scores, shares).kept
+
+        found = spread(worth, self._ties, choose, tried, most=most, seed=self._seed)
+        self.settled = found.scores
+        return found
+
+    def _worth(self, shares: Sequence[float]) -> list[Tensor]:
+        known = self.saliency if self.saliency.ready else self._weights
+        return scores(known, self.budget.tightest(shares))
 
     def outcomes(self, kept: Sequence[int]) -> list[Outcome]:
         """What ``kept`` channels come to in every target, and what the next wider network would have."""

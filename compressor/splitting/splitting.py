@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -22,6 +22,7 @@ from compressor.splitting.prunable import zero_useless
 from compressor.splitting.schedule import Schedule, implicit_share
 from compressor.splitting.selection import Selection
 from compressor.splitting.single_weights import SingleWeights
+from compressor.splitting.spreading import Spread
 from compressor.splitting.zero_target import surviving
 
 
@@ -101,7 +102,7 @@ class Splitting(SplittingBase):
         """Look at the gradients, once a step, as long as channels are chosen by them."""
         if self._selection is not None and self._observed < self.step <= self.schedule.last_revision:
             self._observed = self.step
-            if self._selection.saliency.observes:
+            if self._selection.saliency.observes and not self._selection.settled:
                 self._selection.saliency.observe(loss_scale(optimizer))
 
     @property
@@ -110,10 +111,26 @@ class Splitting(SplittingBase):
         saliency = None if self._selection is None else self._selection.saliency
         return saliency is not None and saliency.calibrated and not saliency.ready
 
+    @property
+    def observes(self) -> bool:
+        """Whether channels are chosen by the gradients of the training, of which `calibrate` can show some before."""
+        return self._selection is not None and self._selection.saliency.observes
+
     def calibrate(self, losses: Iterable[Tensor]) -> None:
-        """Let the saliency learn from ``losses`` of single samples: scalars that have their graph, one at a time."""
+        """Let the saliency learn from ``losses``, scalars that have their graph, one at a time: of single samples.
+
+        One that `observes` the training learns from those of batches.
+        """
         if self._selection is not None:
             self._selection.saliency.learn(losses)
+
+    def settle(self, loss: Callable[[Sequence[Tensor]], float], most: int) -> Spread | None:
+        """Before the training, try at most so many ways to spread the channels over the groups, and keep to the best.
+
+        ``loss`` says what a network loses without the channels of `groups` that it gets: bool (channels,) for each
+        group, True where a channel goes. None where no target chooses channels.
+        """
+        return None if self._selection is None else self._selection.settle(loss, most)
 
     @torch.no_grad()
     def after_step(self) -> None:

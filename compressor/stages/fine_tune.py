@@ -35,9 +35,9 @@ from compressor.splitting.base import SplittingBase
 from compressor.stages import GROUPS
 from compressor.stages.aim import MEASURED, Runtime, aim
 from compressor.stages.samples import check_fit
+from compressor.stages.trials import settle
 from compressor.training import train
 from compressor.training.batchnorm import reestimate_on
-from compressor.training.calibration import sample_losses
 from compressor.training.evaluation import model_accuracy
 from compressor.training.recipe import OPTIMIZER_TENSORS, Recipe
 from compressor.training.settings import settings_fingerprint
@@ -99,8 +99,9 @@ def fine_tune(
     aims = aims or _aims(network, penalties, groups, costs, runtime, states, progress)
     model, normalization = copy.deepcopy(network.model), network.metadata.normalization
     splitting = _splitting(model, network.example_input(), data, recipe, penalties, groups, aims)
-    if resumed is None and isinstance(splitting, Splitting) and splitting.needs_calibration:
-        splitting.calibrate(sample_losses(model, data.train, normalization, seed=recipe.seed))
+    trials = None
+    if resumed is None and isinstance(splitting, Splitting):
+        trials = settle(splitting, network.with_model(model), data, penalties.trials or 0, recipe.seed)
     # Whatever can fail for this network fails now, and not after the training.
     macs, parameters = count_macs(model, network.example_input()), count_parameters(model)
     if resumed is not None:
@@ -133,6 +134,7 @@ def fine_tune(
         macs=macs,
         parameters=parameters,
         aims=aims if aims != Aims() else None,
+        trials=trials,
     )
     return FineTuned(Network(model, _metadata(network.metadata, data, recipe, penalties, record)), record)
 

@@ -14,16 +14,15 @@ from compressor.checkpoints import Metadata, Network
 from compressor.computed_weights import folded
 from compressor.costs import count_macs, count_parameters
 from compressor.data.batches import batches
-from compressor.data.samples import Augmentation, DataSet, Samples
+from compressor.data.samples import DataSet, Samples
 from compressor.equivalence import Inputs, eval_mode
 from compressor.errors import UsageError
-from compressor.groups import ChannelGroup, find_groups, zero
+from compressor.groups import ChannelGroup, find_groups
 from compressor.progress import Progress, silent
 from compressor.reconstruction import reconstruct
 from compressor.records import Metric
 from compressor.records.costs import Aims, Costs
 from compressor.records.prune import LayerFit, Likeness, Pruning
-from compressor.shrinking import Shrunk, remove_zero_channels
 from compressor.splitting import SplittingConfig
 from compressor.splitting.config import TARGETS
 from compressor.splitting.prunable import Prunable
@@ -31,6 +30,7 @@ from compressor.splitting.selection import Selection
 from compressor.stages.aim import Runtime, aim
 from compressor.stages.samples import check_fit
 from compressor.stages.shrink import layer_changes
+from compressor.stages.trials import Trials, drawn_samples, tried, varied, without
 from compressor.training.batchnorm import reestimate_on
 from compressor.training.calibration import sample_losses
 from compressor.training.evaluation import accuracy
@@ -79,10 +79,14 @@ def prune(
     network = network.with_model(folded(network.model))
     groups = find_groups(network.model, example) if groups is None else groups
     aims = aim(network, target, groups=groups, costs=costs, runtime=runtime)
-    prunable, drawn = Prunable(network.model, example, groups, target), _drawn(data, samples, seed)
+    prunable, drawn = Prunable(network.model, example, groups, target), drawn_samples(data, samples, seed)
+    images = varied(network, drawn, data.augmentation, seed)
     tell(0.1, "choosing channels")
     selection = _selection(network, prunable, target, aims, drawn, saliency, seed)
-    shrunk = _without_dropped(prunable, selection, example, target.align)
+    trials = Trials(network, prunable.groups, images, target.align)
+    spread = selection.settle(trials.loss, target.trials) if target.trials else None
+    selection.select()
+    shrunk = without(network.model, prunable.groups, selection.channels.dropped(), example, target.align)
     metric, given = _logits(network.model, network, data)
     small, repaired = shrunk.model, copy.deepcopy(shrunk.model)
     reestimate_on(repaired, data, network.metadata.normalization, seed)
@@ -90,7 +94,7 @@ def prune(
     fits: tuple[LayerFit, ...] = ()
     left: Mapping[str, str] = {}
     if least_squares:
-        dense, images = copy.deepcopy(network.model), _images(network, drawn, data.augmentation, seed)
+        dense = copy.deepcopy(network.model)
         fits, left = reconstruct(dense, small, groups, shrunk.gone, images, progress=_fitting(tell))
         fitted = _likeness(small, network, data, given)
     else:
@@ -100,6 +104,7 @@ def prune(
         samples=len(drawn),
         channels=shrunk.channels,
         targets=tuple(selection.outcomes(selection.kept)),
+        trials=tried(spread),
         dense=metric,
         removed=removed,
         fitted=fitted,
@@ -133,25 +138,6 @@ def _fitting(tell: Progress) -> Progress:
     return lambda share, text: tell(FIT + (FITTED - FIT) * share, text)
 
 
-def _drawn(data: DataSet, samples: int, seed: int) -> Samples:
-    """So many images of the training part, or all of it, with labels that nobody may look at."""
-    order = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(seed))
-    return data.train.take(order[:samples])
-
-
-def _images(network: Network, drawn: Samples, augmentation: Augmentation, seed: int) -> Tensor:
-    """The images as the network got them in training, varied: plain ones have other statistics."""
-    found = batches(
-        drawn,
-        batch_size=len(drawn),
-        normalization=network.metadata.normalization,
-        device=next(network.model.parameters()).device,
-        shuffle=torch.Generator().manual_seed(seed),
-        augmentation=augmentation,
-    )
-    return next(found)[0]
-
-
 def _selection(
     network: Network,
     prunable: Prunable,
@@ -161,7 +147,7 @@ def _selection(
     saliency: str,
     seed: int,
 ) -> Selection:
-    """The channels that are to stay, chosen once."""
+    """What knows which channels are worth keeping."""
     selection = Selection(prunable, replace(target, saliency=saliency), aims, seed=seed)
     if selection.saliency.observes:
         raise UsageError(f"saliency {saliency} learns from the gradients of a training; use fisher or weights")
@@ -169,7 +155,6 @@ def _selection(
         guessed = _with_own_labels(network, drawn.take(torch.arange(min(CHOSEN_BY, len(drawn)))), seed)
         losses = sample_losses(network.model, guessed, network.metadata.normalization, seed=seed, most=len(guessed))
         selection.saliency.learn(losses)
-    selection.select()
     return selection
 
 
@@ -183,13 +168,6 @@ def _with_own_labels(network: Network, drawn: Samples, seed: int) -> Samples:
             shares = network.model(images).softmax(1).cpu()
             labels.append(torch.multinomial(shares, 1, generator=generator)[:, 0])
     return replace(drawn, labels=torch.cat(labels))
-
-
-def _without_dropped(prunable: Prunable, selection: Selection, example: Inputs, align: str | int) -> Shrunk:
-    model = copy.deepcopy(prunable.model)
-    for group, gone in zip(prunable.groups, selection.channels.dropped(), strict=True):
-        zero(model, group, gone)
-    return remove_zero_channels(model, example, align=align, groups=prunable.groups)
 
 
 def _logits(model: nn.Module, network: Network, data: DataSet) -> tuple[Metric, Tensor]:

@@ -1,0 +1,107 @@
+"""What a network without some channels loses, known before it is trained: it is built, fitted and asked."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from compressor.checkpoints import Network
+from compressor.data.batches import batches
+from compressor.data.samples import Augmentation, DataSet, Samples
+from compressor.equivalence import Inputs, eval_mode
+from compressor.groups import ChannelGroup, zero
+from compressor.reconstruction import Fit, reconstruct
+from compressor.records.stages import Tried
+from compressor.shrinking import Shrunk, remove_zero_channels
+from compressor.splitting import Splitting
+from compressor.splitting.spreading import Spread
+from compressor.training.calibration import batch_losses, sample_losses
+
+# Samples by which layers are fitted and by which networks are compared, and rows of a layer: fewer than for a network
+# that is kept, as many as tell better ones from worse.
+FITTED_ON, COMPARED_ON, ROWS = 256, 512, 4096
+SAMPLES, BATCH = FITTED_ON + COMPARED_ON, 128
+
+
+class Trials:
+    """Tries networks without some channels of ``groups``, on ``images`` (samples, ...), of which it takes a few.
+
+    Networks that lose less are more accurate after a training too: docs/decisions/0038.
+    """
+
+    def __init__(self, network: Network, groups: Sequence[ChannelGroup], images: Tensor, align: str | int) -> None:
+        self._model, self._groups, self._align = network.model, tuple(groups), align
+        self._example = network.example_input()
+        some = max(2, min(FITTED_ON, len(images) // 3))
+        self._fitted_on = images[:some]
+        self._compared_on = images[some : some + COMPARED_ON] if len(images) > some else images
+        self._wanted = _outputs(self._model, self._compared_on)
+
+    def loss(self, dropped: Sequence[Tensor]) -> float:
+        """The mean divergence of the outputs, as probabilities of classes, from those of the dense network.
+
+        ``dropped`` holds a bool (channels,) tensor a group.
+        """
+        shrunk = without(self._model, self._groups, dropped, self._example, self._align)
+        dense = copy.deepcopy(self._model)
+        reconstruct(dense, shrunk.model, self._groups, shrunk.gone, self._fitted_on, Fit(rows=ROWS))
+        given = _outputs(shrunk.model, self._compared_on)
+        return float(F.kl_div(given, self._wanted, reduction="batchmean", log_target=True))
+
+
+def settle(splitting: Splitting, network: Network, data: DataSet, trials: int, seed: int) -> Tried | None:
+    """Before the training of ``network``, choose the channels that stay, as far as that can be done; what was tried."""
+    normalization = network.metadata.normalization
+    if splitting.needs_calibration:
+        splitting.calibrate(sample_losses(network.model, data.train, normalization, seed=seed))
+    if not trials or not splitting.groups:
+        return None
+    if splitting.observes:
+        splitting.calibrate(batch_losses(network.model, data.train, normalization, seed=seed))
+    images = varied(network, drawn_samples(data, SAMPLES, seed), data.augmentation, seed)
+    return tried(splitting.settle(Trials(network, splitting.groups, images, splitting.config.align).loss, trials))
+
+
+def without(
+    model: nn.Module, groups: Sequence[ChannelGroup], dropped: Sequence[Tensor], example: Inputs, align: str | int
+) -> Shrunk:
+    """A copy of ``model`` without the ``dropped`` channels, bool (channels,) for each group."""
+    zeroed = copy.deepcopy(model)
+    for group, gone in zip(groups, dropped, strict=True):
+        zero(zeroed, group, gone)
+    return remove_zero_channels(zeroed, example, align=align, groups=groups)
+
+
+def drawn_samples(data: DataSet, count: int, seed: int) -> Samples:
+    """So many of the training part, or all of it, with labels that nobody may look at."""
+    order = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(seed))
+    return data.train.take(order[:count])
+
+
+def varied(network: Network, drawn: Samples, augmentation: Augmentation, seed: int) -> Tensor:
+    """The images as the network got them in training, varied: plain ones have other statistics."""
+    found = batches(
+        drawn,
+        batch_size=len(drawn),
+        normalization=network.metadata.normalization,
+        device=next(network.model.parameters()).device,
+        shuffle=torch.Generator().manual_seed(seed),
+        augmentation=augmentation,
+    )
+    return next(found)[0]
+
+
+@torch.no_grad()
+def _outputs(model: nn.Module, images: Tensor) -> Tensor:
+    """Logarithms of the probabilities of classes (samples, classes)."""
+    with eval_mode(model):
+        return torch.cat([model(part).float().log_softmax(1) for part in images.split(BATCH)])  # type: ignore[no-untyped-call]
+
+
+def tried(found: Spread | None) -> Tried | None:
+    """The record of a search."""
+    return None if found is None else Tried(networks=found.tried, first=found.first, best=found.loss)
