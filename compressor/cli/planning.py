@@ -23,7 +23,7 @@ def run_options(function: Callable[..., Any]) -> Callable[..., Any]:
         type=int,
         default=12,
         show_default=True,
-        help="Epochs in all, of one learning rate curve: a third with the penalty, the others to recover.",
+        help="Epochs in all, of one learning rate curve: a sixth with the penalty, the others to recover.",
     )
     opset = click.option(
         "--opset", type=int, default=18, show_default=True, help="Version of the ONNX operator set, 17 to 23."

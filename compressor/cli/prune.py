@@ -114,6 +114,7 @@ def _tables(record: Pruning) -> list[Any]:
             [("dense", metric_text(record.dense), "", ""), *likenesses],
         ),
         "Same class: as the dense network; change: of the outputs, relative to their size.",
+        *([str(record.trials)] if record.trials is not None else []),
         *_fit_table(record.fits),
     ]
 

@@ -32,7 +32,7 @@ VIEWS = 2
 @dataclass(frozen=True, kw_only=True)
 class RunPlan:
     """What a run does; ``recipe.epochs`` is the total, of one learning rate curve: the network is trained with the
-    penalty for a third of them, and then recovers without its zero channels.
+    penalty for a sixth of them, and then recovers without its zero channels.
 
     With ``allow_chance`` also for a dense network that is no better than guessing. With ``allow_fallback`` nodes may
     run on another provider than ``provider``.

@@ -35,6 +35,7 @@ from compressor.stages.fine_tune import FineTuned, check_target, fine_tune
 from compressor.stages.recover import recover
 from compressor.stages.samples import check_fit
 from compressor.stages.shrink import ShrunkNetwork, shrink
+from compressor.stages.trials import seconds_of_settling
 from compressor.training.batchnorm import SAMPLES
 from compressor.training.recipe import OPTIMIZER_TENSORS, Recipe
 from compressor.training.states import KEPT
@@ -97,11 +98,14 @@ class _Forecast:
         _, recovering = self._trained(lambda data, recipe: self._recover(shrunk, data, recipe), small, RECOVERY)
         exporting = self._exported(shrunk.network)
         sparse, recovery = self.plan.sparse, self.plan.recovery
+        settling = seconds_of_settling(
+            self.network, self.data, self.plan.penalties, groups, self.aims, self.plan.recipe.seed
+        )
         asking = passing * self.plan.views * len(self.data.train) * fit(self.plan.views, self.data)
         test = len(self.data.test)
         stages = (
             _stage("dense", grouping + passing * test),
-            self._training("fine-tune", sparse.epochs, tuning, passing, TUNING, before=aiming + asking),
+            self._training("fine-tune", sparse.epochs, tuning, passing, TUNING, before=aiming + settling + asking),
             _stage("shrink", shrinking + small * test),
             self._training("recover", recovery.epochs, recovering, small, RECOVERY),
             _stage("export", exporting + small * test),
@@ -153,7 +157,7 @@ class _Forecast:
             self.network,
             data,
             recipe,
-            self.plan.penalties,
+            replace(self.plan.penalties, trials=0),
             teacher=self.network.model,
             views=self._views(data),
             groups=tuple(groups),

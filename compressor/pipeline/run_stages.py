@@ -221,6 +221,7 @@ def _fine_tuning_steps(record: FineTuning) -> list[tuple[Metric | None, str]]:
     zeros = f"{projection.channels_zeroed} of {projection.channels_total} channels zero" if projection else ""
     if projection and projection.zeros:
         zeros += f", {100 * projection.zeros:.1f} % of the other weights"
+    zeros += f", the best of {record.trials.networks} choices that were tried" if record.trials and zeros else ""
     stale = "; BatchNorm statistics still lag behind" if record.reestimated else ""
     return [
         (record.trained, f"end of sparse training{stale}"),

@@ -82,6 +82,13 @@ class Tried(Record, frozen=True, kw_only=True):
     first: float
     best: float
 
+    def __str__(self) -> str:
+        """For people."""
+        return (
+            f"Best of {self.networks} ways to spread the channels over the layers that were tried without training: "
+            f"its outputs diverge by {self.best:.3g}, those of the first by {self.first:.3g}."
+        )
+
 
 class FineTuning(Record, frozen=True, kw_only=True):
     """A training with or without penalties; metrics are on the test part, costs those of the network as it is.

@@ -10,7 +10,7 @@ from torch import Tensor
 from compressor.alignment import Alignment
 from compressor.channels import branches, ties
 from compressor.costs import CostModel, Kind
-from compressor.errors import TargetNotMet
+from compressor.errors import TargetNotMet, UsageError
 from compressor.groups import ChannelGroup
 from compressor.records.costs import Aims
 from compressor.records.run import Target as Outcome
@@ -62,9 +62,10 @@ class Selection:
         self.saliency: Saliency = saliency(config.saliency or DEFAULT, prunable.model, prunable.groups, seed=seed)
         self._weights = Weights(prunable.model, prunable.groups)
         self.channels = DroppedChannels(prunable.model, prunable.groups)
-        self.choice = Choice([group.channels for group in prunable.groups], 1.0, 1.0)
-        # By which channels are chosen whatever the training says, once it was tried out.
-        self.settled: list[Tensor] = []
+        self._channels = [group.channels for group in prunable.groups]
+        self.choice = Choice(self._channels, 1.0, 1.0)
+        # By whose scores channels are chosen, whatever the training says, once it was tried out.
+        self.spread: Spread | None = None
         self._ties, self._seed = ties(prunable.groups), seed
 
     @property
@@ -83,7 +84,7 @@ class Selection:
             "kept": list(self.kept),
             "saliency": self.saliency.state_dict(),
             "worth": (self.choice.value, self.choice.bound),
-            "settled": self.settled,
+            "spread": {} if self.spread is None else vars(self.spread),
             "dropped": self.channels.dropped(),
         }
 
@@ -91,17 +92,19 @@ class Selection:
         """Go on where `state_dict` was taken."""
         self.saliency.load_state_dict(state["saliency"])
         self.choice = Choice(list(state["kept"]), *state["worth"])
-        self.settled = list(state["settled"])
+        self.spread = Spread(**state["spread"]) if state["spread"] else None
+        if self.spread is not None and [len(score) for score in self.spread.scores] != self._channels:
+            raise UsageError("the state belongs to another splitting: it has other groups of channels")
         self.channels.set(state["dropped"])
 
     def select(self, ratio: Callable[[float], float] = float) -> None:
         """Choose the survivors from the weights as they are; ``ratio`` gives what each share allows by now."""
         shares = [ratio(limit.share) for limit in self.limits]
-        worth = self.settled or self._worth(shares)
+        worth = self._worth(shares) if self.spread is None else self.spread.scores
         self.choice = self.budget.allocate(worth, shares)
         self.channels.keep_best(worth, self.kept)
 
-    def settle(self, loss: Callable[[Sequence[Tensor]], float], most: int) -> Spread:
+    def settle(self, loss: Callable[[Sequence[Tensor]], float], most: int) -> None:
         """Spread the channels over the groups so that ``loss`` is least, of at most so many tries, and keep to that.
 
         ``loss`` gets which channels of every group would be dropped: bool (channels,) each.
@@ -115,9 +118,7 @@ class Selection:
         def choose(scores: Sequence[Tensor]) -> list[int]:
             return self.budget.allocate(scores, shares).kept
 
-        found = spread(worth, self._ties, choose, tried, most=most, seed=self._seed)
-        self.settled = found.scores
-        return found
+        self.spread = spread(worth, self._ties, choose, tried, most=most, seed=self._seed)
 
     def _worth(self, shares: Sequence[float]) -> list[Tensor]:
         known = self.saliency if self.saliency.ready else self._weights

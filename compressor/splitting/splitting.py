@@ -102,7 +102,7 @@ class Splitting(SplittingBase):
         """Look at the gradients, once a step, as long as channels are chosen by them."""
         if self._selection is not None and self._observed < self.step <= self.schedule.last_revision:
             self._observed = self.step
-            if self._selection.saliency.observes and not self._selection.settled:
+            if self._selection.saliency.observes and self.spread is None:
                 self._selection.saliency.observe(loss_scale(optimizer))
 
     @property
@@ -124,13 +124,19 @@ class Splitting(SplittingBase):
         if self._selection is not None:
             self._selection.saliency.learn(losses)
 
-    def settle(self, loss: Callable[[Sequence[Tensor]], float], most: int) -> Spread | None:
+    def settle(self, loss: Callable[[Sequence[Tensor]], float], most: int) -> None:
         """Before the training, try at most so many ways to spread the channels over the groups, and keep to the best.
 
         ``loss`` says what a network loses without the channels of `groups` that it gets: bool (channels,) for each
-        group, True where a channel goes. None where no target chooses channels.
+        group, True where a channel goes. Without a target nothing is tried.
         """
-        return None if self._selection is None else self._selection.settle(loss, most)
+        if self._selection is not None:
+            self._selection.settle(loss, most)
+
+    @property
+    def spread(self) -> Spread | None:
+        """What `settle` found."""
+        return None if self._selection is None else self._selection.spread
 
     @torch.no_grad()
     def after_step(self) -> None:

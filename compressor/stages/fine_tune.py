@@ -35,7 +35,7 @@ from compressor.splitting.base import SplittingBase
 from compressor.stages import GROUPS
 from compressor.stages.aim import MEASURED, Runtime, aim
 from compressor.stages.samples import check_fit
-from compressor.stages.trials import settle
+from compressor.stages.trials import settle, tried
 from compressor.training import train
 from compressor.training.batchnorm import reestimate_on
 from compressor.training.evaluation import model_accuracy
@@ -99,9 +99,8 @@ def fine_tune(
     aims = aims or _aims(network, penalties, groups, costs, runtime, states, progress)
     model, normalization = copy.deepcopy(network.model), network.metadata.normalization
     splitting = _splitting(model, network.example_input(), data, recipe, penalties, groups, aims)
-    trials = None
     if resumed is None and isinstance(splitting, Splitting):
-        trials = settle(splitting, network.with_model(model), data, penalties.trials or 0, recipe.seed)
+        settle(splitting, network.with_model(model), data, penalties.trials or 0, recipe.seed)
     # Whatever can fail for this network fails now, and not after the training.
     macs, parameters = count_macs(model, network.example_input()), count_parameters(model)
     if resumed is not None:
@@ -134,7 +133,7 @@ def fine_tune(
         macs=macs,
         parameters=parameters,
         aims=aims if aims != Aims() else None,
-        trials=trials,
+        trials=tried(splitting.spread) if isinstance(splitting, Splitting) else None,
     )
     return FineTuned(Network(model, _metadata(network.metadata, data, recipe, penalties, record)), record)
 

@@ -84,7 +84,8 @@ def prune(
     tell(0.1, "choosing channels")
     selection = _selection(network, prunable, target, aims, drawn, saliency, seed)
     trials = Trials(network, prunable.groups, images, target.align)
-    spread = selection.settle(trials.loss, target.trials) if target.trials else None
+    if target.trials:
+        selection.settle(trials.loss, target.trials)
     selection.select()
     shrunk = without(network.model, prunable.groups, selection.channels.dropped(), example, target.align)
     metric, given = _logits(network.model, network, data)
@@ -104,7 +105,7 @@ def prune(
         samples=len(drawn),
         channels=shrunk.channels,
         targets=tuple(selection.outcomes(selection.kept)),
-        trials=tried(spread),
+        trials=tried(selection.spread),
         dense=metric,
         removed=removed,
         fitted=fitted,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import time
 from collections.abc import Sequence
 
 import torch
@@ -15,9 +16,10 @@ from compressor.data.samples import Augmentation, DataSet, Samples
 from compressor.equivalence import Inputs, eval_mode
 from compressor.groups import ChannelGroup, zero
 from compressor.reconstruction import Fit, reconstruct
+from compressor.records.costs import Aims
 from compressor.records.stages import Tried
 from compressor.shrinking import Shrunk, remove_zero_channels
-from compressor.splitting import Splitting
+from compressor.splitting import Splitting, SplittingConfig, build_splitting
 from compressor.splitting.spreading import Spread
 from compressor.training.calibration import batch_losses, sample_losses
 
@@ -53,17 +55,41 @@ class Trials:
         return float(F.kl_div(given, self._wanted, reduction="batchmean", log_target=True))
 
 
-def settle(splitting: Splitting, network: Network, data: DataSet, trials: int, seed: int) -> Tried | None:
-    """Before the training of ``network``, choose the channels that stay, as far as that can be done; what was tried."""
+def settle(splitting: Splitting, network: Network, data: DataSet, trials: int, seed: int) -> None:
+    """Before the training of ``network``, choose the channels that stay, as far as that can be done."""
     normalization = network.metadata.normalization
     if splitting.needs_calibration:
         splitting.calibrate(sample_losses(network.model, data.train, normalization, seed=seed))
     if not trials or not splitting.groups:
-        return None
+        return
     if splitting.observes:
         splitting.calibrate(batch_losses(network.model, data.train, normalization, seed=seed))
     images = varied(network, drawn_samples(data, SAMPLES, seed), data.augmentation, seed)
-    return tried(splitting.settle(Trials(network, splitting.groups, images, splitting.config.align).loss, trials))
+    splitting.settle(Trials(network, splitting.groups, images, splitting.config.align).loss, trials)
+
+
+def seconds_of_settling(
+    network: Network, data: DataSet, penalties: SplittingConfig, groups: Sequence[ChannelGroup], aims: Aims, seed: int
+) -> float:
+    """About how long `settle` takes, from one try and two."""
+    seconds = []
+    for count in (1, 2):
+        one_step = build_splitting(
+            network.model,
+            network.example_input(),
+            penalties,
+            total_steps=1,
+            epoch_steps=1,
+            samples=1,
+            groups=groups,
+            aims=aims,
+            seed=seed,
+        )
+        assert isinstance(one_step, Splitting)
+        began = time.perf_counter()
+        settle(one_step, network, data, min(count, penalties.trials or 0), seed)
+        seconds.append(time.perf_counter() - began)
+    return seconds[0] + max(0.0, seconds[1] - seconds[0]) * ((penalties.trials or 1) - 1)
 
 
 def without(
