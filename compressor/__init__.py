@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from compressor.export import export_onnx
     from compressor.inputs import Examples
     from compressor.shrinking import shrink
-    from compressor.splitting import PaperSplitting, Splitting, SplittingConfig
+    from compressor.splitting import PaperSplitting, Slimming, Splitting, SplittingConfig
     from compressor.stages.evaluate import evaluate
     from compressor.stages.fine_tune import fine_tune
     from compressor.stages.inspect import inspect
@@ -31,6 +31,7 @@ __all__ = [
     "Examples",
     "PaperSplitting",
     "Recipe",
+    "Slimming",
     "Splitting",
     "SplittingConfig",
     "States",
@@ -53,6 +54,7 @@ _HOME = {
     "Examples": "compressor.inputs",
     "PaperSplitting": "compressor.splitting",
     "Recipe": "compressor.training.recipe",
+    "Slimming": "compressor.splitting",
     "Splitting": "compressor.splitting",
     "SplittingConfig": "compressor.splitting",
     "States": "compressor.training.states",

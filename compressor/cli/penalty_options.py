@@ -65,7 +65,8 @@ penalty_options = stack(
         "--penalty",
         type=PENALTY,
         metavar="NAME",
-        help=f"Penalty on single weights: none, {', '.join(sorted(PENALTIES))}.  [default: none; l0 for method rvsm]",
+        help=f"Penalty on single weights: none, {', '.join(sorted(PENALTIES))}.  "
+        "[default: none; l0 for method rvsm, l1 for slimming]",
     ),
     click.option(
         "--penalty-arg",
@@ -126,7 +127,8 @@ penalty_options = stack(
         "--layers",
         metavar="PATTERN",
         multiple=True,
-        help="Penalise only layers of such names, for example 'layer3.*'; may be given several times.",
+        help="Penalise only layers of such names, for example 'layer3.*' (method slimming: norms); may be given "
+        "several times.",
     ),
     width_options,
     click.option(

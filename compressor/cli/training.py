@@ -219,8 +219,8 @@ def _projection_tables(projection: Projection) -> list[Any]:
         shown.append(table(("zero before projection", "weights", "groups"), zeros))
     if kept:
         shown.append(table(("kept once the zero channels are removed", "", ""), kept))
-    left = "" if projection.zeros is None else f"; {percent(projection.zeros)} of the remaining weights are zero"
-    died = f"; the penalty on single weights emptied {projection.died:,} channels" if projection.died else ""
+    left = "" if projection.zeros is None else f"; {percent(projection.zeros)} of the penalised weights left are zero"
+    died = f"; the penalty emptied {projection.died:,} channels" if projection.died else ""
     if projection.optimality is not None:
         left += f"; the channels that stay are worth {percent(projection.optimality)} of what the best choice can be"
     return [*shown, f"Gap |W - P(W)| / |W| before projection: {projection.gap:.1e}{left}{died}."]

@@ -28,7 +28,7 @@ class Projection(Record, frozen=True, kw_only=True):
     """|W - P(W)| / |W| just before."""
     entries_zeroed: int
     died: int = 0
-    """Channels that no target dropped: the penalty on single weights emptied them."""
+    """Channels that no target dropped: the penalty emptied them."""
     zeros: float | None = None
     """Share of zeros among the penalised weights that are left without the zero channels."""
     sparsity: Mapping[str, Sparsity]

@@ -26,7 +26,7 @@ from compressor.splitting.optimizers import Handle, check_optimizers, hook_in, r
 from compressor.splitting.paper_groups import sparsity
 from compressor.splitting.penalised import penalised_weights, twin_of
 from compressor.splitting.prunable import Prunable
-from compressor.splitting.taken_back import taken_back
+from compressor.splitting.taken_back import relative_change, taken_back
 from compressor.splitting.targets import binding
 from compressor.splitting.zero_target import share_of_zeros, surviving
 
@@ -164,10 +164,7 @@ class SplittingBase(ABC):
         parameters = self._affected(target)
         with taken_back(parameters) as before:
             self._zero(target)
-            pairs = zip(parameters, before, strict=True)
-            lost = sum(float((parameter - old).double().square().sum()) for parameter, old in pairs)
-        whole = sum(float(old.double().square().sum()) for old in before)
-        return float((lost / whole) ** 0.5) if lost else 0.0
+            return relative_change(parameters, before)
 
     @contextmanager
     @torch.no_grad()

@@ -13,6 +13,7 @@ from compressor.groups import ChannelGroup
 from compressor.records.costs import Aims
 from compressor.splitting.config import SplittingConfig
 from compressor.splitting.paper import PaperSplitting
+from compressor.splitting.slimming import Slimming
 from compressor.splitting.splitting import Splitting
 
 # What belongs to the stages, which have data; to the papers' methods alone: method budget has one group penalty.
@@ -29,6 +30,7 @@ OF_BUDGET = {
     "saliency",
     "seed",
 }
+OF_SLIMMING = ("strength", "align", "layers", "total_steps", "groups")
 
 
 def build_splitting(
@@ -42,14 +44,17 @@ def build_splitting(
     groups: Sequence[ChannelGroup] | None = None,
     aims: Aims | None = None,
     seed: int = 0,
-) -> Splitting | PaperSplitting:
-    """`Splitting` or `PaperSplitting`, by the method of ``config``; what they raise."""
+) -> Splitting | PaperSplitting | Slimming:
+    """`Splitting`, `PaperSplitting` or `Slimming`, by the method of ``config``; what they raise."""
     options: dict[str, Any] = {
         field.name: getattr(config, field.name) for field in fields(config) if field.name not in OF_STAGES
     }
     options |= {"total_steps": total_steps, "groups": groups, "seed": seed}
+    beta = config.beta_range[0]
+    if config.described.scales:
+        return Slimming(model, example_input, **{key: options[key] for key in OF_SLIMMING}, beta=beta)
     if config.described.target:
         return Splitting(model, example_input, aims=aims, **{k: v for k, v in options.items() if k not in OF_PAPERS})
     options = {key: value for key, value in options.items() if key not in OF_BUDGET}
-    options |= {"beta": config.beta_range[0], "epoch_steps": epoch_steps, "samples": samples}
+    options |= {"beta": beta, "epoch_steps": epoch_steps, "samples": samples}
     return PaperSplitting(model, example_input, **options)

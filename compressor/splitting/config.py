@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 
 from compressor.alignment import Alignment
 from compressor.errors import UnknownName, UsageError
@@ -35,7 +34,7 @@ class SplittingConfig:
     weights, is how far l1 draws a weight until half time, in units of its layer's RMS at the start; ``beta`` is
     (start, end) of its growth until the gap is closed. In the papers' methods both are absolute and per learning rate,
     and ``beta`` does not grow but by ``growth``, (sigma, epochs). ``group_strength`` is the lambda of a group penalty
-    on W by subgradient. ``layers`` are patterns (`fnmatch`) of the layers that are penalised, all by default.
+    on W by subgradient. ``layers`` are patterns (`fnmatch`) of the layers (slimming: norms) penalised, all by default.
     ``target_macs``, ``target_params`` and ``target_latency`` ask for at most a share of the dense network in (0, 1],
     ``target_size`` for at most so many bytes of the exported file, or of it ``compressed``; all that are given are met.
     ``target_zeros`` asks for a share of zeros in (0, 1) among the convolution and linear weights of the removed
@@ -86,6 +85,8 @@ class SplittingConfig:
             self._default("group_strength", self.strength if known.group_strength is None else known.group_strength)
         self._check_values()
         self._check_meaning(known)
+        if known.scales:
+            self._check_scales(known)
         self._check_group_penalty(known)
 
     @property
@@ -228,6 +229,12 @@ class SplittingConfig:
         if groups != "none" and not self.targets:
             raise UsageError(f"--group-penalty {groups} needs a target: {TARGETS}")
 
+    def _check_scales(self, known: Method) -> None:
+        only = f"--method {self.method} has one penalty, {known.penalty} on the scales of BatchNorm"
+        got = f"--penalty {self.penalty_name}" if self.groups_name == "none" else f"--group-penalty {self.groups_name}"
+        if got != f"--penalty {known.penalty}":
+            raise UsageError(f"{only}, got {got}")
+
     def _check_group_penalty(self, known: Method) -> None:
         name = self.groups_name
         if known.split_rows is not None and self.splits_entries:
@@ -260,8 +267,3 @@ class SplittingConfig:
 
 def _group_penalties_with(prox: str) -> str:
     return ", ".join(name for name in sorted(GROUP_PENALTIES) if hasattr(group_penalty(name), prox))
-
-
-def matches(name: str, patterns: Sequence[str]) -> bool:
-    """Whether a layer of that name is penalised: all are when there are no patterns."""
-    return not patterns or any(fnmatchcase(name, pattern) for pattern in patterns)

@@ -40,7 +40,7 @@ def check_optimizers(model: nn.Module, penalised: Sequence[Tensor], optimizers: 
                 "use an optimizer with one set, or average the weights and pass the copy to project(model=...)"
             )
     held = {parameter for optimizer in optimizers for group in optimizer.param_groups for parameter in group["params"]}
-    if held.isdisjoint(penalised):
+    if held.isdisjoint(model.parameters()):
         raise UsageError("the optimizer holds none of the model's parameters; attach the one that trains it")
     wanted = set(penalised)
     missing = [name for name, p in model.named_parameters() if p in wanted and p.requires_grad and p not in held]

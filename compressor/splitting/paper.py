@@ -26,6 +26,7 @@ from compressor.splitting.config import Arguments, SplittingConfig
 from compressor.splitting.optimizers import loss_scale
 from compressor.splitting.paper_groups import GroupSubgradient, prox_of_rows
 from compressor.splitting.prunable import zero_dead_rows, zero_useless
+from compressor.splitting.schedule import at_least_1
 
 # Where beta ends that grows by jumps.
 LARGEST_BETA = 1e30
@@ -82,11 +83,12 @@ class PaperSplitting(SplittingBase):
             layers=tuple(layers),
         )
         self.method = config.described
-        if self.method.target:
-            raise UsageError(f"method {method} is that of Splitting; PaperSplitting has paper, rvsm and rgsm")
-        self._epoch_steps = _at_least_1(config, "epoch_steps", epoch_steps)
-        self._samples = _at_least_1(config, "samples", samples) if self.method.per_sample else 1
-        _at_least_1(config, "total_steps", total_steps)
+        if self.method.target or self.method.scales:
+            home = "Splitting" if self.method.target else "Slimming"
+            raise UsageError(f"method {method} is that of {home}; PaperSplitting has paper, rvsm and rgsm")
+        self._epoch_steps = at_least_1(method, "epoch_steps", epoch_steps)
+        self._samples = at_least_1(method, "samples", samples) if self.method.per_sample else 1
+        at_least_1(method, "total_steps", total_steps)
         super().__init__(model, example_input, config, total_steps, groups)
         self._auxiliary = _auxiliary(list(self._weights.values()), config)
         self._subgradient = _subgradient(list(self._weights.values()), config)
@@ -197,9 +199,3 @@ def _subgradient(weights: list[Tensor], config: SplittingConfig) -> GroupSubgrad
         assert isinstance(of_layer, GroupLasso | Cges)  # checked by the configuration
         built.append(of_layer)
     return GroupSubgradient(weights, built, kind, config.group_strength or 0.0, weighted=weighted)
-
-
-def _at_least_1(config: SplittingConfig, name: str, value: int | None) -> int:
-    if not isinstance(value, int) or value < 1:
-        raise UsageError(f"method {config.method} needs {name}, at least 1, got {value}")
-    return value

@@ -20,8 +20,9 @@ from compressor.groups import ChannelGroup, find_groups, is_zero, zero
 from compressor.layer_kinds import is_matrix
 from compressor.records.costs import Aims
 from compressor.records.stages import Pair
-from compressor.splitting.config import SplittingConfig, matches
+from compressor.splitting.config import SplittingConfig
 from compressor.splitting.paper_groups import as_rows, rows_axis
+from compressor.splitting.penalised import matches
 from compressor.splitting.targets import Limit, Target
 
 # In an error message, by their share of what is to shrink.

@@ -99,3 +99,10 @@ def prox_step(span: float, beta: float, lam: float) -> float:
     step and W = W_0 + k (V - W_0). For an infinite beta it is a proximal gradient step.
     """
     return lam * ((0.0 if math.isinf(beta) else 1 / beta) + span)
+
+
+def at_least_1(method: str, name: str, value: int | None) -> int:
+    """``value``, a number of steps or samples; `UsageError` when it is none."""
+    if not isinstance(value, int) or value < 1:
+        raise UsageError(f"method {method} needs {name}, at least 1, got {value}")
+    return value

@@ -1,4 +1,4 @@
-"""Changes to parameters that last as long as a block."""
+"""Changes to parameters that last as long as a block, and how large they are."""
 
 from __future__ import annotations
 
@@ -19,3 +19,11 @@ def taken_back(parameters: Sequence[Tensor]) -> Iterator[list[Tensor]]:
     finally:
         for parameter, old in zip(parameters, before, strict=True):
             parameter.copy_(old)
+
+
+def relative_change(parameters: Sequence[Tensor], before: Sequence[Tensor]) -> float:
+    """|W - W_0| / |W_0| of all ``parameters`` W together, ``before`` W_0; 0 when nothing has changed."""
+    pairs = zip(parameters, before, strict=True)
+    lost = sum(float((parameter - old).double().square().sum()) for parameter, old in pairs)
+    whole = sum(float(old.double().square().sum()) for old in before)
+    return float((lost / whole) ** 0.5) if lost else 0.0

@@ -173,6 +173,9 @@ PAPERS = {
     "--method rgsm --penalty l1": (2, "--method rgsm penalises groups; use --group-penalty, not --penalty"),
     "--method rgsm --layers 8": (2, "--method rgsm penalises convolutions, and none of the trainable layers is one"),
     "--method rgsm --group-penalty cges": (2, "--method rgsm needs a group penalty with a prox; choose l0, lasso, lp"),
+    "--method slimming --penalty l0": (2, "--method slimming has one penalty, l1 on the scales of BatchNorm, got"),
+    "--method slimming --layers 3": (2, "no trainable BatchNorm is called '3'. Known: 1, 4."),
+    "--method slimming --beta 1:10": (2, "--method slimming takes one --beta, got 1:10"),
 }
 WHOLE_RUN = {
     "--epochs 1": (2, "--epochs of a run is the total and must be at least 2, got 1"),

@@ -103,6 +103,43 @@ def test_these_trainings_do_free_channels(made, method):
     assert kept < dense
 
 
+SLIMMING = ("--method", "slimming", "--strength", 0.9, "--beta", 10, "--epochs", 6, "--lr", 0.1, "--batch-size", 16)
+
+
+def test_slimming_removes_channels_whose_scales_are_zero(tiny, compress):
+    command = ("fine-tune", tiny.checkpoint, "--arch", tiny.arch, *SLIMMING, "--align", 1, "--quiet", "--overwrite")
+    people, machine = (compress(*command, "--out", "a.pt", *form) for form in ((), ("--json",)))
+    document = json.loads(machine.stdout)
+    projection = document["projection"]
+    zeros = {name: f"{100 * share['groups']:.2f} %" for name, share in projection["sparsity"].items()}
+    assert list(zeros) == ["gamma at 1e-05", "xi"]
+    assert re.search(rf"^ *xi .*{re.escape(zeros['xi'])} *$", people.stdout, re.MULTILINE)
+    before, after = (sum(pair[part] for pair in projection["channels"].values()) for part in (0, 1))
+    assert 0 < after < before == 32
+    assert projection["died"] == round(32 * projection["sparsity"]["xi"]["groups"])
+    # What removed channels made was constant.
+    assert document["reestimated"]["value"] >= document["trained"]["value"] - 0.1
+    done = compress("shrink", "a.pt", "--arch", tiny.arch, "--align", 1, "--out", "small.pt", "--json")
+    assert json.loads(done.stdout)["macs"] == projection["macs"]
+    stage = load(Path("small.pt"), arch=tiny.arch).metadata.history[-2]
+    assert (stage["method"], stage["penalty"], stage["strength"], stage["beta"]) == (
+        "slimming",
+        "l1",
+        0.9,
+        [10.0, 10.0],
+    )
+
+
+def test_slimming_of_a_network_without_norms_is_refused(compress):
+    done = compress("fine-tune", "digits_lenet", "--method", "slimming", "--epochs", 1, "--quiet")
+    words = (
+        "--method slimming penalises the scales of BatchNorm, and no trainable layer has one; "
+        "methods paper, rvsm and rgsm penalise other weights"
+    )
+    assert (done.exit_code, done.error) == (2, [f"Error: {words}"])
+    assert not list(Path().iterdir())
+
+
 @every_method
 def test_the_settings_are_in_the_file(made, method):
     stage = load(made[method][0]).metadata.history[-1]

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::compressor.errors.CompressorWar
 NAN, INF = float("nan"), float("inf")
 MACS = {"target_macs": 0.5}
 TABLE = {name: {"method": name} for name in METHODS}
-PAPER, RVSM, RGSM = TABLE["paper"], TABLE["rvsm"], TABLE["rgsm"]
+PAPER, RVSM, RGSM, SLIMMING = (TABLE[name] for name in ("paper", "rvsm", "rgsm", "slimming"))
 
 
 def told(**options):
@@ -89,7 +89,10 @@ def test_beta_of_method_paper_grows(growth):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"method": "papers"}, "no method is called 'papers'. Did you mean 'paper'? Known: budget, paper, rgsm, rvsm."),
+        (
+            {"method": "papers"},
+            "no method is called 'papers'. Did you mean 'paper'? Known: budget, paper, rgsm, rvsm, slimming.",
+        ),
         ({"penalty": "scda"}, f"no penalty is called 'scda'. Did you mean 'scad'? Known: {', '.join(PENALTIES)}."),
         (
             {**RGSM, "group_penalty": "laso"},
@@ -140,6 +143,25 @@ WITHOUT_MEANING = {
         **RVSM, "group_strength": 1.0,
     },
     "--growth means nothing in --method rvsm; it belongs to --method paper": {**RVSM, "growth": (1.25, 40)},
+    "--method slimming has no target; use --method budget, or leave the target out": {**SLIMMING, **MACS},
+    "--method slimming has one penalty, l1 on the scales of BatchNorm, got --penalty mcp": {
+        **SLIMMING, "penalty": "mcp",
+    },
+    "--method slimming has one penalty, l1 on the scales of BatchNorm, got --penalty none": {
+        **SLIMMING, "penalty": "none",
+    },
+    "--method slimming has one penalty, l1 on the scales of BatchNorm, got --group-penalty lasso": {
+        **SLIMMING, "group_penalty": "lasso",
+    },
+    "--method slimming takes one --beta, got 1:10": {**SLIMMING, "beta": (1.0, 10.0)},
+    "--group-strength means nothing in --method slimming; it belongs to methods paper and rgsm": {
+        **SLIMMING, "group_strength": 1.0,
+    },
+    "--growth means nothing in --method slimming; it belongs to --method paper": {**SLIMMING, "growth": (1.25, 40)},
+    "--saliency needs a target (--target-macs, --target-params, --target-latency or --target-size), whose channels it "
+    "chooses": {**SLIMMING, "saliency": "taylor"},
+    "--keep-blocks needs a target (--target-macs, --target-params, --target-latency or --target-size), which alone "
+    "drops whole blocks": {**SLIMMING, "keep_blocks": True},
     "--method rgsm penalises groups; use --group-penalty, not --penalty": {**RGSM, "penalty": "l1"},
     "--method rgsm needs a --group-penalty, got none": {**RGSM, "group_penalty": "none"},
     f"--method rgsm needs a group penalty with a prox; choose {WITH_PROX}, not cges": {**RGSM, "group_penalty": "cges"},

@@ -83,6 +83,7 @@ CASES = {
     "channels and entries": ({}, {}, {"penalty": "l1-l2", "target_macs": 0.5}),
     "zeros": ({}, {}, {"target_macs": 0.5, "target_zeros": 0.6}),
     "paper": ({}, {}, {"method": "paper"}),
+    "slimming": ({"passes": {6}}, {"ema": 0.9}, {"method": "slimming", "strength": 6.3, "beta": (10.0, 10.0)}),
     "zeros that stay": ({"zeros": True}, {}, {}),
     "dropout": ({"dropout": True}, {}, {"target_macs": 0.5}),
     "bf16": ({}, {"precision": "bf16"}, {"target_macs": 0.5}),

@@ -32,7 +32,14 @@ class Drawing(nn.Module):
         return x + 0.1 * torch.rand(x.shape)
 
 
-@pytest.mark.parametrize("options", [{}, {"method": "paper", "target_macs": None, "strength": 1e-4}], ids=str)
+WATCHED = (
+    {},
+    {"method": "paper", "target_macs": None, "strength": 1e-4},
+    {"method": "slimming", "target_macs": None, "strength": 2.0, "beta": (10.0, 10.0)},
+)
+
+
+@pytest.mark.parametrize("options", WATCHED, ids=str)
 @pytest.mark.parametrize("noise", [False, True])
 def test_a_training_that_is_watched_ends_with_the_same_bits(options, noise):
     ends = []
