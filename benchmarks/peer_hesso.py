@@ -147,12 +147,12 @@ class Hesso(Recipe):
 
 def run(key: Key, bench: Bench, results: Path) -> Cell:
     """One cell: sparse training with HESSO, removal, recovery without."""
-    plan = bench.plan(key.seed)
+    sparse, recovery = bench.phases(key.seed)
     with stopwatch() as spent:
         sparsity = sparsity_for(bench, 1 / key.target)
     untrained = bench.accuracy(at_once(bench, sparsity))
     model = bench.copy()
-    oto, recipe = graph(model, bench), plan.sparse
+    oto, recipe = graph(model, bench), sparse
     steps = recipe.steps(len(bench.data.train))
     begin, during = int(BEGIN * steps), int((END - BEGIN) * steps)
     hesso = Hesso(**vars(recipe), build=lambda: optimizer(oto, recipe, sparsity, begin, during))
@@ -162,7 +162,7 @@ def run(key: Key, bench: Bench, results: Path) -> Cell:
     with stopwatch() as took:
         model = subnet(oto)
     removed = bench.accuracy(model)
-    seconds += bench.train(model, plan.recovery) + bench.asked(key.seed)[1]
+    seconds += bench.train(model, recovery) + bench.asked(key.seed)[1]
     return bench.cell(
         key,
         model,

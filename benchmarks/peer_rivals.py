@@ -212,19 +212,20 @@ def sparse_trained(
 def run(key: Key, bench: Bench, results: Path) -> Cell:
     """One cell of a rival; `UsageError` where its method has nothing to work on."""
     rival = RIVALS[key.method]
-    setting, share, plan = rival.settings[key.setting], 1 / key.target, bench.plan(key.seed)
+    setting, share = rival.settings[key.setting], 1 / key.target
     if rival.needs is not None and not any(isinstance(m, rival.needs) for m in bench.dense.model.modules()):
         raise UsageError(f"{key.method} has nothing to work on in {bench.name}")
     plain = pruner_of(rival, setting, bench.copy(), bench)
     seconds = prune(rival, plain, bench, share, key.seed)
     model = cast(nn.Module, plain.model)
     untrained = bench.accuracy(model)
-    sparse, removed, recipe = None, untrained, plan.recipe
+    sparse, removed, recipe = None, untrained, bench.plan(key.seed).recipe
     if rival.strengths:
         path = key.path(results, ".json").with_name(f"sparse-{key.seed}.pt")
-        model, seconds, sparse = sparse_trained(rival, setting, bench, plan.sparse, path)
+        first, recipe = bench.phases(key.seed)
+        model, seconds, sparse = sparse_trained(rival, setting, bench, first, path)
         seconds += prune(rival, pruner_of(rival, setting, model, bench), bench, share, key.seed)
-        removed, recipe = bench.accuracy(model), plan.recovery
+        removed = bench.accuracy(model)
     seconds += bench.train(model, recipe) + bench.asked(key.seed)[1]
     return bench.cell(
         key,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import subprocess
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -28,6 +29,8 @@ from compressor.training.evaluation import model_accuracy
 from compressor.training.recipe import Recipe
 from compressor.training.views import Views, ask, draw_views
 
+# Of the epochs, where another method trains with a regulariser; ours took as many when that was chosen.
+SPARSE = 1 / 3
 PACKAGES = ("torch-pruning", "torch", "onnxruntime")
 
 
@@ -62,8 +65,15 @@ class Bench:
         """Multiply-accumulates for one sample."""
         return count_macs(model, self.dense.example_input())
 
+    def phases(self, seed: int) -> tuple[Recipe, Recipe]:
+        """Sparse training and recovery of another method that has both, on one learning rate curve."""
+        whole = self.plan(seed).recipe
+        sparse = max(1, round(SPARSE * whole.epochs))
+        rest = whole.epochs - sparse
+        return replace(whole, epochs=sparse, after=rest), replace(whole, epochs=rest, before=sparse)
+
     def plan(self, seed: int) -> RunPlan:
-        """The epochs of a run of ours, all of them, those of sparse training and those of recovery: every method's."""
+        """A run of ours: its epochs and views are those of every method."""
         subject = self.subject
         recipe = Recipe(epochs=subject.epochs, lr=subject.lr, batch_size=subject.batch_size, seed=seed, device="cpu")
         return RunPlan(recipe=recipe, penalties=SplittingConfig(target_macs=0.5))
