@@ -1,6 +1,8 @@
 """Every wrong input is one line that says what was wrong, the right exit code, and nothing written."""
 
+import importlib
 import os
+import pkgutil
 import shlex
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+import compressor
 from compressor.cli import COMMANDS
 from compressor.cli import compress as group
 from compressor.cli.parsing import Parsed
@@ -329,6 +332,10 @@ def idle(monkeypatch):
     def stop(*args, **kwargs):
         raise CompressorError("the work begins")
 
+    # What is imported while these are in place would keep them for the tests that follow.
+    for module in pkgutil.walk_packages(compressor.__path__, "compressor."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
     for place in WORK:
         monkeypatch.setattr(place, stop)
 

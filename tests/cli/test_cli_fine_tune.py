@@ -20,7 +20,7 @@ def zero_channels(path):
 
 def test_its_channels_are_exactly_zero(tiny):
     assert zero_channels(tiny.checkpoint) == 0
-    assert zero_channels(tiny.sparse) == 12
+    assert zero_channels(tiny.sparse) == 16
 
 
 def test_people_read_accuracies_macs_and_gap(tiny, compress):
@@ -60,7 +60,7 @@ def test_a_teacher_is_a_checkpoint(tiny, compress):
     teacher = ("--teacher", tiny.checkpoint)
     done = compress("fine-tune", tiny.sparse, "--arch", tiny.arch, *QUICK, *teacher, "--out", "a.pt")
     assert done.exit_code == 0
-    assert zero_channels("a.pt") == 12
+    assert zero_channels("a.pt") == 16
 
 
 def test_a_missed_target_is_exit_code_1_and_the_checkpoint_is_kept(tiny, compress, monkeypatch):
