@@ -75,18 +75,19 @@ class Tried(Record, frozen=True, kw_only=True):
     """So many ``networks`` with the channels spread over the layers in other ways, and what they lose.
 
     The mean divergence of their outputs from those of the dense network, after least squares and without training: of
-    the ``first``, which the saliency alone chooses, and of the ``best``.
+    the ``first``, which the saliency alone chooses, and of the ``best``; None where it makes no numbers.
     """
 
     networks: int
-    first: float
+    first: float | None
     best: float
 
     def __str__(self) -> str:
         """For people."""
+        first = "are no numbers" if self.first is None else f"by {self.first:.3g}"
         return (
             f"Best of {self.networks} ways to spread the channels over the layers that were tried without training: "
-            f"its outputs diverge by {self.best:.3g}, those of the first by {self.first:.3g}."
+            f"its outputs diverge by {self.best:.3g}, those of the first {first}."
         )
 
 

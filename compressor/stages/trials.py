@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections.abc import Sequence
 
@@ -138,5 +139,8 @@ def _outputs(model: nn.Module, images: Tensor) -> Tensor:
 
 
 def tried(found: Spread | None) -> Tried | None:
-    """The record of a search."""
-    return None if found is None else Tried(networks=found.tried, first=found.first, best=found.loss)
+    """The record of a search; None of none, and where no network had numbers as outputs."""
+    if found is None or not math.isfinite(found.loss):
+        return None
+    first = found.first if math.isfinite(found.first) else None
+    return Tried(networks=found.tried, first=first, best=found.loss)

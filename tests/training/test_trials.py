@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 
 import pytest
 import torch
@@ -12,9 +13,19 @@ from torch.nn import functional as F
 from compressor.errors import UsageError
 from compressor.records.costs import Aims
 from compressor.splitting import Splitting, SplittingConfig, build_splitting
+from compressor.splitting.spreading import Spread
 from compressor.stages import trials
 from compressor.stages.fine_tune import fine_tune
-from compressor.stages.trials import Trials, drawn_samples, samples_for, seconds_of_settling, settle, varied, without
+from compressor.stages.trials import (
+    Trials,
+    drawn_samples,
+    samples_for,
+    seconds_of_settling,
+    settle,
+    tried,
+    varied,
+    without,
+)
 
 
 def splitting_of(net, **options):
@@ -98,6 +109,15 @@ def test_the_record_says_what_was_tried():
     assert record.projection.gap == 0
     alone = fine_tune(network(), DATA, recipe(epochs=1), SplittingConfig(target_macs=0.5, align=1, trials=0)).record
     assert alone.trials is None
+
+
+@pytest.mark.parametrize("shown", [(math.inf, math.inf, None), (math.inf, 0.5, "the first are no numbers"),
+                                    (0.7, 0.5, "diverge by 0.5, those of the first by 0.7.")])  # fmt: skip
+def test_what_is_recorded_are_numbers(shown):
+    first, loss, text = shown
+    record = tried(Spread(scores=[], first=first, loss=loss, tried=3))
+    assert (record is None) == (text is None)
+    assert record is None or text in str(record)
 
 
 def test_a_state_of_other_groups_is_refused():
