@@ -35,7 +35,7 @@ from compressor.splitting.base import SplittingBase
 from compressor.stages import GROUPS
 from compressor.stages.aim import MEASURED, Runtime, aim
 from compressor.stages.samples import check_fit
-from compressor.stages.trials import settle, tried
+from compressor.stages.trials import settle, tried, untrained_splitting
 from compressor.training import train
 from compressor.training.batchnorm import reestimate_on
 from compressor.training.evaluation import model_accuracy
@@ -142,15 +142,7 @@ def check_target(network: Network, penalties: SplittingConfig, groups: Sequence[
     """Raise `TargetNotMet` when no training can reach the targets of ``penalties`` that need no measurement."""
     if any(target.kind not in MEASURED for target in penalties.targets):
         penalties = replace(penalties, target_latency=None, target_size=None, compressed=False)
-        build_splitting(
-            network.model,
-            network.example_input(),
-            penalties,
-            total_steps=1,
-            epoch_steps=1,
-            samples=1,
-            groups=groups,
-        )
+        untrained_splitting(network, penalties, groups)
 
 
 def _aims(

@@ -83,9 +83,8 @@ def prune(
     images = varied(network, drawn, data.augmentation, seed)
     tell(0.1, "choosing channels")
     selection = _selection(network, prunable, target, aims, drawn, saliency, seed)
-    trials = Trials(network, prunable.groups, images, target.align)
     if target.trials:
-        selection.settle(trials.loss, target.trials)
+        selection.settle(Trials(network, prunable.groups, images, target.align).loss, target.trials)
     selection.select()
     shrunk = without(network.model, prunable.groups, selection.channels.dropped(), example, target.align)
     metric, given = _logits(network.model, network, data)

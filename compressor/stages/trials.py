@@ -22,6 +22,7 @@ from compressor.records.costs import Aims
 from compressor.records.stages import Tried
 from compressor.shrinking import Shrunk, remove_zero_channels
 from compressor.splitting import Splitting, SplittingConfig, build_splitting
+from compressor.splitting.base import SplittingBase
 from compressor.splitting.spreading import Spread
 from compressor.training.calibration import batch_losses, sample_losses
 
@@ -78,26 +79,28 @@ def settle(splitting: Splitting, network: Network, data: DataSet, trials: int, s
     splitting.settle(Trials(network, splitting.groups, images, splitting.config.align).loss, trials)
 
 
+def untrained_splitting(
+    network: Network,
+    penalties: SplittingConfig,
+    groups: Sequence[ChannelGroup] | None,
+    aims: Aims | None = None,
+    seed: int = 0,
+) -> SplittingBase:
+    """A splitting of one step, to see what its targets come to; `TargetNotMet` where they cannot be reached."""
+    example, once = network.example_input(), {"total_steps": 1, "epoch_steps": 1, "samples": 1}
+    return build_splitting(network.model, example, penalties, **once, groups=groups, aims=aims, seed=seed)
+
+
 def seconds_of_settling(
     network: Network, data: DataSet, penalties: SplittingConfig, groups: Sequence[ChannelGroup], aims: Aims, seed: int
 ) -> float:
     """About how long `settle` takes, from one try and two."""
     seconds = []
     for count in (1, 2):
-        one_step = build_splitting(
-            network.model,
-            network.example_input(),
-            penalties,
-            total_steps=1,
-            epoch_steps=1,
-            samples=1,
-            groups=groups,
-            aims=aims,
-            seed=seed,
-        )
-        assert isinstance(one_step, Splitting)
+        untrained = untrained_splitting(network, penalties, groups, aims, seed)
+        assert isinstance(untrained, Splitting)
         began = time.perf_counter()
-        settle(one_step, network, data, min(count, penalties.trials or 0), seed)
+        settle(untrained, network, data, min(count, penalties.trials or 0), seed)
         seconds.append(time.perf_counter() - began)
     return seconds[0] + max(0.0, seconds[1] - seconds[0]) * ((penalties.trials or 1) - 1)
 
