@@ -20,7 +20,7 @@ FLOORS = (
     {"processor", "regular_files"},
     {"files", "methods", "process_memory", "progress", "records", "registry", "teaching", "wrappers"},
     {"codec", "hooks", "onnx_safety", "structures"},
-    {"inputs"},
+    {"inputs", "ranks"},
     {"precision"},
     {"architectures", "data", "penalties", "equivalence", "runtime"},
     {"channels", "comparison", "layer_kinds", "sources"},
