@@ -31,7 +31,7 @@ FLOORS = (
     {"costs"},
     {"benchmarking", "export", "reconstruction", "shrinking", "splitting"},
     {"forecast", "training"},
-    {"stages"},
+    {"integrations", "stages"},
     {"report"},
     {"pipeline"},
     {"cli"},

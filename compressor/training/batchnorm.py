@@ -45,9 +45,11 @@ def reestimate_together(model: nn.Module, inputs: Iterable[Inputs], ranks: Ranks
     touched = _estimated(norms, model, inputs)
     own = [_seen(norm) for norm in norms[:touched]]
     every = [seen for seen in ranks.of_each(own) if seen]
-    for norm, *seen in zip(norms, *every, strict=False):
+    if not every:
+        return 0
+    for norm, *seen in zip(norms, *every, strict=True):
         _average(norm, seen)
-    return len(norms) if every else 0
+    return len(norms)
 
 
 def _norms(model: nn.Module) -> list[Norm]:
