@@ -194,15 +194,22 @@ class _Run:
         """One pass over the training part; the mean loss."""
         self.model.train()
         total, count = torch.zeros((), device=self.fabric.device), 0
-        for images, labels, said in self._batches(number):
+        # As many batches as make a step; `zip` leaves out those that make none.
+        for together in zip(*[self._batches(number)] * self.recipe.accumulate, strict=False):
             self.optimizer.zero_grad()
-            loss = self._loss(images.contiguous(memory_format=torch.channels_last), labels, said)
-            self.fabric.backward(loss)
+            for images, labels, said in together:
+                loss = self._loss(images.contiguous(memory_format=torch.channels_last), labels, said)
+                self.fabric.backward(loss / len(together))
+                total, count = total + loss.detach(), count + 1
+            if self.recipe.clip is not None:
+                # What is no number is seen after the epoch.
+                limits: dict[str, Any] = {"max_norm": self.recipe.clip, "error_if_nonfinite": False}
+                self.fabric.clip_gradients(self.wrapped, self.optimizer, **limits)
             self.optimizer.step()
             self.scheduler.step()
             if self.average is not None:
                 self.average.update()
-            total, count, self.step = total + loss.detach(), count + 1, self.step + 1
+            self.step += 1
             # Reading the loss makes a GPU wait, so not at every step.
             if self.step % 5 == 0 or self.step == self.total_steps:
                 self.progress(self.step / self.total_steps, self._figures(number, float(total) / count))
