@@ -19,7 +19,7 @@ FLOORS = (
     {"foreign", "limits", "locks"},
     {"processor", "regular_files"},
     {"files", "methods", "process_memory", "progress", "records", "registry", "teaching", "wrappers"},
-    {"codec", "hooks", "onnx_safety", "structures"},
+    {"codec", "hooks", "loggers", "onnx_safety", "structures"},
     {"inputs", "ranks"},
     {"precision"},
     {"architectures", "data", "penalties", "equivalence", "runtime"},

@@ -58,6 +58,7 @@ def run(
     stages raise, and `CompressorError` while another run works in ``out``.
     """
     check_fit(network, data)
+    plan.recipe.steps(len(data.train))  # raises where an epoch has too few batches, before any work
     begin = Start(network, start or network)
     callbacks, settings = callbacks or Callbacks(), {**settings_of(network, data, plan), **begin.settings}
     with hold_folder(out) as lock:
