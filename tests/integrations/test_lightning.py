@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from foreign import required
@@ -14,6 +17,7 @@ from compressor.errors import CompressorError, CompressorWarning, UsageError
 
 required("lightning.pytorch")
 import lightning.pytorch as L  # noqa: E402
+import lightning_on_ranks  # noqa: E402
 
 from compressor.integrations.lightning import CompressionCallback  # noqa: E402
 
@@ -131,3 +135,14 @@ def test_low_precision_reaches_the_statistics_too():
     callback = CompressionCallback(EXAMPLE, network="net", target_macs=0.5)
     model = trained(callback, precision="bf16-mixed")
     assert torch.isfinite(model.net[1].running_var).all()
+
+
+@pytest.mark.slow
+def test_two_processes_end_with_the_same_network(tmp_path, environment):
+    command = [sys.executable, lightning_on_ranks.__file__, str(tmp_path)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment, timeout=120)
+    assert done.returncode == 0, done.stderr
+    first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
+    assert first["macs"] == second["macs"]
+    assert first["macs"][1] <= 0.5 * first["macs"][0]
+    assert all(torch.equal(tensor, second["state"][name]) for name, tensor in first["state"].items())

@@ -110,6 +110,20 @@ def refused(rank, ranks, *, steps=STEPS, wrapped=True):
     return None
 
 
+def apart(rank, ranks):
+    """Two halves of the ranks train a network each, in process groups of their own."""
+    size = ranks // 2
+    groups = [distributed.new_group(list(range(start, start + size))) for start in (0, size)]
+    half, inner = rank // size, network(norms=True, seed=rank // size)
+    model = DistributedDataParallel(inner, process_group=groups[half])
+    splitting = compressor.Splitting(model, IMAGE, target_macs=0.4, align=1, total_steps=STEPS)
+    optimizer = torch.optim.SGD(inner.parameters(), lr=0.05)
+    splitting.attach(optimizer)
+    train(model, optimizer, rank % size, size)
+    splitting.project()
+    return {"half": half, "weights": dict(inner.named_parameters())}
+
+
 def statistics(rank, ranks):
     """Of BatchNorm, from each rank's batches, in the wrapped network and the bare one."""
     inner = network(norms=True)
@@ -157,6 +171,7 @@ def on_rank(rank, ranks, folder):
         "tried": tried(rank, ranks),
         "other length": refused(rank, ranks, steps=STEPS + rank),
         "not one network": refused(rank, ranks, wrapped=False),
+        "apart": apart(rank, ranks),
         "statistics": statistics(rank, ranks),
         "sharded": sharded(rank, ranks),
     }

@@ -84,6 +84,12 @@ def test_ranks_that_train_a_network_each_are_refused_on_all(ranks):
     assert told.startswith("after a step the ranks have different weights (0.weight), so they do not train one network")
 
 
+def test_only_the_process_group_of_a_wrapped_network_agrees(ranks):
+    first, *others = [rank["apart"] for rank in ranks[0]]
+    for other in others:
+        assert equal(first["weights"], other["weights"]) == (first["half"] == other["half"])
+
+
 def test_shards_are_refused(ranks):
     for rank in ranks[0]:
         assert len(rank["sharded"]) == 2
