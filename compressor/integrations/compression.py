@@ -52,6 +52,11 @@ class Compression:
             raise CompressorError("the training has not ended: nothing is projected yet")
         return self._projection
 
+    @property
+    def ended(self) -> bool:
+        """Whether the training was projected."""
+        return self._projection is not None
+
     def state(self) -> dict[str, Any]:
         """What the next step reads; empty before the training."""
         return {} if self._splitting is None else self._splitting.state_dict()

@@ -134,6 +134,11 @@ class SplittingBase(ABC):
         )
 
     @torch.no_grad()
+    def zero(self, model: nn.Module) -> None:
+        """Zero in ``model``, an averaged copy that goes on to follow the weights, what `project` would zero now."""
+        self._zero(twin_of(self.model, model))
+
+    @torch.no_grad()
     def mask(self, model: nn.Module | None = None) -> int:
         """Set single weights to zero where V is, and return how many that were; the other weights stay W.
 

@@ -24,7 +24,7 @@ def required(name):
 
 
 def _define_operators():
-    """Those that a torchvision built for another torch lacks: nothing calls them in these tests."""
+    """Those that a torchvision built for another torch lacks."""
     try:
         import_module("torchvision")
     except ImportError:
@@ -32,3 +32,17 @@ def _define_operators():
     except RuntimeError:
         for name in ("nms", "qnms"):
             torch.library.define(f"torchvision::{name}", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        vars(import_module("torchvision.ops"))["nms"] = _nms
+
+
+def _nms(boxes, scores, threshold):
+    """The boxes (n, 4) that overlap none of a higher score by more than the threshold."""
+    kept, order = [], scores.argsort(descending=True).tolist()
+    for place in order:
+        low = torch.maximum(boxes[kept, :2], boxes[place, :2])
+        sides = (torch.minimum(boxes[kept, 2:], boxes[place, 2:]) - low).clamp(min=0)
+        both = sides.prod(1)
+        areas = (boxes[:, 2:] - boxes[:, :2]).prod(1)
+        if not (both / (areas[kept] + areas[place] - both) > threshold).any():
+            kept.append(place)
+    return torch.tensor(kept, dtype=torch.int64)

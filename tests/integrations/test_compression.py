@@ -57,7 +57,7 @@ def test_statistics_are_of_enough_samples_and_not_of_all():
     assert len(seen) == 1024
 
 
-@pytest.mark.parametrize("name", ["lightning", "transformers"])
+@pytest.mark.parametrize("name", ["lightning", "transformers", "ultralytics"])
 def test_a_missing_library_is_named_with_the_extra_that_installs_it(name, monkeypatch):
     monkeypatch.setitem(sys.modules, name, None)
     for module in [key for key in sys.modules if key.startswith(f"{name}.")]:

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
-from compressor import Examples, shrink
+from compressor import shrink
 from compressor.costs import count_macs
 from compressor.errors import CheckpointError, CompressorWarning, UsageError
 
@@ -45,12 +45,13 @@ class InOrder(transformers.Trainer):
         return DataLoader(self.train_dataset, batch_size=BATCH, collate_fn=collate)
 
 
-def trainer_of(model, callback, folder, **options):
+def trainer_of(model, callback, folder, evaluated=None, **options):
     quiet = {"report_to": [], "disable_tqdm": True, "use_cpu": True, "save_strategy": "no", "logging_strategy": "no"}
     settings = {"num_train_epochs": EPOCHS, "max_grad_norm": 0.0, "lr_scheduler_type": "constant", **quiet, **options}
     args = transformers.TrainingArguments(output_dir=str(folder), **settings)
     optimizers = (optimizer_of(model), None)
-    trainer = InOrder(model=model, args=args, train_dataset=data(), callbacks=[callback], optimizers=optimizers)
+    sets = {"train_dataset": data(), "eval_dataset": evaluated}
+    trainer = InOrder(model=model, args=args, callbacks=[callback], optimizers=optimizers, **sets)
     trainer.remove_callback(transformers.PrinterCallback)
     return trainer
 
@@ -116,26 +117,35 @@ def test_a_training_that_stops_early_is_projected_with_a_warning(tmp_path):
     assert count_macs(shrink(model.net.eval(), EXAMPLE), EXAMPLE) <= 0.5 * count_macs(model.net, EXAMPLE)
 
 
-def test_a_transformer_becomes_smaller(tmp_path):
+def bert():
     sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
-    config = transformers.BertConfig(vocab_size=50, max_position_embeddings=16, num_labels=2, **sizes)
-    torch.manual_seed(0)
-    model = transformers.BertForSequenceClassification(config)
-    words = {"input_ids": torch.randint(50, (2, 8)), "attention_mask": torch.ones(2, 8, dtype=torch.int64)}
-    example = Examples(words, outputs="logits")
-    samples = [{"input_ids": torch.randint(50, (8,)), "labels": index % 2} for index in range(64)]
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        config = transformers.BertConfig(vocab_size=50, max_position_embeddings=16, num_labels=2, **sizes)
+        return transformers.BertForSequenceClassification(config)
 
-    callback = CompressionCallback(example, target_params=0.7)
-    args = transformers.TrainingArguments(
-        output_dir=str(tmp_path), report_to=[], disable_tqdm=True, use_cpu=True, save_strategy="no", num_train_epochs=3
-    )
-    trainer = transformers.Trainer(model=model, args=args, train_dataset=samples, callbacks=[callback])
-    trainer.remove_callback(transformers.PrinterCallback)
-    trainer.train()
-    small = shrink(model.eval(), example)
 
-    assert callback.projection.warnings == ()
-    assert sum(p.numel() for p in small.parameters()) < 0.75 * sum(p.numel() for p in model.parameters())
+def sentences():
+    drawn = torch.Generator().manual_seed(0)
+    return [{"input_ids": torch.randint(50, (8,), generator=drawn), "labels": index % 2} for index in range(64)]
+
+
+def settings(folder):
+    quiet = {"report_to": [], "disable_tqdm": True, "use_cpu": True, "save_strategy": "no", "logging_strategy": "no"}
+    return transformers.TrainingArguments(output_dir=str(folder), num_train_epochs=EPOCHS, **quiet)
+
+
+def test_load_best_model_at_end_is_told_to_leave_a_gap(tmp_path):
+    """The best network is of an earlier step."""
+    options = {"load_best_model_at_end": True, "eval_strategy": "epoch", "metric_for_best_model": "found"}
+    options["greater_is_better"] = False
+    callback = callback_of(target_macs=0.5)
+    evaluated = [{"images": image, "labels": label} for image, label in data()]
+    trainer = trainer_of(Classifier(), callback, tmp_path, evaluated, save_strategy="epoch", **options)
+    losses = iter([0.1, 0.2, 0.3])
+    trainer.compute_metrics = lambda predictions: {"found": next(losses)}
+    with pytest.warns(CompressorWarning, match="projection changes the outputs"):
+        trainer.train()
 
 
 def test_a_saliency_that_needs_a_pass_is_refused(tmp_path):

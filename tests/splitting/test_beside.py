@@ -465,3 +465,18 @@ def test_a_useless_channel_after_closing_is_dropped_then_and_not_at_projection()
         assert splitting.gap() <= 1e-5
         splitting.project()
         assert all(torch.equal(p, w) for p, w in zip(model.parameters(), before, strict=True)), seed
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.filterwarnings("error", "ignore:the splitting was stopped", "ignore:projection changes the outputs")
+def test_an_average_that_goes_on_is_zeroed_as_by_a_projection_without_a_word(name):
+    model = network()
+    optimizer, splitting = optimizer_for(model, "sgd"), splitting_of(model, CONFIGS[name])
+    splitting.attach(optimizer)
+    train(model, optimizer, STEPS - 1)
+    silent, projected = copy.deepcopy(model), copy.deepcopy(model)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        splitting.zero(silent)
+    splitting.project(projected)
+    assert same(silent, projected)
