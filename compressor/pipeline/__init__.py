@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from compressor.checkpoints import Network
-from compressor.data.samples import DataSet
+from compressor.data.feeds import Data
 from compressor.errors import CompressorError
 from compressor.groups.known import KnownGroups
 from compressor.locks import Lock, hold_folder
@@ -42,7 +42,7 @@ class Callbacks:
 
 def run(
     network: Network,
-    data: DataSet,
+    data: Data,
     plan: RunPlan,
     out: Path,
     *,

@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from itertools import chain
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from compressor.data.batches import batches
+from compressor.data.feeds import Data, feed_of
 from compressor.data.normalization import Normalization
-from compressor.data.samples import DataSet
 from compressor.equivalence import eval_mode
+from compressor.inputs import Inputs, call
 from compressor.layer_kinds import NORMS
 
 # Enough samples for stable means and variances, few enough to take no time.
@@ -20,7 +20,7 @@ BATCH = 128
 
 
 @torch.no_grad()
-def reestimate(model: nn.Module, inputs: Iterable[Tensor]) -> int:
+def reestimate(model: nn.Module, inputs: Iterable[Inputs]) -> int:
     """Replace running statistics by plain averages over ``inputs``; returns how many layers were touched."""
     norms = [m for m in model.modules() if isinstance(m, NORMS) and m.track_running_stats]
     batch = next(iter(inputs := iter(inputs)), None)
@@ -35,7 +35,7 @@ def reestimate(model: nn.Module, inputs: Iterable[Tensor]) -> int:
             norm.train()
         try:
             for part in chain([batch], inputs):
-                model(part)
+                call(model, part)
         finally:
             for norm, momentum in zip(norms, momenta, strict=True):
                 norm.momentum = momentum
@@ -43,22 +43,12 @@ def reestimate(model: nn.Module, inputs: Iterable[Tensor]) -> int:
 
 
 def reestimate_on(
-    model: nn.Module, data: DataSet, normalization: Normalization | None, seed: int, *, most: int = SAMPLES
+    model: nn.Module, data: Data, normalization: Normalization | None, seed: int, *, most: int = SAMPLES
 ) -> int:
     """`reestimate` on at most so many samples of the training part, drawn by ``seed``, on the device of ``model``.
 
-    They are augmented as in training: plain ones have other statistics, which cost a CIFAR network 5 points.
+    They are varied as in training.
     """
-    generator = torch.Generator().manual_seed(seed)
-    samples = data.train.take(torch.randperm(len(data.train), generator=generator)[:most])
-    # Without the short last batch: each counts the same, and BatchNorm refuses a single value.
-    drawn = batches(
-        samples,
-        batch_size=min(BATCH, len(samples)),
-        normalization=normalization,
-        device=next(model.parameters()).device,
-        shuffle=generator,
-        augmentation=data.augmentation,
-        drop_last=True,
-    )
-    return reestimate(model, (images for images, _ in drawn))
+    feed = feed_of(data, normalization)
+    drawn = feed.varied(most=most, batch_size=BATCH, seed=seed, device=next(model.parameters()).device)
+    return reestimate(model, (feed.task.inputs(batch) for batch in drawn))

@@ -11,7 +11,7 @@ from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 
 from compressor.errors import UsageError
-from compressor.training.distillation import SHARE
+from compressor.training.objective import SHARE
 from compressor.training.rates import SCHEDULES, learning_rate_factor
 
 LEARNING_RATES = {"adamw": 1e-3, "sgd": 0.02}
@@ -96,16 +96,12 @@ class Recipe:
 
     def steps(self, samples: int) -> int:
         """Optimiser steps of the whole training; the last, smaller batch of an epoch is left out."""
-        return self.epochs * self._steps_of_epoch(samples)
+        return self.epochs * max(1, samples // self.batch_size)
 
-    def rate(self, step: int, samples: int) -> float:
-        """The share of the peak learning rate at ``step`` of this training."""
-        each = self._steps_of_epoch(samples)
-        total = (self.before + self.epochs + self.after) * each
-        return learning_rate_factor(self.before * each + step, total, self.schedule)
-
-    def _steps_of_epoch(self, samples: int) -> int:
-        return max(1, samples // self.batch_size)
+    def rate(self, step: int, epoch_steps: int) -> float:
+        """The share of the peak learning rate at ``step`` of this training, whose epochs have ``epoch_steps``."""
+        total = (self.before + self.epochs + self.after) * epoch_steps
+        return learning_rate_factor(self.before * epoch_steps + step, total, self.schedule)
 
     def build_optimizer(self, model: nn.Module) -> Optimizer:
         """The optimiser over all trainable parameters; weight decay spares biases and norms."""
