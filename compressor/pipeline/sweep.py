@@ -169,9 +169,7 @@ def _settings(network: Network, data: Data, plan: SweepPlan) -> Mapping[str, Any
     return plain_settings({**{key: known[key] for key in known if key != f"target_{plan.kind}"}, "kind": plan.kind})
 
 
-def _work(
-    network: Network, data: Data, plan: SweepPlan, queue: Queue, point: Point, callbacks: SweepCallbacks
-) -> None:
+def _work(network: Network, data: Data, plan: SweepPlan, queue: Queue, point: Point, callbacks: SweepCallbacks) -> None:
     try:
         with callbacks.point(point.name) as watch:
             out = queue.place(point.name)
