@@ -15,10 +15,10 @@ from collections.abc import Iterator, Sequence
 from statistics import fmean, stdev
 
 import torch
+from materials import ask_for_network, network_and_data
 from torch import nn
 
-from compressor.checkpoints import Network, load
-from compressor.data import load_data
+from compressor.checkpoints import Network
 from compressor.data.samples import DataSet
 from compressor.groups import find_groups
 from compressor.layer_kinds import MAKERS, matrices
@@ -76,23 +76,17 @@ def mean(values: Sequence[float]) -> str:
 def main() -> None:
     """Train and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model")
+    ask_for_network(parser)
     parser.add_argument("target", type=float)
-    parser.add_argument("--data")
-    parser.add_argument("--max-train", type=int)
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--lr", type=float, default=0.02)
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
     parser.add_argument("--penalties", nargs="*", default=["none", *PENALTIES])
     parser.add_argument("--target-zeros", type=float)
-    parser.add_argument("--trust-arch", action="store_true")
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    network = load(asked.model, trust_arch=asked.trust_arch)
-    known = network.metadata.data
-    reference = asked.data or (known.ref if known else "")
-    data = load_data(reference, network.metadata.input_shape, max_train=asked.max_train)
+    network, data = network_and_data(asked)
     print("| penalty | accuracy | zeros | bytes after gzip | seeds |\n|---|---|---|---|---|")
     for name in asked.penalties:
         zeros = asked.target_zeros if name != "none" else None

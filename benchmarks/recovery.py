@@ -23,11 +23,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from materials import ask_for_data, data_of
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from compressor.checkpoints import Network, load
-from compressor.data import load_data
 from compressor.data.samples import DataSet
 from compressor.pipeline.plan import VIEWS
 from compressor.training import train
@@ -156,8 +156,7 @@ def recovered(
 def run(asked: argparse.Namespace) -> None:
     """What is not there yet."""
     dense, small = (load(asked.folder / name, trust_arch=asked.trust_arch) for name in ("dense.pt", "shrunk.pt"))
-    known, norm = dense.metadata.data, dense.metadata.normalization
-    data = load_data(asked.data or (known.ref if known else ""), dense.metadata.input_shape, max_train=asked.max_train)
+    norm, data = dense.metadata.normalization, data_of(dense, asked)
     done = {(row["variant"], row["seed"]) for row in read(asked.results)} if asked.results.exists() else set()
     for seed in asked.seeds:
         drawn = draw_views(data, VIEWS, seed)
@@ -203,15 +202,13 @@ def main() -> None:
     running.set_defaults(do=run)
     running.add_argument("folder", type=Path)
     running.add_argument("results", type=Path)
-    running.add_argument("--data")
-    running.add_argument("--max-train", type=int)
+    ask_for_data(running)
     running.add_argument("--epochs", type=int, default=4)
     running.add_argument("--before", type=int, default=2)
     running.add_argument("--batch-size", type=int, default=128)
     running.add_argument("--lr", type=float, default=0.05)
     running.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
     running.add_argument("--variants", nargs="*", choices=VARIANTS)
-    running.add_argument("--trust-arch", action="store_true")
     shown = commands.add_parser("table", help="Print the table.")
     shown.set_defaults(do=table)
     shown.add_argument("results", type=Path)

@@ -13,14 +13,14 @@ import copy
 from collections.abc import Iterator
 
 import torch
+from materials import ask_for_network, network_and_data
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from compressor.alignment import Alignment
 from compressor.channels import branches, ties
-from compressor.checkpoints import Network, load
+from compressor.checkpoints import Network
 from compressor.costs import cost_model
-from compressor.data import load_data
 from compressor.data.batches import batches
 from compressor.data.samples import DataSet
 from compressor.errors import UsageError
@@ -75,20 +75,14 @@ def removed(network: Network, data: DataSet, name: str, target: float, seed: int
 def main() -> None:
     """Remove, train, evaluate and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("model")
+    ask_for_network(parser)
     parser.add_argument("target", type=float)
-    parser.add_argument("--data")
-    parser.add_argument("--max-train", type=int)
     parser.add_argument("--saliencies", default=",".join(SALIENCIES))
     parser.add_argument("--epochs", type=int, default=0)
     parser.add_argument("--lr", type=float, default=0.05)
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
-    network = load(asked.model)
-    known = network.metadata.data
-    data = load_data(
-        asked.data or (known.ref if known else ""), network.metadata.input_shape, max_train=asked.max_train
-    )
+    network, data = network_and_data(asked)
     normalization = network.metadata.normalization
     print("| saliency | no training | after training |\n|---|---|---|")
     for name in asked.saliencies.split(","):

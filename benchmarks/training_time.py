@@ -15,9 +15,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from materials import ask_for_network, network_and_data
 
-from compressor.checkpoints import Network, load
-from compressor.data import load_data
+from compressor.checkpoints import Network
 from compressor.data.samples import DataSet
 from compressor.groups import find_groups
 from compressor.pipeline.plan import RunPlan
@@ -52,19 +52,14 @@ def as_a_run_does(network: Network, data: DataSet, plan: RunPlan) -> None:
 def main() -> None:
     """Train both ways, in turns, and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("model")
+    ask_for_network(parser)
     parser.add_argument("target", type=float)
-    parser.add_argument("--data")
-    parser.add_argument("--max-train", type=int)
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--turns", type=int, default=1)
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    network = load(asked.model)
-    known = network.metadata.data
-    reference = asked.data or (known.ref if known else "")
-    data = load_data(reference, network.metadata.input_shape, max_train=asked.max_train)
+    network, data = network_and_data(asked)
     recipe = Recipe(epochs=asked.epochs, lr=0.05, batch_size=asked.batch_size)
     plan = RunPlan(penalties=SplittingConfig(target_macs=asked.target), recipe=recipe)
     print("| turn | dense fine-tuning, s | the run's training, s | ratio |\n|---|---|---|---|")

@@ -13,8 +13,9 @@ import statistics
 import tempfile
 from pathlib import Path
 
+from materials import ask_for_network, network_and_data
+
 from compressor.checkpoints import load
-from compressor.data import load_data
 from compressor.pipeline import RunPlan, run
 from compressor.report.headline import final_metric
 from compressor.splitting import SplittingConfig
@@ -25,8 +26,7 @@ TARGETS = (0.5, 0.25, 0.12)
 
 def accuracies(args: argparse.Namespace, seed: int, folder: Path, *, warm: bool) -> list[float]:
     """By target, in per cent."""
-    network = load(args.model)
-    data = load_data(args.data, network.metadata.input_shape, max_train=args.max_train)
+    network, data = network_and_data(args)
     found, start = [], None
     for target in TARGETS:
         plan = RunPlan(
@@ -45,10 +45,8 @@ def accuracies(args: argparse.Namespace, seed: int, folder: Path, *, warm: bool)
 def main() -> None:
     """Compare both ways and print a line for each target."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model")
-    parser.add_argument("--data", default="digits")
+    ask_for_network(parser)
     parser.add_argument("--epochs", type=int, default=6)
-    parser.add_argument("--max-train", type=int)
     parser.add_argument("--seeds", type=int, default=3)
     args = parser.parse_args()
     print(f"{args.model}, {args.epochs} epochs a run, {args.max_train or 'all'} training samples")

@@ -16,9 +16,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from compressor import load
+from materials import ask_for_network, network_and_data
+
 from compressor.checkpoints import Network
-from compressor.data import load_data
 from compressor.data.samples import DataSet
 from compressor.files import write_text
 from compressor.groups import find_groups
@@ -49,31 +49,18 @@ def rows(network: Network, data: DataSet, options: argparse.Namespace) -> Iterat
         }
 
 
-def loaded(options: argparse.Namespace) -> tuple[Network, DataSet]:
-    """The network, with its data split as for its training."""
-    network = load(options.model, trust_arch=options.trust_arch)
-    known = network.metadata.data
-    split = {} if known is None else {"split_seed": known.split_seed, "val_fraction": known.val_fraction}
-    shape = tuple(network.metadata.input_shape)
-    assert len(shape) == 3
-    return network, load_data(options.data, shape, max_train=options.max_train, **split)
-
-
 def main() -> None:
     """Print the table as it grows."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model")
-    parser.add_argument("--data", required=True)
-    parser.add_argument("--max-train", type=int)
+    ask_for_network(parser)
     parser.add_argument("--targets", type=float, nargs="+", default=[0.9, 0.8, 0.7, 0.5, 0.3])
     parser.add_argument("--align", default="auto")
     parser.add_argument("--samples", type=int, default=SAMPLES)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--saliency", default=SALIENCY)
-    parser.add_argument("--trust-arch", action="store_true")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    network, data = loaded(options)
+    network, data = network_and_data(options)
     found: list[dict[str, Any]] = []
     for row in rows(network, data, options):
         if not found:

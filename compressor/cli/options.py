@@ -123,11 +123,25 @@ training_options = stack(
     ),
     click.option(
         "--schedule",
-        type=click.Choice(["cosine", "step", "constant"]),
+        type=click.Choice(["cosine", "one-cycle", "step", "constant"]),
         default="cosine",
         show_default=True,
-        help="The learning rate after its rise: half a cosine to zero, a tenth and a hundredth from 1/2 and 3/4 of the "
-        "training, or constant.",
+        help="The learning rate after a rise over 1/20 of the training: half a cosine to zero, the same after 3/10, a "
+        "tenth and a hundredth from 1/2 and 3/4, or constant.",
+    ),
+    click.option(
+        "--accumulate",
+        type=int,
+        default=1,
+        show_default=True,
+        metavar="BATCHES",
+        help="Batches whose gradients make one step, where the memory does not hold them together.",
+    ),
+    click.option(
+        "--clip",
+        type=float,
+        metavar="NORM",
+        help="Shorten gradients that are longer than this, all parameters together.",
     ),
     click.option(
         "--ema",

@@ -36,7 +36,7 @@ class Feed(Protocol):
     def task(self) -> Task:
         """What knows what is in a batch."""
 
-    def steps(self, batch_size: int) -> int:
+    def count(self, batch_size: int) -> int:
         """Batches of an epoch."""
 
     def epoch(self, number: int, *, batch_size: int, device: torch.device, shuffle: Generator) -> Iterator[Any]:
@@ -77,7 +77,7 @@ class ImageFeed:
         """That of the data."""
         return self.data.task
 
-    def steps(self, batch_size: int) -> int:
+    def count(self, batch_size: int) -> int:
         """The last, smaller batch of an epoch is left out."""
         return max(1, len(self.data.train) // batch_size)
 
@@ -154,9 +154,9 @@ class LoaderFeed:
         """That of the data."""
         return self.data.task
 
-    def steps(self, batch_size: int) -> int:
+    def count(self, batch_size: int) -> int:
         """As many as the loader gives; its batches have their own size."""
-        return self.data.steps
+        return self.data.batches
 
     def epoch(self, number: int, *, batch_size: int, device: torch.device, shuffle: Generator) -> Iterator[Any]:
         """Every epoch begins with its own seeds, so that one that is taken up again goes on as it would have.
@@ -167,9 +167,9 @@ class LoaderFeed:
         for batch in self._drawn("train", device, shuffle.initial_seed() + number):
             count += 1
             yield batch
-        if count != self.data.steps:
+        if count != self.data.batches:
             raise DataError(
-                f"the train part of {self.data.ref} gave {count} batches in an epoch, and says {self.data.steps}; "
+                f"the train part of {self.data.ref} gave {count} batches in an epoch, and says {self.data.batches}; "
                 "every epoch needs as many"
             )
 

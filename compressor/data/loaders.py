@@ -48,7 +48,7 @@ class Loaders:
         return True
 
     @cached_property
-    def steps(self) -> int:
+    def batches(self) -> int:
         """Training batches in an epoch; without a length they are counted."""
         try:
             return len(self.train)  # type: ignore[arg-type]
@@ -58,7 +58,7 @@ class Loaders:
     @cached_property
     def train_samples(self) -> int:
         """About so many samples the training part has, if all batches are as large as the first."""
-        return self.steps * samples_in(self.task.inputs(first(self.train)))
+        return self.batches * samples_in(self.task.inputs(first(self.train)))
 
     @cached_property
     def fingerprint(self) -> str:
@@ -66,7 +66,7 @@ class Loaders:
 
         The order of the training part is its own.
         """
-        digest = hashlib.sha256(f"{self.source} {self.steps}".encode())
+        digest = hashlib.sha256(f"{self.source} {self.batches}".encode())
         for part in (self.val, self.test):
             add_batch(digest, first(part))
         return digest.hexdigest()

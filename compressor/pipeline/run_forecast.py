@@ -85,7 +85,7 @@ class _Training:
 class _Forecast:
     def __init__(self, network: Network, data: DataSet, plan: RunPlan, folder: Path, progress: Progress) -> None:
         self.network, self.data, self.plan, self.folder, self.progress = network, data, plan, folder, progress
-        self.batch = min(plan.recipe.batch_size, len(data.train))
+        self.step_samples = plan.recipe.accumulate * min(plan.recipe.batch_size, len(data.train))
 
     def record(self, runs: int) -> RunForecast:
         groups, grouping = self._grouped()
@@ -194,7 +194,7 @@ class _Forecast:
         more = max(1, min(MOST_STEPS, int(STEP_SECONDS / one)))
         result, all_of_them = steps(1 + more)
         # Statistics are estimated after the one epoch and in the end, on all samples that there are.
-        estimated = passing * 2 * passes.statistics * self.batch
+        estimated = passing * 2 * passes.statistics * self.step_samples
         step = max(0.0, (all_of_them - one) / more - estimated)
         once = max(0.0, one - step - estimated - passing * (passes.test + 1) * FEW)
         return result, _Training(step, once, 1 + more)
@@ -202,7 +202,7 @@ class _Forecast:
     def _few(self, steps: int) -> DataSet:
         """So many batches to train on, and a few samples of the other parts."""
         train = self.data.train
-        places = torch.arange(steps * self.batch) % len(train)
+        places = torch.arange(steps * self.step_samples) % len(train)
         return replace(
             self.data,
             train=train.take(places),

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from compressor.channels import vanishing_tensors
 from compressor.groups import ChannelGroup, Member
 from compressor.layer_kinds import NORMS
+from compressor.saliency.sums import per_place
 
 
 class FirstOrder:
@@ -24,29 +25,29 @@ class FirstOrder:
     def __init__(self, model: nn.Module, groups: Sequence[ChannelGroup]) -> None:
         starts = [0, *accumulate(group.channels for group in groups)]
         self._sizes, self.parameters = [group.channels for group in groups], list[Tensor]()
-        self._axes, self._index, self._owner = list[int](), list[Tensor](), list[Tensor]()
+        # The rows of all parameters are numbered through; each that counts belongs to a channel.
+        self._axes, rows, index, owner = list[int](), 0, list[Tensor](), list[Tensor]()
         for group, start in zip(groups, starts, strict=False):
             for parameter, member, axis in _counted(model, group):
                 self.parameters.append(parameter)
                 self._axes.append(axis)
-                self._index.append(member.index.flatten())
+                index.append(rows + member.index.cpu().flatten())
                 places = start + torch.arange(group.channels)[:, None].expand_as(member.index)
-                self._owner.append(places.flatten())
+                owner.append(places.flatten())
+                rows += parameter.shape[axis]
+        self._index, self._owner = torch.cat(index), torch.cat(owner)
 
     @torch.no_grad()
     def terms(self, gradients: Sequence[Tensor | None]) -> Tensor:
-        """(channels of all groups,) float32, on the device of the first parameter."""
+        """(channels of all groups,) float32, on the device of the first parameter; no gradient is one of zero."""
         device = self.parameters[0].device
-        if self._owner[0].device != device:  # the user may move the model
-            self._owner, self._index = ([t.to(device) for t in ts] for ts in (self._owner, self._index))
+        self._index, self._owner = self._index.to(device), self._owner.to(device)  # the user may move the model
+        pairs = zip(self.parameters, gradients, strict=True)
+        known = [torch.zeros_like(one) if gradient is None else gradient for one, gradient in pairs]
+        products = torch._foreach_mul(self.parameters, known)
+        rows = [per_place(product, axis).float() for product, axis in zip(products, self._axes, strict=True)]
         found = torch.zeros(sum(self._sizes), device=device)
-        rows = zip(self.parameters, gradients, self._axes, self._index, self._owner, strict=True)
-        for parameter, gradient, axis, index, owner in rows:
-            if gradient is not None:
-                rest = [dim for dim in range(parameter.ndim) if dim != axis]
-                products = parameter.detach() * gradient
-                found.index_add_(0, owner, (products.sum(rest) if rest else products).float()[index])
-        return found
+        return found.index_add_(0, self._owner, torch.cat(rows)[self._index])
 
     def split(self, terms: Tensor) -> list[Tensor]:
         """The terms by group, on the CPU."""

@@ -35,7 +35,7 @@ from compressor.splitting import Splitting, SplittingConfig, build_splitting
 from compressor.splitting.base import SplittingBase
 from compressor.stages import GROUPS
 from compressor.stages.aim import MEASURED, Runtime, aim
-from compressor.stages.samples import check_fit
+from compressor.stages.samples import check_fit, rehearse
 from compressor.stages.trials import settle, tried, untrained_splitting
 from compressor.training import train
 from compressor.training.batchnorm import reestimate_on
@@ -89,6 +89,7 @@ def fine_tune(
     fit the network, `CompressorError` when there is no space for the states, `Diverged` when the training fails.
     """
     check_fit(network, data)
+    rehearse(network, data)
     penalties = penalties or SplittingConfig()
     resumed = None
     if states is not None:
@@ -176,7 +177,7 @@ def _splitting(
 ) -> SplittingBase | None:
     if not penalties.any:
         return None
-    steps = feed_of(data, None).steps(recipe.batch_size)
+    steps = recipe.epoch_steps(feed_of(data, None).count(recipe.batch_size))
     return build_splitting(
         model,
         example,

@@ -99,7 +99,7 @@ class _Run:
         self.data, self.views = data, views
         self.splitting, self.progress = splitting, progress or silent
         self.feed = feed_of(data, normalization)
-        self.epoch_steps = self.feed.steps(recipe.batch_size)
+        self.epoch_steps = recipe.epoch_steps(self.feed.count(recipe.batch_size))
         self.total_steps = recipe.epochs * self.epoch_steps
         self.step, self.retries, self.accuracy = 0, 0, ""
         self.shuffle = torch.Generator().manual_seed(recipe.seed + recipe.before)
@@ -198,15 +198,22 @@ class _Run:
         """One pass over the training part; the mean loss."""
         self.model.train()
         total, count = torch.zeros((), device=self.fabric.device), 0
-        for batch, said in self._batches(number):
+        # As many batches as make a step; `zip` leaves out those that make none.
+        for together in zip(*[self._batches(number)] * self.recipe.accumulate, strict=False):
             self.optimizer.zero_grad()
-            loss = self._loss(batch, said)
-            self.fabric.backward(loss)
+            for batch, said in together:
+                loss = self._loss(batch, said)
+                self.fabric.backward(loss / len(together))
+                total, count = total + loss.detach(), count + 1
+            if self.recipe.clip is not None:
+                # What is no number is seen after the epoch.
+                limits: dict[str, Any] = {"max_norm": self.recipe.clip, "error_if_nonfinite": False}
+                self.fabric.clip_gradients(self.wrapped, self.optimizer, **limits)
             self.optimizer.step()
             self.scheduler.step()
             if self.average is not None:
                 self.average.update()
-            total, count, self.step = total + loss.detach(), count + 1, self.step + 1
+            self.step += 1
             # Reading the loss makes a GPU wait, so not at every step.
             if self.step % 5 == 0 or self.step == self.total_steps:
                 self.progress(self.step / self.total_steps, self._figures(number, float(total) / count))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
-WARMUP = 0.05
+WARMUP, LONG_WARMUP = 0.05, 0.3
 
 
 def _cosine(share: float) -> float:
@@ -21,16 +22,27 @@ def _constant(share: float) -> float:
     return 1.0
 
 
-SCHEDULES: dict[str, Callable[[float], float]] = {"cosine": _cosine, "step": _step, "constant": _constant}
-"""By name, the share of the peak at a share of what comes after the warm-up."""
+@dataclass(frozen=True)
+class Schedule:
+    """A linear rise over ``warmup`` of all steps, then a ``fall``: the share of the peak at a share of what is left."""
+
+    fall: Callable[[float], float]
+    warmup: float = WARMUP
 
 
-def learning_rate_factor(step: int, total: int, schedule: str = "cosine", warmup: float = WARMUP) -> float:
-    """The share of the peak learning rate at ``step``: a linear rise over ``warmup`` of all, then the schedule.
+SCHEDULES = {
+    "cosine": Schedule(_cosine),
+    # Smith and Topin, "Super-convergence", 2018; its momentum, which falls and rises against the rate, stays as it is.
+    "one-cycle": Schedule(_cosine, LONG_WARMUP),
+    "step": Schedule(_step),
+    "constant": Schedule(_constant),
+}
 
-    `KeyError` for a schedule that is none of `SCHEDULES`.
-    """
-    rise = max(1, round(warmup * total))
+
+def learning_rate_factor(step: int, total: int, schedule: str = "cosine") -> float:
+    """The share of the peak learning rate at ``step`` of ``total``; `KeyError` for a schedule not in `SCHEDULES`."""
+    known = SCHEDULES[schedule]
+    rise = max(1, round(known.warmup * total))
     if step < rise:
         return (step + 1) / rise
-    return SCHEDULES[schedule]((step - rise) / max(1, total - rise))
+    return known.fall((step - rise) / max(1, total - rise))

@@ -31,7 +31,8 @@ class Recipe:
     The learning rate runs along one curve over the epochs ``before``, those of this training and those ``after``: a
     training that is cut in two, because the network changes in between, keeps it. ``schedule`` is one of
     `compressor.training.rates.SCHEDULES`. Where there is a teacher, ``teacher_share`` of the loss is by what it says.
-    With ``ema`` the result is the moving average of the weights, which decays by that from step to step.
+    With ``ema`` the result is the moving average of the weights, which decays by that from step to step. The gradients
+    of ``accumulate`` batches make one step of the optimiser, shortened to a norm of ``clip`` where they are longer.
     """
 
     epochs: int
@@ -46,6 +47,8 @@ class Recipe:
     schedule: str = "cosine"
     teacher_share: float = SHARE
     ema: float | None = None
+    accumulate: int = 1
+    clip: float | None = None
     before: int = 0
     after: int = 0
 
@@ -68,6 +71,8 @@ class Recipe:
             raise UsageError(f"epochs before and after must be at least 0, got {self.before} and {self.after}")
         if self.batch_size < 2:
             raise UsageError(f"--batch-size must be at least 2, got {self.batch_size}")
+        if self.accumulate < 1:
+            raise UsageError(f"--accumulate must be at least 1, got {self.accumulate}")
         if self.seed < 0:
             raise UsageError(f"--seed must be 0 or more, got {self.seed}")
         if self.seed >= 2**63:
@@ -83,11 +88,12 @@ class Recipe:
             raise UsageError(f"momentum must lie in [0, 1), got {self.momentum:g}")
         if not 0 <= self.weight_decay <= LARGEST:
             raise UsageError(f"weight_decay must lie between 0 and {LARGEST:g}, got {self.weight_decay:g}")
-
         if not 0 <= self.teacher_share <= 1:
             raise UsageError(f"--teacher-share must lie between 0 and 1, got {self.teacher_share:g}")
         if self.ema is not None and not 0 < self.ema < 1:
             raise UsageError(f"--ema must lie between 0 and 1, got {self.ema:g}")
+        if self.clip is not None and not 0 < self.clip < math.inf:
+            raise UsageError(f"--clip must be positive, got {self.clip:g}")
 
     @property
     def learning_rate(self) -> float:
@@ -95,8 +101,20 @@ class Recipe:
         return LEARNING_RATES[self.optimizer] if self.lr is None else self.lr
 
     def steps(self, samples: int) -> int:
-        """Optimiser steps of the whole training; the last, smaller batch of an epoch is left out."""
-        return self.epochs * max(1, samples // self.batch_size)
+        """Optimiser steps of the whole training; what is left of an epoch and fills no step is left out.
+
+        Raises `UsageError` as `epoch_steps`.
+        """
+        return self.epochs * self.epoch_steps(max(1, samples // self.batch_size))
+
+    def epoch_steps(self, batches: int) -> int:
+        """Optimiser steps of an epoch of so many batches.
+
+        Raises `UsageError` when an epoch has fewer batches than a step accumulates.
+        """
+        if batches < self.accumulate:
+            raise UsageError(f"--accumulate must be at most {batches}, the batches of an epoch, got {self.accumulate}")
+        return batches // self.accumulate
 
     def rate(self, step: int, epoch_steps: int) -> float:
         """The share of the peak learning rate at ``step`` of this training, whose epochs have ``epoch_steps``."""

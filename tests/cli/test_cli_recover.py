@@ -56,7 +56,11 @@ def test_a_share_without_a_teacher_is_refused(tiny, compress):
     assert (done.exit_code, done.error) == (2, ["Error: --teacher-share 0.9 needs a --teacher, whose share it is"])
 
 
-@pytest.mark.parametrize("option", [("--ema", 0.9), ("--schedule", "constant")], ids=str)
+@pytest.mark.parametrize(
+    "option",
+    [("--ema", 0.9), ("--schedule", "constant"), ("--schedule", "one-cycle"), ("--accumulate", 2), ("--clip", 0.01)],
+    ids=str,
+)
 def test_every_option_of_the_training_changes_the_result(option, tiny, finished, compress):
     ends, known = [], ("--trust-arch", "--data", tiny.data, "--epochs", 2, "--lr", 0.1, "--batch-size", 32)
     for options in ((), option):

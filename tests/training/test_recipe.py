@@ -24,7 +24,10 @@ from compressor.training.recipe import Recipe, pick_device
         ({"lr": 2e38}, r"--lr must be at most 1e\+38 for sgd, got 2e\+38"),
         ({"lr": 1e38, "optimizer": "adamw"}, r"--lr must be at most 1e\+37 for adamw, got 1e\+38"),
         ({"seed": -1}, "--seed must be 0 or more, got -1"),
-        ({"schedule": "linear"}, "--schedule must be one of cosine, step, constant, got 'linear'"),
+        ({"schedule": "linear"}, "--schedule must be one of cosine, one-cycle, step, constant, got 'linear'"),
+        ({"accumulate": 0}, "--accumulate must be at least 1, got 0"),
+        ({"clip": 0.0}, "--clip must be positive, got 0"),
+        ({"clip": float("nan")}, "--clip must be positive, got nan"),
         ({"ema": 1.0}, "--ema must lie between 0 and 1, got 1"),
         ({"ema": float("nan")}, "--ema must lie between 0 and 1, got nan"),
         ({"teacher_share": 1.5}, "--teacher-share must lie between 0 and 1, got 1.5"),
@@ -59,8 +62,15 @@ def test_the_rate_then_falls_as_half_a_cosine_to_zero():
 
 
 def test_a_step_schedule_falls_twice():
-    factors = [learning_rate_factor(step, 1050, "step", warmup=50 / 1050) for step in (50, 549, 550, 799, 800, 1049)]
+    factors = [learning_rate_factor(step, 1000, "step") for step in (50, 524, 525, 762, 763, 999)]
     assert factors == pytest.approx([1, 1, 0.1, 0.1, 0.01, 0.01])
+
+
+def test_one_cycle_rises_long_and_falls_to_zero():
+    factors = [learning_rate_factor(step, 100, "one-cycle") for step in range(100)]
+    assert factors[:30] == pytest.approx([(step + 1) / 30 for step in range(30)])
+    assert factors[65] == pytest.approx(0.5)
+    assert 0 < factors[-1] < 1e-3
 
 
 def test_a_constant_schedule_only_rises():
