@@ -134,7 +134,7 @@ def _untrained(bench: Bench, ours: Ours, share: float, seed: int) -> float | Non
     splitting = build_splitting(model, example, wanted, total_steps=1, epoch_steps=1, samples=1)
     assert isinstance(splitting, Splitting)
     normalization = bench.dense.metadata.normalization
-    splitting.calibrate(sample_losses(model, bench.data.train, normalization, seed=seed))
+    splitting.calibrate(sample_losses(model, bench.data, normalization, seed=seed))
     splitting.step = splitting.schedule.total_steps
     splitting.revise()
     projection = splitting.project()
