@@ -54,7 +54,7 @@ def learned(found: Saliency, network: Network, data: DataSet, seed: int) -> Sali
     if found.observes:
         found.learn(batch_losses(found.model, network, data, seed))
     if found.calibrated:
-        found.learn(sample_losses(found.model, data.train, network.metadata.normalization, seed=seed))
+        found.learn(sample_losses(found.model, data, network.metadata.normalization, seed=seed))
     return found
 
 

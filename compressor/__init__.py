@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from compressor.stages.recover import recover
     from compressor.teaching import teach
     from compressor.training.batchnorm import reestimate
-    from compressor.training.distillation import distilled
+    from compressor.training.objective import distilled
     from compressor.training.recipe import Recipe
     from compressor.training.states import States
 
@@ -63,7 +63,7 @@ _HOME = {
     "SplittingConfig": "compressor.splitting",
     "States": "compressor.training.states",
     "benchmark": "compressor.benchmarking",
-    "distilled": "compressor.training.distillation",
+    "distilled": "compressor.training.objective",
     "evaluate": "compressor.stages.evaluate",
     "export_onnx": "compressor.export",
     "fine_tune": "compressor.stages.fine_tune",

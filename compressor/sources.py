@@ -13,24 +13,20 @@ torchvision could fetch or read files (`refuse_reaching_out`).
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 import re
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from importlib import import_module
-from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
 from typing import Any
 
 from torch import nn
 from torch.nn.parameter import is_lazy
 
 from compressor.architectures import ARCHITECTURES
-from compressor.errors import CompressorError, UnknownName, UsageError
+from compressor.errors import UnknownName, UsageError
 from compressor.registry import resolve
+from compressor.user_code import Kind, called, names_file, of_file, of_module
 from compressor.wrappers import unwrapped
 
 SOURCES = {
@@ -46,6 +42,7 @@ LIBRARIES = frozenset({"timm", "torchvision"})
 REACHING = re.compile(r"pretrained|weights|checkpoint|path|file|dir|url|hub|cache", re.IGNORECASE)
 # A file or an address has more than the letters of a name such as "relu".
 NAME = re.compile(r"\w{1,64}", re.ASCII)
+ARCHITECTURE = Kind("architecture", "factory", "--arch-arg")
 # These are told by their form; the others by their name before the colon.
 UNNAMED = RUN_USER_CODE | {"builtin"}
 
@@ -63,7 +60,7 @@ class Architecture:
         head, colon, _ = self.ref.partition(":")
         if head in SOURCES.keys() - UNNAMED and colon:
             return head
-        if self.ref.rpartition(":")[0].endswith(".py") or self.ref.endswith(".py"):
+        if names_file(self.ref):
             return "file"
         return "module" if colon else "builtin"
 
@@ -124,7 +121,7 @@ def input_shape_of(network: nn.Module) -> tuple[int, ...] | None:
 
 def build_builtin(name: str, args: dict[str, Any]) -> Any:
     """A built-in architecture by name."""
-    return _call(resolve("architecture", ARCHITECTURES, name), name, args)
+    return called(ARCHITECTURE, resolve("architecture", ARCHITECTURES, name), name, args)
 
 
 def build_timm(name: str, args: dict[str, Any]) -> Any:
@@ -137,7 +134,7 @@ def build_timm(name: str, args: dict[str, Any]) -> Any:
         ) from error
     if not timm.is_model(name):
         raise UnknownName("timm model", name, timm.list_models())
-    return _call(partial(timm.create_model, name, pretrained=False), f"timm:{name}", args)
+    return called(ARCHITECTURE, partial(timm.create_model, name, pretrained=False), f"timm:{name}", args)
 
 
 def build_torchvision(name: str, args: dict[str, Any]) -> Any:
@@ -155,80 +152,16 @@ def build_torchvision(name: str, args: dict[str, Any]) -> Any:
     # Detection and segmentation networks would fetch a trained backbone.
     backbone = "weights_backbone" in inspect.signature(models.get_model_builder(name)).parameters
     none = {"weights": None, **({"weights_backbone": None} if backbone else {})}
-    network = _call(partial(models.get_model, name, **none), f"torchvision:{name}", args)
+    network = called(ARCHITECTURE, partial(models.get_model, name, **none), f"torchvision:{name}", args)
     network.input_shape = (3, 299, 299) if name.startswith("inception") else (3, 224, 224)
     return network
 
 
 def build_from_file(ref: str, args: dict[str, Any]) -> Any:
     """Run the file as a module of its own and call its factory."""
-    path, _, attribute = ref.rpartition(":")
-    if not path:
-        raise UsageError(f"architecture {ref!r} names no factory; write {ref}:factory")
-    file = Path(path)
-    if not file.is_file():
-        raise UsageError(f"architecture file {path} does not exist")
-    name = f"compressor_user_{file.stem}"
-    spec = spec_from_file_location(name, file)
-    if spec is None or spec.loader is None:
-        raise UsageError(f"{path} is not a Python file")
-    module = module_from_spec(spec)
-    # Dataclasses and torch look a class's module up by name.
-    sys.modules[name] = module
-    with _foreign(f"{path} failed when it was run"):
-        spec.loader.exec_module(module)
-    return _call(_pick(module, attribute, path), ref, args)
+    return called(ARCHITECTURE, of_file(ARCHITECTURE, ref), ref, args)
 
 
 def build_from_module(ref: str, args: dict[str, Any]) -> Any:
     """Import the module (the current folder counts) and call its factory."""
-    name, _, attribute = ref.partition(":")
-    if not attribute:
-        raise UsageError(f"architecture {ref!r} names no factory; write package.module:factory")
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
-    with _foreign(f"cannot import {name!r} for architecture {ref!r}"):
-        module = import_module(name)
-    return _call(_pick(module, attribute, name), ref, args)
-
-
-def _call(factory: Callable[..., Any], name: str, args: dict[str, Any]) -> Any:
-    """``factory(**args)``; `UsageError` when the arguments do not fit its signature, or it fails."""
-    try:
-        inspect.signature(factory).bind(**args)
-    except TypeError as error:
-        takes = ", ".join(inspect.signature(factory).parameters) or "no arguments"
-        raise UsageError(f"--arch-arg does not fit {name}: {error}; it takes {takes}") from None
-    except ValueError:  # a builtin without a signature; the call itself will tell
-        pass
-    given = ", ".join(f"{key}={value!r:.80}" for key, value in args.items())
-    with _foreign(f"{name} failed with ({given})"):
-        return factory(**args)
-
-
-@contextlib.contextmanager
-def _foreign(what: str) -> Iterator[None]:
-    """A call of code that is not ours, which can fail in any way: `UsageError`, also where it leaves the process.
-
-    What it prints goes to stderr, because stdout is for results.
-    """
-    try:
-        with contextlib.redirect_stdout(sys.stderr):
-            yield
-    except CompressorError:
-        raise
-    except SystemExit as error:
-        raise UsageError(f"{what}: it left the process (SystemExit: {error})") from error
-    except Exception as error:
-        raise UsageError(f"{what}: {type(error).__name__}: {error}") from error
-
-
-def _pick(module: Any, attribute: str, where: str) -> Callable[..., Any]:
-    """``module.attribute`` as a factory; `UsageError` names the factories that are there."""
-    factory = getattr(module, attribute, None)
-    if callable(factory):
-        return factory  # type: ignore[no-any-return]
-    public = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
-    own = [name for name in public if getattr(vars(module)[name], "__module__", "") == module.__name__]
-    raise UsageError(f"{where} has no factory {attribute!r}; it has: {', '.join(sorted(own)) or 'none'}")
+    return called(ARCHITECTURE, of_module(ARCHITECTURE, ref), ref, args)

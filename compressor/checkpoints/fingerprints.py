@@ -13,7 +13,10 @@ from torch import Tensor, nn
 
 from compressor import __version__
 from compressor.checkpoints import Network
-from compressor.data.samples import DataSet
+from compressor.data.feeds import Data
+from compressor.data.loaders import Loaders
+from compressor.tasks.base import Task
+from compressor.tasks.classification import CLASSIFICATION
 
 
 def fingerprint(tensors: Mapping[str, Tensor]) -> str:
@@ -25,11 +28,23 @@ def fingerprint(tensors: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def data_fingerprint(data: DataSet) -> str:
-    """SHA-256 of the images and labels of all three parts."""
+def data_fingerprint(data: Data) -> str:
+    """SHA-256 of the images and labels of all three parts; of a user's batches of their code and the first ones."""
+    if isinstance(data, Loaders):
+        return data.fingerprint
     parts = {"train": data.train, "val": data.val, "test": data.test}
     tensors = {f"{name}.{kind}": getattr(part, kind) for name, part in parts.items() for kind in ("images", "labels")}
     return fingerprint(tensors)
+
+
+def task_fingerprint(task: Task) -> str | None:
+    """What a task is: its options and the file that defines it; None of classification as it always was."""
+    if task == CLASSIFICATION:
+        return None
+    options = _without_addresses(dict(sorted(vars(task).items())))
+    digest = hashlib.sha256(f"{type(task).__qualname__} {options}\n".encode())
+    digest.update(_source(type(task)))
+    return digest.hexdigest()
 
 
 def module_fingerprint(model: nn.Module) -> str:
@@ -69,8 +84,8 @@ def _sources(model: nn.Module) -> list[bytes]:
     return sorted({_source(type(module)) for module in model.modules()})
 
 
-def _source(kind: type[nn.Module]) -> bytes:
-    """The file that defines a kind of module; its name where there is none."""
+def _source(kind: type) -> bytes:
+    """The file that defines a kind of module or task; its name where there is none."""
     try:
         return Path(inspect.getfile(kind)).read_bytes()
     except (OSError, TypeError):

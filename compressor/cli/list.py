@@ -15,7 +15,7 @@ Rows = list[dict[str, Any]]
 
 
 @command("list")
-@click.argument("kind", metavar="penalties|methods|models|architectures|data|providers")
+@click.argument("kind", metavar="penalties|methods|models|architectures|data|tasks|providers")
 def list_(console: Console, kind: str) -> None:
     """List the penalties, methods, models and so on, by name."""
     if kind not in KINDS:
@@ -114,6 +114,24 @@ def _providers() -> Rows:
     ]
 
 
+def _tasks() -> Rows:
+    from dataclasses import fields
+
+    from compressor.registry import resolve, summary
+    from compressor.tasks import TASKS
+
+    tasks = {name: resolve("task", TASKS, name) for name in TASKS}
+    return [
+        {
+            "name": name,
+            "metric": f"{task.primary}, {'higher' if task.larger_is_better else 'lower'} is better",
+            "options": {option.name: option.default for option in fields(task)},
+            "what it does": summary(task),
+        }
+        for name, task in tasks.items()
+    ]
+
+
 KINDS: dict[str, Callable[[], Rows]] = {
     "architectures": _architectures,
     "data": _data,
@@ -121,6 +139,7 @@ KINDS: dict[str, Callable[[], Rows]] = {
     "models": _models,
     "penalties": _penalties,
     "providers": _providers,
+    "tasks": _tasks,
 }
 
 

@@ -13,12 +13,14 @@ import click
 
 from compressor.cli.console import Console
 from compressor.cli.examples import example_of
-from compressor.cli.parsing import parse_arch_args
+from compressor.cli.own_batches import for_task, own_batches
+from compressor.cli.parsing import parse_arguments
 from compressor.errors import CompressorWarning, DataError, UsageError
 from compressor.regular_files import read_bytes
 
 if TYPE_CHECKING:
     from compressor.checkpoints import DataChoice, Network
+    from compressor.data.feeds import Data
     from compressor.data.samples import DataSet
 
 CLASS_NAME_EXPANSION = 100  # of a file of class names read into memory: a name of one letter is an object
@@ -29,7 +31,7 @@ def load_network(model: str | None, options: dict[str, Any], *, seed: int = 0) -
     from compressor.checkpoints import fresh, load
 
     known: dict[str, Any] = {
-        "arch_args": parse_arch_args(options["arch_args"]),
+        "arch_args": parse_arguments(options["arch_args"], "--arch-arg"),
         "input_shape": options["input_shape"],
         "example": example_of(options["inputs"], options["examples"]),
         "outputs": options["outputs"] or None,
@@ -75,12 +77,14 @@ def _refuse_architecture(model: str) -> None:
         )
 
 
-def load_known_samples(console: Console, network: Network, options: dict[str, Any]) -> tuple[Network, DataSet | None]:
+def load_known_samples(console: Console, network: Network, options: dict[str, Any]) -> tuple[Network, Data | None]:
     """The network with its normalisation, and the data to compare outputs on; None where no data are known.
 
     The files that the checkpoint names may lie on another machine: then a warning says that they are left out.
     """
     known = network.metadata
+    if (own := own_batches(options, needs_task=False)) is not None:
+        return network, own
     if options["data"] is None and known.data is None:
         return network, None
     reason = None
@@ -117,9 +121,13 @@ def _reaches_out(ref: str, source: Path | None) -> bool:
         return True
 
 
-def load_samples(console: Console, network: Network, options: dict[str, Any]) -> tuple[Network, DataSet]:
-    """The data set, and the network with the normalisation that its inputs get."""
+def load_samples(
+    console: Console, network: Network, options: dict[str, Any], *, needs_task: bool = True
+) -> tuple[Network, Data]:
+    """The data set or the user's own batches, and the network with the normalisation that its inputs get."""
     known = network.metadata
+    if (own := own_batches(options, needs_task=needs_task)) is not None:
+        return network, own
     data = read_samples(console, known.data, known.input_shape, known.classes, options, network.source)
     if options["classes"] is None and known.classes is not None:
         # What the network is trained on from now on names its classes, unless the user does.
@@ -159,7 +167,7 @@ def read_samples(
         )
     if own is not None and data.split_seed != own.split_seed:
         console.warn(f"the network was trained with --split-seed {own.split_seed}, so it may have seen test samples")
-    return data
+    return for_task(data, options)
 
 
 def _refuse_place(ref: str) -> None:
@@ -198,8 +206,15 @@ def _normalised(console: Console, network: Network, data: DataSet) -> Network:
     return replace(network, metadata=replace(network.metadata, normalization=data.normalization))
 
 
-def provenance(known: DataChoice | None, data: DataSet, *, part: str = "test") -> tuple[str, ...]:
-    """What a reader of accuracies on ``part`` must know about a network that was trained on ``known``."""
+def provenance(known: DataChoice | None, data: Data, *, part: str = "test") -> tuple[str, ...]:
+    """What a reader of metrics on ``part`` must know about a network that was trained on ``known``."""
+    from compressor.data.loaders import Loaders
+
+    if isinstance(data, Loaders):
+        return (
+            f"Nothing says whether the network was trained on samples of {data.ref}. If it was, metrics on them can be "
+            "compared with each other; they claim nothing about new ones.",
+        )
     if known is None:
         return (
             "The checkpoint does not say what it was trained on. If that includes the images here, accuracies on them "

@@ -83,7 +83,20 @@ data_options = stack(
         "--data",
         metavar="REF",
         help="Data set: digits, curves, mnist:DIR, folder:DIR|FILE.zip or npz:FILE; by default the one that the "
-        "checkpoint names.",
+        "checkpoint names. Or file.py:NAME, a function that returns train, validation and test batches of your own.",
+    ),
+    click.option(
+        "--task",
+        metavar="NAME|REF",
+        help="What the network is for: classification, multi-label, regression or segmentation, or your own class, "
+        "file.py:Task or package.module:Task.  [default: classification]",
+    ),
+    click.option(
+        "--task-arg",
+        "task_args",
+        metavar="NAME=VALUE",
+        multiple=True,
+        help="Option of the task, for example label_smoothing=0.1 (compress list tasks); may be given several times.",
     ),
     click.option(
         "--val-fraction", type=float, help="Share of the training part held out for validation.  [default: 0.1]"

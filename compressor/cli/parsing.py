@@ -165,28 +165,32 @@ def parse_size(text: str) -> int:
     return size
 
 
-def parse_arch_args(pairs: tuple[str, ...]) -> dict[str, Any]:
-    """``k=v`` pairs; values are JSON where they can be, else text."""
+# Of a pair.
+EXAMPLES = {"--arch-arg": "num_classes=10", "--task-arg": "label_smoothing=0.1"}
+
+
+def parse_arguments(pairs: tuple[str, ...], option: str) -> dict[str, Any]:
+    """``k=v`` pairs of ``option``; values are JSON where they can be, else text."""
     values: dict[str, Any] = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals or not key:
             raise UsageError(
-                f"--arch-arg {shortened(pair)} is not a pair; write name=value, for example num_classes=10"
+                f"{option} {shortened(pair)} is not a pair; write name=value, for example {EXAMPLES[option]}"
             )
-        values[key] = _json_or_text(key, value)
+        values[key] = _json_or_text(option, key, value)
     return values
 
 
-def _json_or_text(key: str, value: str) -> Any:
+def _json_or_text(option: str, key: str, value: str) -> Any:
     try:
         plain = json.loads(value)
     except ValueError:  # also of integers that Python does not read
         return value
     except RecursionError:
-        raise UsageError(f"--arch-arg {key}={shortened(value)[1:-1]} is nested too deeply") from None
+        raise UsageError(f"{option} {key}={shortened(value)[1:-1]} is nested too deeply") from None
     try:
         json.dumps(plain, allow_nan=False)  # as a checkpoint keeps it
     except ValueError:
-        raise UsageError(f"--arch-arg {key}={shortened(value)[1:-1]} is not a finite number") from None
+        raise UsageError(f"{option} {key}={shortened(value)[1:-1]} is not a finite number") from None
     return plain

@@ -21,7 +21,7 @@ from compressor.cli.options import (
 from compressor.cli.penalty_options import target_options, width_options
 
 if TYPE_CHECKING:
-    from compressor.records.prune import LayerFit, Pruning
+    from compressor.records.prune import LayerFit, Likeness, Pruning
 
 # Of how many layers the errors are shown.
 FURTHEST = 12
@@ -80,7 +80,7 @@ def prune(console: Console, model: str, **options: Any) -> None:
     target = SplittingConfig(**{key: options[key] for key in asked})
     out = options["out"] or Path(f"{Path(model).stem}-pruned.pt")
     check_out(out, SUFFIXES, overwrite=options["overwrite"])
-    network, data = load_samples(console, load_network(model, options), options)
+    network, data = load_samples(console, load_network(model, options), options, needs_task=False)
     rehearse_saving(network)
     runtime = Runtime(**{key: options[key] for key in ("threads", "provider", "allow_fallback")})
     with console.progress("prune") as progress:
@@ -106,17 +106,26 @@ def _tables(record: Pruning) -> list[Any]:
     pairs = {"MACs": record.macs, "parameters": record.parameters}
     costs = [(name, f"{before:,}", f"{after:,}", percent(after / before)) for name, (before, after) in pairs.items()]
     steps = [("channels removed", record.removed), ("layers fitted", record.fitted)]
-    likenesses = [(name, metric_text(one.metric), percent(one.agreement), f"{one.change:.3f}") for name, one in steps]
+    heading = [] if record.dense is None else [f"test {record.dense.name}"]
+    same = [] if record.fitted.agreement is None else ["same class"]
+    dense = [metric_text(record.dense)] if record.dense is not None else []
+    likenesses = [(name, *_likeness(one), f"{one.change:.3f}") for name, one in steps]
     return [
         table(("", "before", "after", "kept"), costs),
         table(
-            ("", f"test {record.dense.name}", "same class", "change"),
-            [("dense", metric_text(record.dense), "", ""), *likenesses],
+            ("", *heading, *same, "change"),
+            [("dense", *dense, *("" for _ in same), ""), *likenesses],
         ),
-        "Same class: as the dense network; change: of the outputs, relative to their size.",
+        f"{'Same class: as the dense network; change' if same else 'Change'}: of the outputs, relative to their size.",
         *([str(record.trials)] if record.trials is not None else []),
         *_fit_table(record.fits),
     ]
+
+
+def _likeness(one: Likeness) -> list[str]:
+    """What there is of metric and classes."""
+    metric = [] if one.metric is None else [metric_text(one.metric)]
+    return metric if one.agreement is None else [*metric, percent(one.agreement)]
 
 
 def _fit_table(fits: Sequence[LayerFit]) -> list[Any]:

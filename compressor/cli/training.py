@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from compressor.checkpoints import Network
-    from compressor.data.samples import DataSet
+    from compressor.data.feeds import Data
     from compressor.records.costs import Costs
     from compressor.records.run import Target
     from compressor.records.stages import FineTuning, Projection
@@ -74,7 +74,7 @@ def train_to(
     console: Console,
     out: Path,
     network: Network,
-    data: DataSet,
+    data: Data,
     recipe: Recipe,
     penalties: SplittingConfig | None,
     teacher: nn.Module | None,
@@ -152,12 +152,15 @@ def load_teacher(options: dict[str, Any]) -> nn.Module | None:
         return load_network(options["teacher"], {**options, "classes": None}).model
 
 
-def warn_of_chance(console: Console, network: Network, data: DataSet, device: str) -> None:
+def warn_of_chance(console: Console, network: Network, data: Data, device: str) -> None:
     """Warn before the training when ``network``, which has weights, is no better than guessing."""
+    from compressor.data.samples import DataSet
     from compressor.stages.chance import chance_doubt
     from compressor.stages.evaluate import evaluate
     from compressor.training.recipe import pick_device
 
+    if not isinstance(data, DataSet):
+        return
     metric = evaluate(network, data, device=pick_device(device)).metric
     if doubt := chance_doubt(network, data, metric):
         console.warn(doubt)

@@ -11,6 +11,8 @@ from torch import Generator, Tensor
 
 from compressor.data.normalization import Normalization
 from compressor.errors import UsageError
+from compressor.tasks.base import Task
+from compressor.tasks.classification import CLASSIFICATION
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,8 @@ class View:
 class DataSet:
     """What to train on, what to choose by, what to report on, and how the images want to be treated.
 
-    ``normalization`` is what the data set itself suggests; None where only the network's maker knows it.
+    ``normalization`` is what the data set itself suggests; None where only the network's maker knows it. ``task`` says
+    what of it is trained and measured: a batch is (images, labels).
     """
 
     ref: str
@@ -90,6 +93,17 @@ class DataSet:
     augmentation: Augmentation
     split_seed: int
     val_fraction: float
+    task: Task = CLASSIFICATION
+
+    @property
+    def validates(self) -> bool:
+        """Whether there are samples to choose by."""
+        return len(self.val) > 0
+
+    @property
+    def train_samples(self) -> int:
+        """How many samples there are to train on."""
+        return len(self.train)
 
     @property
     def input_shape(self) -> tuple[int, int, int]:

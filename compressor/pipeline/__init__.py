@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from compressor.checkpoints import Network
-from compressor.data.samples import DataSet
+from compressor.data.feeds import Data, feed_of
 from compressor.errors import CompressorError
 from compressor.groups.known import KnownGroups
 from compressor.locks import Lock, hold_folder
@@ -22,7 +22,7 @@ from compressor.records.run import RunReport
 from compressor.report.publishing import publish
 from compressor.stages import GROUPS, STAGES
 from compressor.stages.fine_tune import check_target
-from compressor.stages.samples import check_fit
+from compressor.stages.samples import check_fit, rehearse
 
 __all__ = ["Callbacks", "RunPlan", "run"]
 
@@ -42,7 +42,7 @@ class Callbacks:
 
 def run(
     network: Network,
-    data: DataSet,
+    data: Data,
     plan: RunPlan,
     out: Path,
     *,
@@ -58,7 +58,9 @@ def run(
     stages raise, and `CompressorError` while another run works in ``out``.
     """
     check_fit(network, data)
-    plan.recipe.steps(len(data.train))  # raises where an epoch has too few batches, before any work
+    # Raise what stands in the way of the training, before any work.
+    plan.recipe.epoch_steps(feed_of(data, None).count(plan.recipe.batch_size))
+    rehearse(network, data)
     begin = Start(network, start or network)
     callbacks, settings = callbacks or Callbacks(), {**settings_of(network, data, plan), **begin.settings}
     with hold_folder(out) as lock:

@@ -8,9 +8,10 @@ from typing import Any
 
 from compressor.benchmarking import check_settings
 from compressor.checkpoints import Network
-from compressor.checkpoints.fingerprints import data_fingerprint, fingerprint
+from compressor.checkpoints.fingerprints import data_fingerprint, fingerprint, task_fingerprint
 from compressor.codec import encode
-from compressor.data.samples import DataSet
+from compressor.data.feeds import Data
+from compressor.data.loaders import Loaders
 from compressor.errors import UsageError
 from compressor.export import DEFAULT_OPSET, check_opset
 from compressor.loggers import require_loggers
@@ -18,6 +19,7 @@ from compressor.records.benchmark import BenchmarkSettings
 from compressor.records.costs import Costs
 from compressor.splitting import SplittingConfig
 from compressor.stages.aim import Runtime
+from compressor.training.evaluation import named
 from compressor.training.recipe import Recipe
 from compressor.training.states import check_every
 
@@ -101,7 +103,7 @@ class RunPlan:
         return replace(self, notes=notes)
 
 
-def settings_of(network: Network, data: DataSet, plan: RunPlan) -> dict[str, Any]:
+def settings_of(network: Network, data: Data, plan: RunPlan) -> dict[str, Any]:
     """Everything that decides the results: a run is only resumed with the same."""
     recipe = {key: value for key, value in vars(plan.recipe).items() if key != "device"}
     return {
@@ -114,12 +116,20 @@ def settings_of(network: Network, data: DataSet, plan: RunPlan) -> dict[str, Any
         "provider": plan.provider,
         "max_seconds": plan.max_seconds,
         "data": data.ref,
-        "split_seed": data.split_seed,
-        "val_fraction": data.val_fraction,
-        "train_samples": len(data.train),
+        **_parts(data),
         "architecture": network.metadata.architecture.ref,
         "normalization": str(network.metadata.normalization) if network.metadata.normalization else None,
         "costs": None if plan.costs is None else hashlib.sha256(encode(plan.costs)).hexdigest(),
         "weights_sha256": fingerprint(network.model.state_dict()),
         "data_sha256": data_fingerprint(data),
     }
+
+
+def _parts(data: Data) -> dict[str, Any]:
+    """How the samples were divided, and the task where it is not the one that it always was."""
+    task = task_fingerprint(data.task)
+    others = {} if task is None else {"task": named(data.task), "task_sha256": task}
+    if isinstance(data, Loaders):
+        return {"train_samples": data.train_samples, **others}
+    known = {"split_seed": data.split_seed, "val_fraction": data.val_fraction}
+    return {**known, "train_samples": len(data.train), **others}

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from compressor.checkpoints import Network, load
-from compressor.data.samples import DataSet
+from compressor.data.feeds import Data
 from compressor.errors import TargetNotMet
 from compressor.pipeline import Callbacks, run
 from compressor.pipeline.search_plan import SearchPlan
@@ -27,7 +27,7 @@ class Probes:
     def __init__(
         self,
         network: Network,
-        data: DataSet,
+        data: Data,
         plan: SearchPlan,
         out: Path,
         dense: Metric,
@@ -89,7 +89,9 @@ class Probes:
 
     def _measured(self, folder: str, target: float, start: str, report: RunReport) -> Probe:
         file = self.out / folder / "small.onnx"
-        small = evaluate_onnx(file, self.data, self.network.metadata.normalization, part="val").metric
+        small = evaluate_onnx(
+            file, self.data, self.network.metadata.normalization, part="val", like=self.network
+        ).metric
         pairs = pairs_of(self.dense, small)
         assert pairs is not None, "both were measured here"
         low, high = paired_interval(pairs)

@@ -15,6 +15,7 @@ from compressor.benchmarking import benchmark
 from compressor.checkpoints import Network, load, save
 from compressor.codec import write_metrics
 from compressor.costs import count_macs, count_parameters
+from compressor.data.feeds import Data
 from compressor.data.samples import DataSet
 from compressor.errors import CompressorError
 from compressor.groups.known import KnownGroups
@@ -50,7 +51,7 @@ class Stages:
     def __init__(
         self,
         start: Start,
-        data: DataSet,
+        data: Data,
         plan: RunPlan,
         folder: RunFolder,
         groups: KnownGroups,
@@ -154,7 +155,7 @@ class Stages:
         small, file = self._load("recovered.pt"), self.folder.file("small.onnx")
         pairs = ((self._load("dense.pt"), self.folder.file("dense.onnx")), (small, file))
         exports = tuple(export(network, path, self.data, opset=self.plan.opset) for network, path in pairs)
-        metric = evaluate_onnx(file, self.data, self.network.metadata.normalization).metric
+        metric = evaluate_onnx(file, self.data, self.network.metadata.normalization, like=small).metric
         rows = self._rows("export", small, "small.onnx", (metric, "through ONNX Runtime"), variant="small")
         return Finished(result=exports, rows=rows)
 
@@ -197,8 +198,8 @@ class Stages:
         return *before, msgspec.structs.replace(taken[-1], file=file)
 
     def _views(self) -> Views | None:
-        """What the dense network says of views of the training samples; None where that would take too much memory."""
-        if not fit(self.plan.views, self.data):
+        """What the dense network says of views of the training images; None of a user's batches, or too many images."""
+        if not isinstance(self.data, DataSet) or not fit(self.plan.views, self.data):
             return None
         recipe = self.plan.recipe
         file = self.folder.file(TEACHER)

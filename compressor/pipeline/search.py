@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from compressor.checkpoints import Network
 from compressor.codec import decode, encode
+from compressor.data.feeds import Data
 from compressor.data.samples import DataSet
 from compressor.errors import UsageError
 from compressor.files import atomic_path, remove_folder, write_bytes
@@ -39,7 +40,7 @@ SETTINGS = "search.json"
 
 def search(
     network: Network,
-    data: DataSet,
+    data: Data,
     plan: SearchPlan,
     out: Path,
     *,
@@ -54,7 +55,7 @@ def search(
     network that is within the drop so far. `UsageError` when ``out`` holds something else, or another search.
     """
     callbacks = callbacks or Callbacks()
-    doubts = require_samples(len(data.val), plan.drop)
+    doubts = require_samples(len(data.val), plan.drop) if isinstance(data, DataSet) else []
     with hold_folder(out):
         plan = dataclasses.replace(plan, run=with_costs(plan.run, network, out, silent))
         _open(out, _settings(network, data, plan), overwrite=overwrite)
@@ -115,7 +116,7 @@ def _doubt(chosen: Probe, drop: Drop, asked: float) -> list[str]:
     ]
 
 
-def _settings(network: Network, data: DataSet, plan: SearchPlan) -> Mapping[str, Any]:
+def _settings(network: Network, data: Data, plan: SearchPlan) -> Mapping[str, Any]:
     known = settings_of(network, data, plan.probe(plan.largest))
     return plain_settings({**known, "kind": plan.kind, "target_drop": plan.drop, "limit": plan.limit})
 

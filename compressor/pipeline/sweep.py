@@ -11,7 +11,7 @@ from typing import Any
 
 from compressor.checkpoints import Network
 from compressor.codec import read_report
-from compressor.data.samples import DataSet
+from compressor.data.feeds import Data
 from compressor.errors import CompressorError, UsageError
 from compressor.files import remove_folder
 from compressor.locks import hold_folder
@@ -78,7 +78,7 @@ class SweepCallbacks:
 
 def sweep(
     network: Network,
-    data: DataSet,
+    data: Data,
     plan: SweepPlan,
     out: Path,
     *,
@@ -113,7 +113,7 @@ def _telling_what_is_kept(out: Path) -> Iterator[None]:
 
 def _work_off(
     network: Network,
-    data: DataSet,
+    data: Data,
     plan: SweepPlan,
     queue: Queue,
     callbacks: SweepCallbacks,
@@ -163,15 +163,13 @@ def _clear(out: Path) -> None:
             remove_folder(path)
 
 
-def _settings(network: Network, data: DataSet, plan: SweepPlan) -> Mapping[str, Any]:
+def _settings(network: Network, data: Data, plan: SweepPlan) -> Mapping[str, Any]:
     """What all points have in common."""
     known = settings_of(network, data, plan.point(plan.targets[0]))
     return plain_settings({**{key: known[key] for key in known if key != f"target_{plan.kind}"}, "kind": plan.kind})
 
 
-def _work(
-    network: Network, data: DataSet, plan: SweepPlan, queue: Queue, point: Point, callbacks: SweepCallbacks
-) -> None:
+def _work(network: Network, data: Data, plan: SweepPlan, queue: Queue, point: Point, callbacks: SweepCallbacks) -> None:
     try:
         with callbacks.point(point.name) as watch:
             out = queue.place(point.name)
@@ -184,7 +182,7 @@ def _work(
         queue.finish(point, metric.value if metric else 0.0, latency.ratio if latency else 1.0)
 
 
-def _finished(network: Network, data: DataSet, plan: SweepPlan, queue: Queue, callbacks: SweepCallbacks) -> SweepReport:
+def _finished(network: Network, data: Data, plan: SweepPlan, queue: Queue, callbacks: SweepCallbacks) -> SweepReport:
     failures = queue.failures(plan.named)
     done = [name for name in plan.named if name not in failures]
     if not done:

@@ -15,6 +15,7 @@ from compressor.checkpoints.fingerprints import data_fingerprint, fingerprint
 from compressor.data.samples import DataSet, View
 from compressor.files import write_bytes
 from compressor.progress import Progress
+from compressor.tasks.classification import Classification
 from compressor.training.recipe import pick_device
 from compressor.training.views import Views, ask, draw_views
 
@@ -24,8 +25,9 @@ FLOAT_BYTES, MOST_BYTES = 4, 2**28
 
 
 def fit(count: int, data: DataSet) -> bool:
-    """Whether what is said of ``count`` views of every training sample fits into memory."""
-    return FLOAT_BYTES * count * len(data.train) * len(data.classes) <= MOST_BYTES
+    """Whether the task is one of classes, and what is said of ``count`` views of every sample fits into memory."""
+    classes = isinstance(data.task, Classification)
+    return classes and FLOAT_BYTES * count * len(data.train) * len(data.classes) <= MOST_BYTES
 
 
 class TeacherViews:

@@ -15,18 +15,19 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from compressor.channels import ChannelGroup
-from compressor.equivalence import outputs
+from compressor.equivalence import Inputs, outputs
 from compressor.hooks import hooked
 from compressor.layer_kinds import NORMS
 from compressor.limits import allowed
 from compressor.progress import Progress, silent
 from compressor.reconstruction.fitting import Fit, Fitting
+from compressor.reconstruction.given import Given
 from compressor.reconstruction.norms import Restating
 from compressor.reconstruction.readers import Gone, Reader, find_readers
 from compressor.records.prune import LayerFit
 from compressor.surgery.replacements import slim_touched
 
-__all__ = ["Fit", "reconstruct"]
+__all__ = ["Fit", "Given", "reconstruct"]
 
 # Samples in a batch when not all of them fit at once.
 BATCH = 64
@@ -40,27 +41,30 @@ def reconstruct(
     small: nn.Module,
     groups: Sequence[ChannelGroup],
     gone: Gone,
-    images: Tensor,
+    inputs: Tensor | Given,
     fit: Fit | None = None,
     progress: Progress | None = None,
 ) -> tuple[tuple[LayerFit, ...], Mapping[str, str]]:
-    """Fit the layers of ``small``, in place, to what they make of ``images`` (samples, ...) in ``dense``.
+    """Fit the layers of ``small``, in place, to what they make of ``inputs`` (samples, ...) in ``dense``.
 
     The statistics of BatchNorm follow.
     ``small`` is ``dense`` without the channels of ``groups`` that are ``gone``. Also returned is why layers that read
-    such channels were left as they are. `UsageError` when the networks do not run on ``images``.
+    such channels were left as they are. `UsageError` when the networks do not run on ``inputs``.
     """
     fit, tell, found = fit or Fit(), progress or silent, list[LayerFit]()
     # Layers inside of torch's attention are run by themselves in ours.
     slim_touched(dense, _replaced(dense, small))
-    readers = find_readers(dense, small, groups, gone, images[:2])
-    whole = len(images) * HELD * readers.bytes_per_sample + fit.rows * readers.bytes_per_row <= allowed()
-    batches = torch.split(images, len(images) if whole else BATCH)
-    # With all images at once the pass goes on with each layer's new weights.
+    given = Given.of(inputs)
+    few = given.cut(2)[0].split(len(given))[0]
+    readers = find_readers(dense, small, groups, gone, few)
+    room = len(given) * HELD * readers.bytes_per_sample + fit.rows * readers.bytes_per_row <= allowed()
+    whole = room and given.single
+    batches = given.split(len(given) if whole else BATCH)
+    # With all samples at once the pass goes on with each layer's new weights.
     passes = [[reader for wave in readers.waves for reader in wave]] if whole else readers.waves
 
-    def read(fitting: Fitting | Restating, given: Tensor) -> None:
-        fitting.read(given)
+    def read(fitting: Fitting | Restating, made: Tensor) -> None:
+        fitting.read(made)
         if fitting.read_all:
             tell(len(found) / readers.count, f"fitting {fitting.reader.name}")
             fitted = fitting.solve()
@@ -91,7 +95,7 @@ class _Reached(BaseException):
 
 
 def _run(
-    model: nn.Module, batch: Tensor, fittings: Sequence[Fitting | Restating], act: Callable[..., None], *, before: bool
+    model: nn.Module, batch: Inputs, fittings: Sequence[Fitting | Restating], act: Callable[..., None], *, before: bool
 ) -> None:
     """Run ``model`` as far as the last layer of ``fittings``.
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from compressor.channels import ChannelGroup
 from compressor.equivalence import Inputs, outputs, relative_difference
 from compressor.hooks import hooked
+from compressor.inputs import samples_in
 from compressor.layer_kinds import NORMS, PRODUCERS, channel_axis, output_axis
 from compressor.limits import allowed
 from compressor.reconstruction.gram import Gram
@@ -60,7 +61,7 @@ class Readers:
 
 
 def find_readers(
-    dense: nn.Module, small: nn.Module, groups: Sequence[ChannelGroup], gone: Gone, example: Tensor
+    dense: nn.Module, small: nn.Module, groups: Sequence[ChannelGroup], gone: Gone, example: Inputs
 ) -> Readers:
     """The layers of ``small``, which is ``dense`` without the channels that are ``gone``, run on an example."""
     kept, norms = _outputs_left(dense, groups, gone), _norms(small, groups)
@@ -85,7 +86,7 @@ def find_readers(
     largest = max((given.nbytes + made.nbytes for calls in before.values() for given, made in calls), default=0)
     made = {name: calls[0][1].shape[channel_axis(small.get_submodule(name))] for name, calls in after.items()}
     outs = sum(4 * made[one.name] for wave in waves for one in wave)
-    return Readers(tuple(map(tuple, waves)), left, largest // len(example), outs)
+    return Readers(tuple(map(tuple, waves)), left, largest // samples_in(example), outs)
 
 
 Calls = list[tuple[Tensor, Tensor]]

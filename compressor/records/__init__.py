@@ -32,11 +32,13 @@ class Outcomes(Record, frozen=True, kw_only=True):
     """Which of the samples a network got right, so that two networks can be compared sample by sample.
 
     ``samples`` is the SHA-256 of the images and labels, in their order; ``right`` has a bit for each of them, the first
-    is the highest bit of the first byte.
+    is the highest bit of the first byte. A metric that is no share of samples has ``draws`` instead: its values, as
+    little-endian float32, on sets of samples that are drawn again, which of the same samples are always the same sets.
     """
 
     samples: str
     right: bytes
+    draws: bytes = b""
 
 
 class Metric(Record, frozen=True, kw_only=True):

@@ -27,12 +27,13 @@ class Likeness(Record, frozen=True, kw_only=True):
     """A pruned network beside the dense one, on the test part.
 
     ``change`` is the norm of the difference of the outputs relative to the norm of the dense ones; ``agreement`` the
-    share of the samples that both put into the same class.
+    share of the samples that both put into the same class, None where there are no classes. There is no metric without
+    a task.
     """
 
-    metric: Metric
+    metric: Metric | None
     change: float
-    agreement: float
+    agreement: float | None
 
 
 class Pruning(Record, frozen=True, kw_only=True):
@@ -51,7 +52,7 @@ class Pruning(Record, frozen=True, kw_only=True):
     trials: Tried | None = None
     """How the channels were spread over the layers; None where the saliency alone decided."""
     layers: tuple[LayerChange, ...]
-    dense: Metric
+    dense: Metric | None
     removed: Likeness
     fitted: Likeness
     fits: tuple[LayerFit, ...]

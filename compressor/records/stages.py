@@ -19,6 +19,8 @@ class Evaluation(Record, frozen=True, kw_only=True):
     data: str
     part: str
     metric: Metric
+    others: tuple[Metric, ...] = ()
+    """What the task measures beside the metric that counts."""
 
 
 class Projection(Record, frozen=True, kw_only=True):

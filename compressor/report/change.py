@@ -9,7 +9,7 @@ from compressor.errors import CompressorError
 from compressor.records import Interval, Metric
 from compressor.report.drops import drop_bound
 from compressor.report.format import metric_change, metric_step
-from compressor.report.paired import paired_interval, pairs_of
+from compressor.report.paired import drawn_interval, paired_interval, pairs_of
 
 Basis = Literal["same samples", "independent samples", "unknown"]
 
@@ -57,18 +57,21 @@ class Change:
 def change_of(before: Metric | None, after: Metric | None) -> Change | None:
     """None where one was not measured, or they measure different things.
 
-    On the same samples the interval knows which of them each network got right (`paired_interval`); without that it
-    takes them as independent, which makes it wider.
+    On the same samples the interval knows which of them each network got right (`paired_interval`), or what it makes of
+    samples that are drawn again (`drawn_interval`); without that it takes them as independent, which makes it wider.
     """
     if before is None or after is None or not _comparable(before, after):
         return None
     try:
-        pairs = pairs_of(before, after)
+        pairs, drawn = pairs_of(before, after), drawn_interval(before, after)
     except CompressorError:  # a report that contradicts itself has no interval; the gates refuse it
         return Change(before, after, None, "unknown")
     if pairs is not None and pairs.n > 0:
         low, high = paired_interval(pairs)
         return Change(before, after, (-100 * high, -100 * low), "same samples")
+    if drawn is not None:
+        scale = 100 if after.unit == "share" else 1
+        return Change(before, after, (scale * drawn[0], scale * drawn[1]), "same samples")
     if before.ci95 is None or after.ci95 is None:
         return Change(before, after, None, "unknown")
     worst, best = drop_bound(before, after), drop_bound(after, before)

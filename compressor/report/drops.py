@@ -9,7 +9,7 @@ from compressor.errors import UsageError
 from compressor.records import Metric
 from compressor.records.run import Gate
 from compressor.report.format import metric_change, plain
-from compressor.report.paired import paired_interval, pairs_of, samples_needed
+from compressor.report.paired import drawn_interval, paired_interval, pairs_of, samples_needed
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,10 @@ def drop_gate(before: Metric, after: Metric, limit: float, *, same: bool) -> Gat
 
 
 def find_drop(before: Metric, after: Metric, limit: float) -> Drop:
-    """On the same samples by those that only one of the two got right, else as if they were independent."""
+    """On the same samples by those that only one of the two got right, or by sets of them that are drawn again.
+
+    Else as if they were independent.
+    """
     if pairs := pairs_of(before, after):
         differing = f"{pairs.lost + pairs.won:,.0f}"
         return Drop(
@@ -49,9 +52,17 @@ def find_drop(before: Metric, after: Metric, limit: float) -> Drop:
             on=f"with the same {pairs.n:,} samples, of which {differing} are right in only one of the two,",
             needed=samples_needed(pairs, limit / 100),
         )
+    change = worse_by(before, after)
+    if drawn := drawn_interval(before, after):
+        bound = max(_scale(after) * (end if after.direction == "lower" else -end) for end in drawn)
+        return Drop(
+            bound=bound,
+            on=f"with the same {_count(after.n)} samples, of which sets were drawn again,",
+            needed=_independent_samples(bound - change, limit - change, after.n),
+        )
     known = before.outcomes is not None and after.outcomes is not None
     why = "they differ" if known else "single outcomes are not stored"
-    bound, change = drop_bound(before, after), _worse_by(before, after)
+    bound = drop_bound(before, after)
     return Drop(
         bound=bound,
         on=f"with {_count(after.n)} samples, taken as independent because {why},",
@@ -69,7 +80,7 @@ def drop_bound(old: Metric, new: Metric) -> float:
     if larger.ci95 is None or smaller.ci95 is None:
         raise UsageError(f"a bound on the change of {plain(new.name)} needs the intervals of both")
     reach = math.hypot(larger.ci95[1] - larger.value, smaller.value - smaller.ci95[0])
-    return _worse_by(old, new) + _scale(new) * reach
+    return worse_by(old, new) + _scale(new) * reach
 
 
 def _independent_samples(reach: float, slack: float, n: int | None) -> int | None:
@@ -85,7 +96,8 @@ def _advice(drop: Drop) -> str:
     return f"; to show that much takes about {drop.needed:,} samples"
 
 
-def _worse_by(old: Metric, new: Metric) -> float:
+def worse_by(old: Metric, new: Metric) -> float:
+    """How much worse ``new`` is, in points for a share, else in its unit; less than 0 where it is better."""
     larger, smaller = (old, new) if new.direction == "higher" else (new, old)
     return _scale(new) * (larger.value - smaller.value)
 

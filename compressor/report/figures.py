@@ -17,10 +17,10 @@ from compressor.report.format import (
     UNKNOWN,
     Tone,
     in_one_unit,
+    metric_title,
     metric_value,
     milliseconds,
     percent,
-    plain,
     share,
     short_verdict,
 )
@@ -99,7 +99,7 @@ def summary_table(run: RunReport) -> Table:
 def _metric(change: Change) -> KeyFigure:
     noise = ", within noise" if change.is_noise else ""
     return KeyFigure(
-        name=plain(change.after.name).capitalize(),
+        name=metric_title([change.after]),
         value=change.text,
         before=metric_value(change.before),
         after=metric_value(change.after),

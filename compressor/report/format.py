@@ -134,7 +134,8 @@ def metric_step(difference: float, measured: Metric) -> str:
 
 def metric_title(measured: Iterable[Metric | None]) -> str:
     """The heading of a column of metrics: the name of the first, ``Accuracy`` where none was measured."""
-    return next((plain(one.name).capitalize() for one in measured if one is not None), "Accuracy")
+    name = next((plain(one.name) for one in measured if one is not None), "accuracy")
+    return name[:1].upper() + name[1:]
 
 
 def metric_axis(measured: Metric) -> tuple[str, float]:

@@ -1,10 +1,12 @@
-"""Two networks on the same samples: a confidence interval that knows which samples each of them got right."""
+"""Two networks on the same samples: a confidence interval that knows what each of them made of which samples."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+
+import numpy as np
 
 from compressor.errors import CompressorError
 from compressor.records import Interval, Metric
@@ -35,6 +37,8 @@ def pairs_of(old: Metric, new: Metric) -> Pairs | None:
     """
     if old.outcomes is None or new.outcomes is None or old.outcomes.samples != new.outcomes.samples:
         return None
+    if old.outcomes.draws or new.outcomes.draws:
+        return None
     before, after = _bits(old), _bits(new)
     if old.n != new.n or old.n is None:
         raise CompressorError(f"the same samples are {old.n} in one document and {new.n} in the other")
@@ -52,6 +56,24 @@ def paired_interval(pairs: Pairs) -> Interval:
         _crossing(lambda share: _score(pairs, share) <= Z, -1.0, drop),
         _crossing(lambda share: _score(pairs, share) <= -Z, drop, 1.0),
     )
+
+
+def drawn_interval(old: Metric, new: Metric) -> Interval | None:
+    """The 95 % interval of new - old, in the metric's own unit, by the sets of samples that were drawn of both.
+
+    None unless both were measured on the same samples. `CompressorError` when what is stored cannot be.
+    """
+    if old.outcomes is None or new.outcomes is None or old.outcomes.samples != new.outcomes.samples:
+        return None
+    before, after = old.outcomes.draws, new.outcomes.draws
+    if not before or not after:
+        return None
+    if len(before) != len(after) or len(before) % 4:
+        raise CompressorError(f"the {plain(new.name)} of the same samples was not drawn again from them alike")
+    low, high = np.quantile(np.frombuffer(after, "<f4") - np.frombuffer(before, "<f4"), (0.025, 0.975))
+    if not math.isfinite(low) or not math.isfinite(high):
+        raise CompressorError(f"the {plain(new.name)} of samples that were drawn again is no number")
+    return float(low), float(high)
 
 
 def samples_needed(pairs: Pairs, limit: float) -> int | None:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from compressor.checkpoints import Network
+from compressor.data.feeds import Data
 from compressor.data.samples import DataSet
 from compressor.records import Metric
+from compressor.tasks.classification import Classification
 
 
-def chance_doubt(network: Network, data: DataSet, metric: Metric) -> str | None:
+def chance_doubt(network: Network, data: Data, metric: Metric) -> str | None:
     """Why the accuracy on the test part of ``data`` looks like guessing, in a sentence with likely causes; else None.
 
     It does when its 95 % interval reaches down to the share of the most frequent class, which is at least that of one
-    class in all.
+    class in all. Nothing is known of other tasks, and of a user's batches.
     """
+    if not isinstance(data, DataSet) or not isinstance(data.task, Classification):
+        return None
     naming = float(data.test.labels.bincount().max()) / len(data.test)
     if metric.ci95 is None or metric.ci95[0] > naming or naming == 1:
         return None

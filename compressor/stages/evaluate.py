@@ -5,29 +5,24 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import torch
 from onnx import ModelProto, ValueInfoProto
-from torch import Tensor
+from torch import nn
 
 from compressor.benchmarking import try_out
-from compressor.benchmarking.onnx_file import stored_bytes
 from compressor.checkpoints import DataChoice, Network
 from compressor.codec import decode
+from compressor.data.feeds import Data, feed_of
+from compressor.data.loaders import Part
 from compressor.data.normalization import Normalization
-from compressor.data.samples import DataSet, Samples
 from compressor.errors import CheckpointError, CompressorError
 from compressor.onnx_safety import read_model
-from compressor.process_memory import bounded
-from compressor.records import Metric
 from compressor.records.stages import Evaluation
-from compressor.runtime import open_session, why
+from compressor.stages.onnx_model import onnx_model
 from compressor.stages.samples import check_fit
-from compressor.training.evaluation import accuracy, model_accuracy
+from compressor.training.evaluation import measure_all
 
-BATCH = 256  # images given to ONNX Runtime at once
-Part = Literal["test", "val", "train"]
 ENTRIES: dict[str, Any] = {
     "input_shape": tuple[int, ...],
     "normalization": dict[str, list[float]],
@@ -36,21 +31,36 @@ ENTRIES: dict[str, Any] = {
 }
 
 
-def evaluate(network: Network, data: DataSet, *, part: Part = "test", device: str | None = None) -> Evaluation:
-    """Accuracy of ``network`` on one part of ``data``; ``device`` None is the one that it lies on.
+def evaluate(network: Network, data: Data, *, part: Part = "test", device: str | None = None) -> Evaluation:
+    """The metrics of ``network`` on one part of ``data``; ``device`` None is the one that it lies on.
 
     `DataError` when the data do not fit the network, or the part is empty.
     """
     check_fit(network, data)
     model = network.model if device is None else copy.deepcopy(network.model).to(device)
-    metric = model_accuracy(model, _samples(data, part), network.metadata.normalization, outcomes=True)
-    return Evaluation(data=data.ref, part=part, metric=metric)
+    return _evaluation(model, data, part, network.metadata.normalization)
 
 
-def evaluate_onnx(path: Path, data: DataSet, normalization: Normalization | None, *, part: Part = "test") -> Evaluation:
-    """The same of an ONNX file, through ONNX Runtime on the CPU."""
-    metric = onnx_accuracy(path, _samples(data, part), normalization)
-    return Evaluation(data=data.ref, part=part, metric=metric)
+def evaluate_onnx(
+    path: Path,
+    data: Data,
+    normalization: Normalization | None,
+    *,
+    part: Part = "test",
+    like: Network | None = None,
+) -> Evaluation:
+    """The same of an ONNX file, through ONNX Runtime on the CPU.
+
+    It is called, and returns what it gives, ``like`` the network that it was made of; without that it takes tensors in
+    their order or by name, and returns one tensor or a tuple of several.
+    """
+    with onnx_model(path, data, like) as model:
+        return _evaluation(model, data, part, normalization)
+
+
+def _evaluation(model: nn.Module, data: Data, part: Part, normalization: Normalization | None) -> Evaluation:
+    metric, *others = measure_all(model, feed_of(data, normalization), part, outcomes=True)
+    return Evaluation(data=data.ref, part=part, metric=metric, others=tuple(others))
 
 
 @dataclass(frozen=True)
@@ -109,26 +119,3 @@ def _input_shape(model: ModelProto) -> tuple[int, ...] | None:
     sizes = first.type.tensor_type.shape.dim[1:] if first is not None else []
     fixed = all(size.HasField("dim_value") for size in sizes)
     return tuple(size.dim_value for size in sizes) if sizes and fixed else None
-
-
-def onnx_accuracy(path: Path, samples: Samples, normalization: Normalization | None) -> Metric:
-    """Accuracy of an ONNX classifier, with its outcomes, through ONNX Runtime on the CPU."""
-    external = read_model(path).external
-    batch = 4 * samples.images[:BATCH].numel()
-    with bounded(stored_bytes(path, external), fed=batch):
-        session = open_session(path, checked=True)
-
-        def predict(images: Tensor) -> Tensor:
-            try:
-                scores = session.run(None, {session.get_inputs()[0].name: images.numpy()})[0]
-                if not scores.size or scores.dtype.kind not in "fiu":
-                    raise ValueError(f"it returns {scores.dtype} of shape {scores.shape}, no class scores")
-                return torch.from_numpy(scores)
-            except Exception as error:  # ONNX Runtime raises its own kinds
-                raise CheckpointError(f"{path} does not accept these images: {why(error)}") from error
-
-        return accuracy(predict, samples, normalization, batch_size=BATCH, outcomes=True)
-
-
-def _samples(data: DataSet, part: Part) -> Samples:
-    return {"test": data.test, "val": data.val, "train": data.train}[part]

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from compressor.checkpoints import Network
-from compressor.data.samples import DataSet
+from compressor.data.feeds import Data
 from compressor.export import DEFAULT_OPSET, describe, export_onnx
 from compressor.records.run import Export
 from compressor.stages.samples import real_inputs
@@ -17,7 +17,7 @@ Format = Literal["onnx", "pt2"]
 def export(
     network: Network,
     path: Path,
-    data: DataSet | None = None,
+    data: Data | None = None,
     *,
     format: Format = "onnx",
     opset: int = DEFAULT_OPSET,

@@ -17,8 +17,9 @@ from torch import nn
 from compressor.checkpoints import DataChoice, Metadata, Network
 from compressor.codec import decode, encode, metrics_file
 from compressor.costs import count_macs, count_parameters
+from compressor.data.feeds import Data, feed_of
+from compressor.data.loaders import Loaders
 from compressor.data.normalization import Normalization
-from compressor.data.samples import DataSet
 from compressor.equivalence import Inputs
 from compressor.errors import CompressorWarning
 from compressor.files import write_bytes
@@ -35,11 +36,11 @@ from compressor.splitting import Splitting, SplittingConfig, build_splitting
 from compressor.splitting.base import SplittingBase
 from compressor.stages import GROUPS
 from compressor.stages.aim import MEASURED, Runtime, aim
-from compressor.stages.samples import check_fit
+from compressor.stages.samples import check_fit, rehearse
 from compressor.stages.trials import settle, tried, untrained_splitting
 from compressor.training import train
 from compressor.training.batchnorm import reestimate_on
-from compressor.training.evaluation import model_accuracy
+from compressor.training.evaluation import measure
 from compressor.training.recipe import OPTIMIZER_TENSORS, Recipe
 from compressor.training.settings import settings_fingerprint
 from compressor.training.states import KEPT, State, States
@@ -61,7 +62,7 @@ class FineTuned:
 
 def fine_tune(
     network: Network,
-    data: DataSet,
+    data: Data,
     recipe: Recipe,
     penalties: SplittingConfig | None = None,
     *,
@@ -91,6 +92,7 @@ def fine_tune(
     fit the network, `CompressorError` when there is no space for the states, `Diverged` when the training fails.
     """
     check_fit(network, data)
+    rehearse(network, data)
     penalties = penalties or SplittingConfig()
     resumed = None
     if states is not None:
@@ -109,7 +111,7 @@ def fine_tune(
     if resumed is not None:
         before = resumed.course.before
     elif before is None:
-        before = model_accuracy(model, data.test, normalization)
+        before = measure(model, data, "test", normalization)
     with _recorded(states, resumed, on_epoch) as record_epoch:
         epochs = train(
             model,
@@ -125,7 +127,7 @@ def fine_tune(
             resumed=resumed,
             keep=partial(states.keep, before, recipe.epochs) if states is not None else None,
         )
-    trained = model_accuracy(model, data.test, normalization, outcomes=True)
+    trained = measure(model, data, "test", normalization, outcomes=True)
     projection, projected, reestimated = _projected(model, data, recipe, normalization, splitting, trained)
     record = FineTuning(
         before=before,
@@ -171,7 +173,7 @@ def _aims(
 def _splitting(
     model: nn.Module,
     example: Inputs,
-    data: DataSet,
+    data: Data,
     recipe: Recipe,
     penalties: SplittingConfig,
     groups: Sequence[ChannelGroup] | None,
@@ -179,14 +181,14 @@ def _splitting(
 ) -> SplittingBase | None:
     if not penalties.any:
         return None
-    steps = recipe.steps(len(data.train))
+    steps = recipe.epoch_steps(feed_of(data, None).count(recipe.batch_size))
     return build_splitting(
         model,
         example,
         penalties,
-        total_steps=steps,
-        epoch_steps=steps // recipe.epochs,
-        samples=len(data.train),
+        total_steps=recipe.epochs * steps,
+        epoch_steps=steps,
+        samples=data.train_samples,
         groups=groups,
         aims=aims,
         seed=recipe.seed,
@@ -215,7 +217,7 @@ def _recorded(states: States | None, resumed: State | None, on_epoch: OnEpoch | 
 
 def _projected(
     model: nn.Module,
-    data: DataSet,
+    data: Data,
     recipe: Recipe,
     normalization: Normalization | None,
     splitting: SplittingBase | None,
@@ -229,23 +231,24 @@ def _projected(
         warnings.simplefilter("ignore", CompressorWarning)  # they are in the record
         projection = splitting.project()
     same = all(torch.equal(tensor, weights[name]) for name, tensor in model.state_dict().items())
-    projected = trained if same else model_accuracy(model, data.test, normalization, outcomes=True)
+    projected = trained if same else measure(model, data, "test", normalization, outcomes=True)
     touched = reestimate_on(model, data, normalization, recipe.seed)
-    reestimated = model_accuracy(model, data.test, normalization, outcomes=True) if touched else None
+    reestimated = measure(model, data, "test", normalization, outcomes=True) if touched else None
     return projection, projected, reestimated
 
 
-def _metadata(
-    known: Metadata, data: DataSet, recipe: Recipe, penalties: SplittingConfig, record: FineTuning
-) -> Metadata:
+def _metadata(known: Metadata, data: Data, recipe: Recipe, penalties: SplittingConfig, record: FineTuning) -> Metadata:
     settings = vars(penalties) if penalties.any else {}
-    figures: dict[str, Any] = {**vars(recipe), **settings, "data": data.ref, "test_accuracy": record.final.value}
+    measured = {f"test_{record.final.name.replace(' ', '_')}": record.final.value}
+    figures: dict[str, Any] = {**vars(recipe), **settings, "data": data.ref, **measured}
     if projection := record.projection:
         figures |= {
             "gap": projection.gap,
             "reached": projection.target.reached if projection.target is not None else None,
             "sparsity": msgspec.to_builtins(projection.sparsity),
         }
-    choice = DataChoice(ref=data.ref, split_seed=data.split_seed, val_fraction=data.val_fraction)
     described = known.with_stage("fine-tune", **figures)
+    if isinstance(data, Loaders):  # code, which no checkpoint names as its data
+        return replace(described, data=None)
+    choice = DataChoice(ref=data.ref, split_seed=data.split_seed, val_fraction=data.val_fraction)
     return replace(described, data=choice, classes=known.classes or data.classes)

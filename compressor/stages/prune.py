@@ -7,37 +7,33 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from compressor.checkpoints import Metadata, Network
 from compressor.computed_weights import folded
 from compressor.costs import count_macs, count_parameters
-from compressor.data.batches import batches
-from compressor.data.samples import DataSet, Samples
-from compressor.equivalence import Inputs, eval_mode
+from compressor.data.feeds import Data
+from compressor.equivalence import Inputs
 from compressor.errors import UsageError
 from compressor.groups import ChannelGroup, find_groups
 from compressor.progress import Progress, silent
 from compressor.reconstruction import reconstruct
-from compressor.records import Metric
 from compressor.records.costs import Aims, Costs
-from compressor.records.prune import LayerFit, Likeness, Pruning
+from compressor.records.prune import LayerFit, Pruning
 from compressor.splitting import SplittingConfig
 from compressor.splitting.config import TARGETS
 from compressor.splitting.prunable import Prunable
 from compressor.splitting.selection import Selection
 from compressor.stages.aim import Runtime, aim
-from compressor.stages.samples import check_fit
+from compressor.stages.likeness import Outputs
+from compressor.stages.own_losses import own_losses
+from compressor.stages.samples import check_fit, varied_batches
 from compressor.stages.shrink import layer_changes
-from compressor.stages.trials import Trials, drawn_samples, tried, varied, without
+from compressor.stages.trials import Trials, tried, without
 from compressor.training.batchnorm import reestimate_on
-from compressor.training.calibration import sample_losses
-from compressor.training.evaluation import accuracy
 
 # Images by which layers are fitted, and of them those by which channels are chosen.
 SAMPLES, CHOSEN_BY = 1024, 512
-BATCH = 256
 SALIENCY = "fisher"
 # Shares of the progress when fitting begins and ends.
 FIT, FITTED = 0.4, 0.9
@@ -53,7 +49,7 @@ class Pruned:
 
 def prune(
     network: Network,
-    data: DataSet,
+    data: Data,
     target: SplittingConfig,
     *,
     samples: int = SAMPLES,
@@ -68,8 +64,9 @@ def prune(
     """A smaller copy of ``network`` within the targets of ``target``, which makes about what ``network`` makes.
 
     Channels are chosen by ``saliency`` and the layers fitted on so many ``samples`` of the training part, drawn by
-    ``seed``, of which no label is used: labels count in the figures on the test part alone. Without ``least_squares``
-    only BatchNorm is re-estimated. Targets in latency and bytes are measured as in `fine_tune`.
+    ``seed``, of which no label is used: labels count in the figures on the test part alone, and a user's batches need
+    no task but for them. Without ``least_squares`` only BatchNorm is re-estimated. Targets in latency and bytes are
+    measured as in `fine_tune`.
 
     Raises `TargetNotMet` when a target cannot be reached, `DataError` when the data do not fit the network.
     """
@@ -79,24 +76,25 @@ def prune(
     network = network.with_model(folded(network.model))
     groups = find_groups(network.model, example) if groups is None else groups
     aims = aim(network, target, groups=groups, costs=costs, runtime=runtime)
-    prunable, drawn = Prunable(network.model, example, groups, target), drawn_samples(data, samples, seed)
-    images = varied(network, drawn, data.augmentation, seed)
+    prunable, drawn = Prunable(network.model, example, groups, target), varied_batches(network, data, samples, seed)
     tell(0.1, "choosing channels")
-    selection = _selection(network, prunable, target, aims, drawn, saliency, seed)
+    selection = _selection(network, data, prunable, target, aims, samples, saliency, seed)
     if target.trials:
-        selection.settle(Trials(network, prunable.groups, images, target.align).loss, target.trials)
+        trials = Trials(network, prunable.groups, drawn, target.align, data.task)
+        selection.settle(trials.loss, target.trials)
     selection.select()
     shrunk = without(network.model, prunable.groups, selection.channels.dropped(), example, target.align)
-    metric, given = _logits(network.model, network, data)
+    dense_outputs = Outputs(network, data)
     small, repaired = shrunk.model, copy.deepcopy(shrunk.model)
     reestimate_on(repaired, data, network.metadata.normalization, seed)
-    removed = fitted = _likeness(repaired, network, data, given)
+    removed = fitted = dense_outputs.beside(repaired)
     fits: tuple[LayerFit, ...] = ()
     left: Mapping[str, str] = {}
     if least_squares:
         dense = copy.deepcopy(network.model)
-        fits, left = reconstruct(dense, small, groups, shrunk.gone, images, progress=_fitting(tell))
-        fitted = _likeness(small, network, data, given)
+        inputs = drawn.map(data.task.inputs)
+        fits, left = reconstruct(dense, small, groups, shrunk.gone, inputs, progress=_fitting(tell))
+        fitted = dense_outputs.beside(small)
     else:
         small = repaired
     record = Pruning(
@@ -105,7 +103,7 @@ def prune(
         channels=shrunk.channels,
         targets=tuple(selection.outcomes(selection.kept)),
         trials=tried(selection.spread),
-        dense=metric,
+        dense=dense_outputs.metric,
         removed=removed,
         fitted=fitted,
         fits=fits,
@@ -116,7 +114,7 @@ def prune(
     return Pruned(Network(small, _metadata(network, target, record, saliency, seed)), record)
 
 
-def _check(network: Network, data: DataSet, target: SplittingConfig, samples: int) -> None:
+def _check(network: Network, data: Data, target: SplittingConfig, samples: int) -> None:
     check_fit(network, data)
     if not target.targets:
         raise UsageError(f"prune needs a target: {TARGETS}")
@@ -140,10 +138,11 @@ def _fitting(tell: Progress) -> Progress:
 
 def _selection(
     network: Network,
+    data: Data,
     prunable: Prunable,
     target: SplittingConfig,
     aims: Aims,
-    drawn: Samples,
+    samples: int,
     saliency: str,
     seed: int,
 ) -> Selection:
@@ -152,46 +151,8 @@ def _selection(
     if selection.saliency.observes:
         raise UsageError(f"saliency {saliency} learns from the gradients of a training; use fisher or weights")
     if selection.saliency.calibrated:
-        guessed = _with_own_labels(network, drawn.take(torch.arange(min(CHOSEN_BY, len(drawn)))), seed)
-        losses = sample_losses(network.model, guessed, network.metadata.normalization, seed=seed, most=len(guessed))
-        selection.saliency.learn(losses)
+        selection.saliency.learn(own_losses(network, data, min(CHOSEN_BY, samples), samples, seed))
     return selection
-
-
-@torch.no_grad()
-def _with_own_labels(network: Network, drawn: Samples, seed: int) -> Samples:
-    """The images with classes drawn by what the network itself gives them, of which the Fisher information is made."""
-    generator, labels = torch.Generator().manual_seed(seed), []
-    device = next(network.model.parameters()).device
-    with eval_mode(network.model):
-        for images, _ in batches(drawn, batch_size=BATCH, normalization=network.metadata.normalization, device=device):
-            shares = network.model(images).softmax(1).cpu()
-            labels.append(torch.multinomial(shares, 1, generator=generator)[:, 0])
-    return replace(drawn, labels=torch.cat(labels))
-
-
-def _logits(model: nn.Module, network: Network, data: DataSet) -> tuple[Metric, Tensor]:
-    """The metric of ``model`` on the test part, and what it gives there: (samples, classes)."""
-    given: list[Tensor] = []
-    device = next(model.parameters()).device
-
-    def predict(images: Tensor) -> Tensor:
-        given.append(model(images.to(device)).cpu())
-        return given[-1]
-
-    with eval_mode(model), torch.no_grad():
-        metric = accuracy(predict, data.test, network.metadata.normalization, outcomes=True)
-    return metric, torch.cat(given)
-
-
-def _likeness(model: nn.Module, network: Network, data: DataSet, dense: Tensor) -> Likeness:
-    """``model`` beside a network that gives ``dense``."""
-    metric, given = _logits(model, network, data)
-    return Likeness(
-        metric=metric,
-        change=float((given - dense).norm() / dense.norm()),
-        agreement=float((given.argmax(1) == dense.argmax(1)).float().mean()),
-    )
 
 
 def _metadata(network: Network, target: SplittingConfig, record: Pruning, saliency: str, seed: int) -> Metadata:
@@ -207,6 +168,6 @@ def _metadata(network: Network, target: SplittingConfig, record: Pruning, salien
         fitted=len(record.fits),
         data=record.data,
         reached={one.kind: one.reached for one in record.targets},
-        test_accuracy=record.fitted.metric.value,
-        agreement=record.fitted.agreement,
+        **({f"test_{metric.name.replace(' ', '_')}": metric.value} if (metric := record.fitted.metric) else {}),
+        **({"agreement": record.fitted.agreement} if record.fitted.agreement is not None else {}),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from compressor.checkpoints import Network
-from compressor.data.samples import DataSet
+from compressor.data.feeds import Data
 from compressor.loggers import Log
 from compressor.progress import Progress
 from compressor.records import Metric
@@ -17,7 +17,7 @@ from compressor.training.views import Views
 
 def recover(
     network: Network,
-    data: DataSet,
+    data: Data,
     recipe: Recipe,
     *,
     teacher: nn.Module | None = None,

@@ -11,7 +11,7 @@ from torch import nn
 
 from compressor.checkpoints import Network
 from compressor.costs import cost_model, count_macs, count_parameters
-from compressor.data.samples import DataSet
+from compressor.data.feeds import Data
 from compressor.equivalence import Inputs
 from compressor.groups import ChannelGroup
 from compressor.products import is_product
@@ -31,7 +31,7 @@ class ShrunkNetwork:
 
 def shrink(
     network: Network,
-    data: DataSet | None = None,
+    data: Data | None = None,
     *,
     align: str | int | None = None,
     groups: Sequence[ChannelGroup] | None = None,

@@ -6,25 +6,31 @@ import copy
 import math
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from compressor.checkpoints import Network
 from compressor.costs import count_macs
-from compressor.data.batches import batches
-from compressor.data.samples import Augmentation, DataSet, Samples
+from compressor.data.feeds import Data
 from compressor.equivalence import Inputs, eval_mode
 from compressor.groups import ChannelGroup, zero
-from compressor.reconstruction import Fit, reconstruct
+from compressor.reconstruction import Fit, Given, reconstruct
+from compressor.reconstruction.given import joined
 from compressor.records.costs import Aims
 from compressor.records.stages import Tried
 from compressor.shrinking import Shrunk, remove_zero_channels
 from compressor.splitting import Splitting, SplittingConfig, build_splitting
 from compressor.splitting.base import SplittingBase
 from compressor.splitting.spreading import Spread
+from compressor.stages.samples import varied_batches
+from compressor.structures import mapped
+from compressor.tasks.base import Task
+from compressor.tasks.classification import CLASSIFICATION
 from compressor.training.calibration import batch_losses, sample_losses
+from compressor.training.evaluation import named
+from compressor.user_code import foreign
 
 # Samples by which networks are compared, at least and at most, and half as many by which layers are fitted, with so
 # many rows each: fewer than for a network that is kept, as many as tell better ones from worse. Between these bounds
@@ -34,30 +40,45 @@ BATCH = 128
 
 
 class Trials:
-    """Tries networks without some channels of ``groups``, on ``images`` (samples, ...), of which it takes a few.
+    """Tries networks without some channels of ``groups``, on ``batches`` (samples, ...), of which it takes a few.
 
-    Networks that lose less are more accurate after a training too: docs/decisions/0038.
+    Networks that lose less, as the ``task`` compares outputs, do better after a training too: docs/decisions/0038.
     """
 
-    def __init__(self, network: Network, groups: Sequence[ChannelGroup], images: Tensor, align: str | int) -> None:
-        self._model, self._groups, self._align = network.model, tuple(groups), align
-        self._example = network.example_input()
-        most = samples_for(network)
-        some = max(2, min(most, len(images)) // 3)
-        self._fitted_on = images[:some]
-        self._compared_on = images[some:most] if len(images) > some else images
-        self._wanted = _outputs(self._model, self._compared_on)
+    def __init__(
+        self,
+        network: Network,
+        groups: Sequence[ChannelGroup],
+        batches: Tensor | Given,
+        align: str | int,
+        task: Task = CLASSIFICATION,
+    ) -> None:
+        self._model, self._groups, self._align, self._task = network.model, tuple(groups), align, task
+        self._example, given, most = network.example_input(), Given.of(batches), samples_for(network)
+        fitted, others = given.cut(max(2, min(most, len(given)) // 3))
+        left = None if others is None else others.cut(most - len(fitted))[0]
+        self._fitted_on, self._compared_on = fitted.map(task.inputs), left or given
+        self._wanted = self._outputs(self._model)
 
     def loss(self, dropped: Sequence[Tensor]) -> float:
-        """The mean divergence of the outputs, as probabilities of classes, from those of the dense network.
+        """How far the outputs are from those of the dense network: of classes the mean divergence of probabilities.
 
         ``dropped`` holds a bool (channels,) tensor a group.
         """
         shrunk = without(self._model, self._groups, dropped, self._example, self._align)
         dense = copy.deepcopy(self._model)
         reconstruct(dense, shrunk.model, self._groups, shrunk.gone, self._fitted_on, Fit(rows=ROWS))
-        given = _outputs(shrunk.model, self._compared_on)
-        return float(F.kl_div(given, self._wanted, reduction="batchmean", log_target=True))
+        given = self._outputs(shrunk.model)
+        with foreign(f"the outputs of {named(self._task)} cannot be compared"):
+            losses = [float(self._task.distance(*pair)) for pair in zip(given, self._wanted, strict=True)]
+        return sum(losses) / len(losses)
+
+    @torch.no_grad()
+    def _outputs(self, model: nn.Module) -> Sequence[Any]:
+        """What the task compares: of all samples together, where they fit together, else of each call."""
+        with eval_mode(model), foreign(f"the outputs of {named(self._task)} failed"):
+            said = [self._task.outputs(model, part) for part in self._compared_on.split(BATCH)]
+        return joined([mapped(one, lambda x: x.float() if x.is_floating_point() else x) for one in said])
 
 
 def samples_for(network: Network) -> int:
@@ -66,17 +87,17 @@ def samples_for(network: Network) -> int:
     return int(1.5 * min(MOST, max(FEWEST, compared)))
 
 
-def settle(splitting: Splitting, network: Network, data: DataSet, trials: int, seed: int) -> None:
+def settle(splitting: Splitting, network: Network, data: Data, trials: int, seed: int) -> None:
     """Before the training of ``network``, choose the channels that stay, as far as that can be done."""
     normalization = network.metadata.normalization
     if splitting.needs_calibration:
-        splitting.calibrate(sample_losses(network.model, data.train, normalization, seed=seed))
+        splitting.calibrate(sample_losses(network.model, data, normalization, seed=seed))
     if not trials or not splitting.groups:
         return
     if splitting.observes:
-        splitting.calibrate(batch_losses(network.model, data.train, normalization, seed=seed))
-    images = varied(network, drawn_samples(data, samples_for(network), seed), data.augmentation, seed)
-    splitting.settle(Trials(network, splitting.groups, images, splitting.config.align).loss, trials)
+        splitting.calibrate(batch_losses(network.model, data, normalization, seed=seed))
+    batches = varied_batches(network, data, samples_for(network), seed)
+    splitting.settle(Trials(network, splitting.groups, batches, splitting.config.align, data.task).loss, trials)
 
 
 def untrained_splitting(
@@ -92,7 +113,7 @@ def untrained_splitting(
 
 
 def seconds_of_settling(
-    network: Network, data: DataSet, penalties: SplittingConfig, groups: Sequence[ChannelGroup], aims: Aims, seed: int
+    network: Network, data: Data, penalties: SplittingConfig, groups: Sequence[ChannelGroup], aims: Aims, seed: int
 ) -> float:
     """About how long `settle` takes, from one try and two."""
     seconds = []
@@ -113,32 +134,6 @@ def without(
     for group, gone in zip(groups, dropped, strict=True):
         zero(zeroed, group, gone)
     return remove_zero_channels(zeroed, example, align=align, groups=groups)
-
-
-def drawn_samples(data: DataSet, count: int, seed: int) -> Samples:
-    """So many of the training part, or all of it, with labels that nobody may look at."""
-    order = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(seed))
-    return data.train.take(order[:count])
-
-
-def varied(network: Network, drawn: Samples, augmentation: Augmentation, seed: int) -> Tensor:
-    """The images as the network got them in training, varied: plain ones have other statistics."""
-    found = batches(
-        drawn,
-        batch_size=len(drawn),
-        normalization=network.metadata.normalization,
-        device=next(network.model.parameters()).device,
-        shuffle=torch.Generator().manual_seed(seed),
-        augmentation=augmentation,
-    )
-    return next(found)[0]
-
-
-@torch.no_grad()
-def _outputs(model: nn.Module, images: Tensor) -> Tensor:
-    """Logarithms of the probabilities of classes (samples, classes)."""
-    with eval_mode(model):
-        return torch.cat([model(part).float().log_softmax(1) for part in images.split(BATCH)])  # type: ignore[no-untyped-call]
 
 
 def tried(found: Spread | None) -> Tried | None:

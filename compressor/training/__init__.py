@@ -6,29 +6,31 @@ import copy
 import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from compressor.data.batches import batches
+from compressor.data.feeds import Data, channels_last, feed_of
 from compressor.data.normalization import Normalization
 from compressor.data.samples import DataSet
 from compressor.errors import CompressorWarning, DamagedState, Diverged
 from compressor.foreign import parsing
+from compressor.inputs import samples_in
 from compressor.layer_kinds import NORMS
 from compressor.loggers import Log
 from compressor.progress import Progress, silent
+from compressor.records import Metric
 from compressor.records.run import Epoch
 from compressor.splitting.base import SplittingBase
 from compressor.training.averaging import WeightAverage
 from compressor.training.batchnorm import reestimate_on
-from compressor.training.distillation import distilled
 from compressor.training.form import require_optimizer_form, require_rates, require_same_form
+from compressor.training.objective import distilled, loss_of
 from compressor.training.pace import Pace, numbers_of
 from compressor.training.recipe import Recipe
 from compressor.training.states import State
@@ -44,7 +46,7 @@ LOG_EVERY = 50
 
 def train(
     model: nn.Module,
-    data: DataSet,
+    data: Data,
     recipe: Recipe,
     *,
     normalization: Normalization | None,
@@ -57,7 +59,7 @@ def train(
     resumed: State | None = None,
     keep: Callable[[tuple[Epoch, ...], Callable[[], dict[str, Any]]], None] | None = None,
 ) -> tuple[Epoch, ...]:
-    """Train ``model`` in place with cross-entropy, and with what ``teacher`` says when there is one.
+    """Train ``model`` in place for the task of ``data``, and with what ``teacher`` says when there is one.
 
     With ``views`` the teacher is not asked again: every epoch shows one of them.
 
@@ -91,7 +93,7 @@ class _Run:
     def __init__(
         self,
         model: nn.Module,
-        data: DataSet,
+        data: Data,
         recipe: Recipe,
         normalization: Normalization | None,
         splitting: SplittingBase | None,
@@ -103,7 +105,10 @@ class _Run:
         self.model, self.recipe, self.normalization = model, recipe, normalization
         self.data, self.views = data, views
         self.splitting, self.progress, self.log = splitting, progress or silent, log
-        self.total_steps, self.step, self.retries, self.accuracy = recipe.steps(len(data.train)), 0, 0, ""
+        self.feed = feed_of(data, normalization)
+        self.epoch_steps = recipe.epoch_steps(self.feed.count(recipe.batch_size))
+        self.total_steps = recipe.epochs * self.epoch_steps
+        self.step, self.retries, self.accuracy = 0, 0, ""
         self.shuffle = torch.Generator().manual_seed(recipe.seed + recipe.before)
         self.fabric: Fabric = recipe.fabric()
         self.pace = Pace(self.fabric.device)
@@ -127,7 +132,7 @@ class _Run:
         validation = validated(
             self.model, self.data, self.normalization, self.splitting, self.recipe.seed, average=self.average
         )
-        self.accuracy = "" if validation is None else f"accuracy {100 * validation.value:.1f} %"
+        self.accuracy = "" if validation is None else _shown(validation)
         splitting = self.splitting
         epoch = Epoch(
             epoch=number,
@@ -215,8 +220,8 @@ class _Run:
         for together in zip(*[self._batches(number)] * self.recipe.accumulate, strict=False):
             self.optimizer.zero_grad()
             with self.pace.network():
-                for images, labels, said in together:
-                    loss = self._loss(images.contiguous(memory_format=torch.channels_last), labels, said)
+                for batch, said in together:
+                    loss = self._loss(batch, said)
                     self.fabric.backward(loss / len(together))
                     total, count = total + loss.detach(), count + 1
             if self.recipe.clip is not None:
@@ -228,7 +233,7 @@ class _Run:
             if self.average is not None:
                 self.average.update()
             self.step += 1
-            self.pace.step(sum(len(labels) for _, labels, _ in together))
+            self.pace.step(sum(samples_in(self.feed.task.inputs(batch)) for batch, _ in together))
             # Reading the loss makes a GPU wait, so not at every step.
             if self.step % 5 == 0 or self.step == self.total_steps:
                 self.progress(self.step / self.total_steps, self._figures(number, float(total) / count))
@@ -236,28 +241,30 @@ class _Run:
                 self.log({"loss": float(total) / count, "learning_rate": self.rate}, self.step)
         return float(total) / count
 
-    def _batches(self, number: int) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
-        """Images, labels and, where it was asked before, the logits of the teacher."""
-        samples = self.data.train
+    def _batches(self, number: int) -> Iterator[tuple[Any, Any]]:
+        """Batches and, where it was asked before, what the teacher says of them."""
+        epoch = self.recipe.before + number - 1
         known: dict[str, Any] = {
-            "batch_size": min(self.recipe.batch_size, len(samples)),
-            "normalization": self.normalization,
+            "batch_size": min(self.recipe.batch_size, self.data.train_samples),
             "device": self.fabric.device,
             "shuffle": self.shuffle,
         }
-        if self.views is not None:
-            return self.views.batches(self.recipe.before + number - 1, self.data, **known)
-        drawn = batches(samples, augmentation=self.data.augmentation, drop_last=True, **known)
-        return ((images, labels, None) for images, labels in drawn)
+        if self.views is None or not isinstance(self.data, DataSet):
+            return ((batch, None) for batch in self.feed.epoch(epoch, **known))
+        viewed = self.views.batches(epoch, self.data, normalization=self.normalization, **known)
+        return (((channels_last(images), labels), said) for images, labels, said in viewed)
 
-    def _loss(self, images: Tensor, labels: Tensor, said: Tensor | None) -> Tensor:
-        logits = self.wrapped(images)
-        if said is None:
-            if self.teacher is None:
-                return F.cross_entropy(logits, labels)
-            with torch.no_grad(), self.fabric.autocast():
-                said = self.teacher(images)
-        return distilled(logits, labels, said, self.recipe.teacher_share)
+    def _loss(self, batch: Any, said: Any) -> Tensor:
+        if said is None and self.teacher is None:
+            return loss_of(self.feed.task, self.wrapped, batch)
+        asked = partial(self._ask, batch) if said is None else said
+        return distilled(self.wrapped, batch, asked, task=self.feed.task, share=self.recipe.teacher_share)
+
+    def _ask(self, batch: Any) -> Any:
+        """What the teacher says."""
+        assert self.teacher is not None
+        with torch.no_grad(), self.fabric.autocast():
+            return self.feed.task.outputs(self.teacher, batch)
 
     def _undoable(self) -> dict[str, Any]:
         """What an epoch that diverges is undone to; the optimiser begins anew."""
@@ -290,7 +297,7 @@ class _Run:
             group["lr"] = rate * factor
 
     def _rate(self, step: int) -> float:
-        return self.recipe.rate(step, len(self.data.train))
+        return self.recipe.rate(step, self.epoch_steps)
 
     def _finite(self) -> bool:
         # Not every buffer: a mask of attention is infinite from the start.
@@ -302,3 +309,10 @@ class _Run:
         if self.splitting is not None and self.splitting.macs_kept is not None:
             parts.append(f"MACs kept {100 * self.splitting.macs_kept:.0f} %")
         return "  ".join(part for part in parts if part)
+
+
+def _shown(metric: Metric) -> str:
+    """A metric in the line of progress."""
+    if metric.unit == "share":
+        return f"{metric.name} {100 * metric.value:.1f} %"
+    return f"{metric.name} {metric.value:.4g} {metric.unit}".rstrip()

@@ -7,38 +7,36 @@ from itertools import islice
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from compressor.data.batches import batches
+from compressor.data.feeds import Data, feed_of
 from compressor.data.normalization import Normalization
-from compressor.data.samples import Samples
+from compressor.training.objective import loss_of
 
 # More change the choice of channels little.
 SAMPLES, BATCHES, BATCH = 512, 24, 128
 
 
 def sample_losses(
-    model: nn.Module, samples: Samples, normalization: Normalization | None, *, seed: int, most: int = SAMPLES
+    model: nn.Module, data: Data, normalization: Normalization | None, *, seed: int, most: int = SAMPLES
 ) -> Iterator[Tensor]:
-    """Cross-entropies of at most so many ``samples``, drawn with ``seed``, each with its graph, in evaluation mode."""
-    return _losses(model, samples, normalization, seed, batch_size=1, most=most)
+    """Losses of at most so many samples of the training part, drawn with ``seed``, each with its graph.
+
+    In evaluation mode. A user's batches, which nobody can take apart, count as one sample each.
+    """
+    return _losses(model, data, normalization, seed, batch_size=1, most=most)
 
 
-def batch_losses(
-    model: nn.Module, samples: Samples, normalization: Normalization | None, *, seed: int
-) -> Iterator[Tensor]:
-    """Those of some batches of ``samples``."""
-    return _losses(model, samples, normalization, seed, batch_size=min(BATCH, len(samples)), most=BATCHES)
+def batch_losses(model: nn.Module, data: Data, normalization: Normalization | None, *, seed: int) -> Iterator[Tensor]:
+    """Those of some batches of the training part."""
+    return _losses(model, data, normalization, seed, batch_size=BATCH, most=BATCHES)
 
 
 @torch.enable_grad()
 def _losses(
-    model: nn.Module, samples: Samples, normalization: Normalization | None, seed: int, *, batch_size: int, most: int
+    model: nn.Module, data: Data, normalization: Normalization | None, seed: int, *, batch_size: int, most: int
 ) -> Iterator[Tensor]:
-    device, drawn = next(model.parameters()).device, torch.Generator().manual_seed(seed)
-    was_training = model.training
+    feed, device, was_training = feed_of(data, normalization), next(model.parameters()).device, model.training
     model.eval()
-    found = batches(samples, batch_size=batch_size, normalization=normalization, device=device, shuffle=drawn)
-    for images, labels in islice(found, most):
-        yield F.cross_entropy(model(images), labels)
+    for batch in islice(feed.plain(batch_size=batch_size, seed=seed, device=device), most):
+        yield loss_of(feed.task, model, batch)
     model.train(was_training)

@@ -11,7 +11,7 @@ from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 
 from compressor.errors import UsageError
-from compressor.training.distillation import SHARE
+from compressor.training.objective import SHARE
 from compressor.training.rates import SCHEDULES, learning_rate_factor
 
 LEARNING_RATES = {"adamw": 1e-3, "sgd": 0.02}
@@ -103,21 +103,23 @@ class Recipe:
     def steps(self, samples: int) -> int:
         """Optimiser steps of the whole training; what is left of an epoch and fills no step is left out.
 
+        Raises `UsageError` as `epoch_steps`.
+        """
+        return self.epochs * self.epoch_steps(max(1, samples // self.batch_size))
+
+    def epoch_steps(self, batches: int) -> int:
+        """Optimiser steps of an epoch of so many batches.
+
         Raises `UsageError` when an epoch has fewer batches than a step accumulates.
         """
-        return self.epochs * self._steps_of_epoch(samples)
-
-    def rate(self, step: int, samples: int) -> float:
-        """The share of the peak learning rate at ``step`` of this training."""
-        each = self._steps_of_epoch(samples)
-        total = (self.before + self.epochs + self.after) * each
-        return learning_rate_factor(self.before * each + step, total, self.schedule)
-
-    def _steps_of_epoch(self, samples: int) -> int:
-        batches = max(1, samples // self.batch_size)
         if batches < self.accumulate:
             raise UsageError(f"--accumulate must be at most {batches}, the batches of an epoch, got {self.accumulate}")
         return batches // self.accumulate
+
+    def rate(self, step: int, epoch_steps: int) -> float:
+        """The share of the peak learning rate at ``step`` of this training, whose epochs have ``epoch_steps``."""
+        total = (self.before + self.epochs + self.after) * epoch_steps
+        return learning_rate_factor(self.before * epoch_steps + step, total, self.schedule)
 
     def build_optimizer(self, model: nn.Module) -> Optimizer:
         """The optimiser over all trainable parameters; weight decay spares biases and norms."""

@@ -13,8 +13,10 @@ from compressor.checkpoints.fingerprints import (
     data_fingerprint,
     fingerprint,
     module_fingerprint,
+    task_fingerprint,
 )
-from compressor.data.samples import DataSet
+from compressor.data.feeds import Data
+from compressor.data.loaders import Loaders
 from compressor.groups import ChannelGroup
 from compressor.splitting import SplittingConfig
 from compressor.training.recipe import Recipe
@@ -23,7 +25,7 @@ from compressor.training.views import Views
 
 def settings_fingerprint(
     network: Network,
-    data: DataSet,
+    data: Data,
     recipe: Recipe,
     penalties: SplittingConfig,
     teacher: nn.Module | None = None,
@@ -40,14 +42,21 @@ def settings_fingerprint(
         "architecture": architecture_fingerprint(network),
         "normalization": known.normalization,
         "data": data_fingerprint(data),
-        "data set": (data.ref, data.classes, data.augmentation, data.split_seed, data.val_fraction),
+        "data set": _described(data),
         "recipe": {name: value for name, value in vars(recipe).items() if name != "device"},
         "penalties": vars(penalties),
         "teacher": module_fingerprint(teacher) if teacher is not None else None,
         "groups": _groups_fingerprint(groups) if groups is not None else None,
+        **({"task": task} if (task := task_fingerprint(data.task)) is not None else {}),
         **({"views": fingerprint({"logits": views.logits})} if views is not None else {}),
     }
     return hashlib.sha256(repr(settings).encode()).hexdigest()
+
+
+def _described(data: Data) -> tuple[object, ...]:
+    if isinstance(data, Loaders):
+        return (data.ref,)
+    return data.ref, data.classes, data.augmentation, data.split_seed, data.val_fraction
 
 
 def _groups_fingerprint(groups: Sequence[ChannelGroup]) -> str:

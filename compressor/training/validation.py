@@ -8,13 +8,13 @@ from contextlib import nullcontext
 import torch
 from torch import nn
 
+from compressor.data.feeds import Data
 from compressor.data.normalization import Normalization
-from compressor.data.samples import DataSet
 from compressor.records import Metric
 from compressor.splitting.base import SplittingBase
 from compressor.training.averaging import WeightAverage
 from compressor.training.batchnorm import reestimate_on
-from compressor.training.evaluation import model_accuracy
+from compressor.training.evaluation import measure
 
 # Four batches: enough for statistics that show how the training goes, few enough for every epoch.
 SAMPLES = 512
@@ -22,7 +22,7 @@ SAMPLES = 512
 
 def validated(
     model: nn.Module,
-    data: DataSet,
+    data: Data,
     normalization: Normalization | None,
     splitting: SplittingBase | None,
     seed: int,
@@ -35,20 +35,20 @@ def validated(
     lag behind would tell of a network that nobody gets. So a copy is measured that is projected and re-estimated; and
     one of the ``average`` of the weights where that is what will be shipped.
     """
-    if not len(data.val):
+    if not data.validates:
         return None
     device = next(model.parameters()).device
     # A network may draw random numbers in eval mode as well.
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         if splitting is None and average is None:
-            return model_accuracy(model, data.val, normalization)
+            return measure(model, data, "val", normalization)
         shipped = _as_shipped(model, data, normalization, splitting, seed, average)
-        return model_accuracy(shipped, data.val, normalization)
+        return measure(shipped, data, "val", normalization)
 
 
 def _as_shipped(
     model: nn.Module,
-    data: DataSet,
+    data: Data,
     normalization: Normalization | None,
     splitting: SplittingBase | None,
     seed: int,

@@ -7,15 +7,22 @@ from onnx import TensorProto, helper
 
 from compressor.checkpoints import DataChoice
 from compressor.data.normalization import Normalization
-from compressor.data.samples import Samples
+from compressor.data.samples import Augmentation, DataSet, Samples
 from compressor.errors import CheckpointError, CompressorError, DataError
-from compressor.stages.evaluate import onnx_accuracy, onnx_facts
+from compressor.stages.evaluate import evaluate_onnx, onnx_facts
 
 # Two channels of one pixel; the network below says class 1 where the second is brighter.
 SAMPLES = Samples(
     torch.tensor([[10, 200], [200, 10], [0, 255], [90, 80]], dtype=torch.uint8).view(4, 2, 1, 1),
     torch.tensor([1, 0, 1, 1]),
 )
+
+
+def onnx_accuracy(path, samples, normalization):
+    """On ``samples`` as the test part of a data set."""
+    data = DataSet(ref="x", train=samples, val=samples, test=samples, classes=("a", "b"), normalization=None,
+                   augmentation=Augmentation(), split_seed=0, val_fraction=0.1)  # fmt: skip
+    return evaluate_onnx(path, data, normalization).metric
 
 
 @pytest.fixture

@@ -18,13 +18,13 @@ from compressor.training.recipe import Recipe
 @pytest.fixture
 def evaluated(monkeypatch):
     """How often the test part was gone through."""
-    calls, accuracy = [], stage.model_accuracy
+    calls, measure = [], stage.measure
 
     def counted(*args, **options):
         calls.append(args)
-        return accuracy(*args, **options)
+        return measure(*args, **options)
 
-    monkeypatch.setattr(stage, "model_accuracy", counted)
+    monkeypatch.setattr(stage, "measure", counted)
     return calls
 
 

@@ -7,17 +7,24 @@ import torch
 from torch import nn
 
 from compressor.codec import encode
+from compressor.data import feeds
 from compressor.data.samples import Samples
 from compressor.errors import DataError
-from compressor.training.evaluation import accuracy, accuracy_of, model_accuracy
+from compressor.training.evaluation import accuracy_of, model_accuracy
 
 SAMPLES = Samples(torch.tensor([0, 255, 255, 0], dtype=torch.uint8).view(4, 1, 1, 1), torch.tensor([0, 1, 0, 0]))
 
 
-def bright(images):
+class Bright(nn.Module):
     """Class 1 for bright images."""
-    level = images.flatten(1)
-    return torch.cat([1 - level, level], 1)
+
+    def forward(self, images):
+        level = images.flatten(1)
+        return torch.cat([1 - level, level], 1)
+
+
+def accuracy(model, samples):
+    return model_accuracy(model, samples, None)
 
 
 # Newcombe, "Two-sided confidence intervals for the single proportion", Statist. Med. 17, 1998, table I, method 3.
@@ -38,12 +45,13 @@ def test_the_interval_lies_around_the_value_and_in_0_to_1(share, n):
 
 
 def test_accuracy_is_the_share_of_right_classes():
-    assert accuracy(bright, SAMPLES, None) == accuracy_of(0.75, 4)
+    assert accuracy(Bright(), SAMPLES) == accuracy_of(0.75, 4)
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 4, 100])
-def test_accuracy_does_not_depend_on_the_batch_size(batch_size):
-    assert accuracy(bright, SAMPLES, None, batch_size=batch_size).value == 0.75
+def test_accuracy_does_not_depend_on_the_batch_size(monkeypatch, batch_size):
+    monkeypatch.setattr(feeds, "MEASURED", batch_size)
+    assert accuracy(Bright(), SAMPLES).value == 0.75
 
 
 def test_plain_form_holds_value_count_and_interval():
@@ -54,12 +62,12 @@ def test_plain_form_holds_value_count_and_interval():
 
 def test_no_samples_are_refused():
     with pytest.raises(DataError, match="there are no samples to evaluate on; choose another part"):
-        accuracy(bright, SAMPLES.take(torch.tensor([], dtype=torch.int64)), None)
+        accuracy(Bright(), SAMPLES.take(torch.tensor([], dtype=torch.int64)))
 
 
 def test_outputs_that_are_no_class_scores_are_refused():
     with pytest.raises(DataError, match="the network returns 4x1x1x1 for 4 images; class scores"):
-        accuracy(lambda images: images, SAMPLES, None)
+        accuracy(nn.Identity(), SAMPLES)
 
 
 def test_the_modes_of_all_modules_are_restored():

@@ -81,6 +81,7 @@ def test_an_unknown_logger_is_refused():
         require_loggers(["cvs"])
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # the libraries' own
 @pytest.mark.parametrize("name", LOGGERS)
 def test_every_logger_takes_figures_and_ends(name, tmp_path, monkeypatch):
     if not any(find_spec(library) for library in NEEDS.get(name, ("csv",))):

@@ -138,9 +138,9 @@ def test_auto_takes_what_is_there(monkeypatch, available):
 def test_a_training_in_two_parts_has_the_learning_rates_of_one():
     whole = Recipe(epochs=6, batch_size=10)
     parts = Recipe(epochs=2, after=4, batch_size=10), Recipe(epochs=4, before=2, batch_size=10)
-    rates = [part.rate(step, 70) for part in parts for step in range(part.steps(70))]
-    assert rates == [whole.rate(step, 70) for step in range(whole.steps(70))]
-    assert rates != [part.rate(step, 70) for part in (whole, whole) for step in range(21)]
+    rates = [part.rate(step, 7) for part in parts for step in range(part.steps(70))]
+    assert rates == [whole.rate(step, 7) for step in range(whole.steps(70))]
+    assert rates != [part.rate(step, 7) for part in (whole, whole) for step in range(21)]
 
 
 @pytest.mark.parametrize("options", [{"before": -1}, {"after": -2}])

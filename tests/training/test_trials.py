@@ -16,14 +16,13 @@ from compressor.splitting import Splitting, SplittingConfig, build_splitting
 from compressor.splitting.spreading import Spread
 from compressor.stages import trials
 from compressor.stages.fine_tune import fine_tune
+from compressor.stages.samples import varied_batches
 from compressor.stages.trials import (
     Trials,
-    drawn_samples,
     samples_for,
     seconds_of_settling,
     settle,
     tried,
-    varied,
     without,
 )
 
@@ -33,8 +32,13 @@ def splitting_of(net, **options):
     return build_splitting(net.model, net.example_input(), config, total_steps=16, epoch_steps=4, samples=64)
 
 
+def images_of(net, count):
+    ((images, _),) = varied_batches(net, DATA, count, 0).split(count)
+    return images
+
+
 def trials_of(net, splitting):
-    images = varied(net, drawn_samples(DATA, 48, 0), DATA.augmentation, 0)
+    images = images_of(net, 48)
     return Trials(net, splitting.groups, images, 1)
 
 
@@ -56,7 +60,7 @@ def test_the_loss_is_the_divergence_after_least_squares():
     tries = trials_of(net, splitting)
     found = tries.loss(gone)
     bare = without(net.model, splitting.groups, gone, net.example_input(), 1).model.eval()
-    images = varied(net, drawn_samples(DATA, 48, 0), DATA.augmentation, 0)[16:]
+    images = images_of(net, 48)[16:]
     with torch.no_grad():
         given, wanted = bare(images).log_softmax(1), net.model.eval()(images).log_softmax(1)
     unfitted = float(F.kl_div(given, wanted, reduction="batchmean", log_target=True))
@@ -170,7 +174,7 @@ def test_dear_networks_are_tried_on_fewer_samples(macs, samples, monkeypatch):
 def test_a_few_samples_are_enough_to_run(count):
     net = network()
     splitting = splitting_of(net)
-    images = varied(net, drawn_samples(DATA, count, 0), DATA.augmentation, 0)
+    images = images_of(net, count)
     gone = nothing_of(splitting)
     gone[0][0] = True
     assert Trials(net, splitting.groups, images, 1).loss(gone) > 0

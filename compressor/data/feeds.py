@@ -1,0 +1,208 @@
+"""Batches as a network gets them, of images in memory or of a user's own: one interface for training and measuring.
+
+A batch is what the task of the data reads.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Generator, Tensor
+
+from compressor.data.batches import batches
+from compressor.data.loaders import Loaders, Part
+from compressor.data.normalization import Normalization
+from compressor.data.randomness import OwnRandomness
+from compressor.data.samples import DataSet, Samples
+from compressor.errors import DataError
+from compressor.inputs import samples_in
+from compressor.structures import mapped
+from compressor.tasks.base import Task
+from compressor.user_code import foreign
+
+Data = DataSet | Loaders
+# Images that are measured at once.
+MEASURED = 256
+
+
+class Feed(Protocol):
+    """The batches of ``data`` for one ``task``."""
+
+    @property
+    def task(self) -> Task:
+        """What knows what is in a batch."""
+
+    def count(self, batch_size: int) -> int:
+        """Batches of an epoch."""
+
+    def epoch(self, number: int, *, batch_size: int, device: torch.device, shuffle: Generator) -> Iterator[Any]:
+        """The training part, varied, as the ``number``-th epoch sees it; ``shuffle`` draws where the order is ours."""
+
+    def varied(self, *, most: int, batch_size: int, seed: int, device: torch.device) -> Iterator[Any]:
+        """Batches of about so many samples of the training part at ``most``, varied as in training."""
+
+    def plain(self, *, batch_size: int, seed: int, device: torch.device) -> Iterator[Any]:
+        """Batches of the training part, not varied where that is ours, in an order drawn by ``seed``."""
+
+    def part(self, part: Part, device: torch.device | str) -> Iterator[Any]:
+        """All of a part, in its order; `DataError` where it is empty."""
+
+    def fingerprint(self, part: Part) -> str | None:
+        """SHA-256 of its samples in their order; None where `part` has to be gone through for it."""
+
+
+def feed_of(data: Data, normalization: Normalization | None) -> Feed:
+    """The batches of ``data`` for a network that wants its inputs normalised so; a user's batches are as they come."""
+    return ImageFeed(data, normalization) if isinstance(data, DataSet) else LoaderFeed(data)
+
+
+def channels_last(images: Tensor) -> Tensor:
+    """Laid out for the fast convolutions of CPUs and tensor cores alike."""
+    return images.contiguous(memory_format=torch.channels_last)
+
+
+@dataclass(frozen=True)
+class ImageFeed:
+    """Batches (images, labels) of uint8 images in memory."""
+
+    data: DataSet
+    normalization: Normalization | None
+
+    @property
+    def task(self) -> Task:
+        """That of the data."""
+        return self.data.task
+
+    def count(self, batch_size: int) -> int:
+        """The last, smaller batch of an epoch is left out."""
+        return max(1, len(self.data.train) // batch_size)
+
+    def epoch(self, number: int, *, batch_size: int, device: torch.device, shuffle: Generator) -> Iterator[Any]:
+        """Shuffled and augmented."""
+        samples = self.data.train
+        for images, labels in batches(
+            samples,
+            batch_size=min(batch_size, len(samples)),
+            normalization=self.normalization,
+            device=device,
+            shuffle=shuffle,
+            augmentation=self.data.augmentation,
+            drop_last=True,
+        ):
+            yield channels_last(images), labels
+
+    def varied(self, *, most: int, batch_size: int, seed: int, device: torch.device) -> Iterator[Any]:
+        """Samples drawn by ``seed``, augmented: plain ones have other statistics, which cost a CIFAR network 5 points.
+
+        Without the short last batch: each counts the same, and BatchNorm refuses a single value.
+        """
+        generator = torch.Generator().manual_seed(seed)
+        samples = self.data.train.take(torch.randperm(len(self.data.train), generator=generator)[:most])
+        return batches(
+            samples,
+            batch_size=min(batch_size, len(samples)),
+            normalization=self.normalization,
+            device=device,
+            shuffle=generator,
+            augmentation=self.data.augmentation,
+            drop_last=True,
+        )
+
+    def plain(self, *, batch_size: int, seed: int, device: torch.device) -> Iterator[Any]:
+        """Not augmented."""
+        samples = self.data.train
+        return batches(
+            samples,
+            batch_size=min(batch_size, len(samples)),
+            normalization=self.normalization,
+            device=device,
+            shuffle=torch.Generator().manual_seed(seed),
+        )
+
+    def part(self, part: Part, device: torch.device | str) -> Iterator[Any]:
+        """Normalised on the CPU, so that all devices get the same bits."""
+        samples = self._samples(part)
+        if not len(samples):
+            raise DataError("there are no samples to evaluate on; choose another part or a larger --val-fraction")
+        for images, labels in batches(samples, batch_size=MEASURED, normalization=self.normalization):
+            yield images.to(device), labels.to(device)
+
+    def fingerprint(self, part: Part) -> str:
+        """SHA-256 of images and labels."""
+        samples = self._samples(part)
+        digest = hashlib.sha256(str(tuple(samples.images.shape)).encode())
+        for tensor in (samples.images, samples.labels):
+            digest.update(tensor.cpu().contiguous().numpy().data)
+        return digest.hexdigest()
+
+    def _samples(self, part: Part) -> Samples:
+        return {"test": self.data.test, "val": self.data.val, "train": self.data.train}[part]
+
+
+@dataclass(frozen=True)
+class LoaderFeed:
+    """A user's own batches, as they come."""
+
+    data: Loaders
+
+    @property
+    def task(self) -> Task:
+        """That of the data."""
+        return self.data.task
+
+    def count(self, batch_size: int) -> int:
+        """As many as the loader gives; its batches have their own size."""
+        return self.data.batches
+
+    def epoch(self, number: int, *, batch_size: int, device: torch.device, shuffle: Generator) -> Iterator[Any]:
+        """Every epoch begins with its own seeds, so that one that is taken up again goes on as it would have.
+
+        `DataError` when there are not as many batches as in other epochs.
+        """
+        count = 0
+        for batch in self._drawn("train", device, shuffle.initial_seed() + number):
+            count += 1
+            yield batch
+        if count != self.data.batches:
+            raise DataError(
+                f"the train part of {self.data.ref} gave {count} batches in an epoch, and says {self.data.batches}; "
+                "every epoch needs as many"
+            )
+
+    def varied(self, *, most: int, batch_size: int, seed: int, device: torch.device) -> Iterator[Any]:
+        """The first batches, in an order that the loader draws."""
+        left = most
+        for batch in self._drawn("train", device, seed):
+            yield batch
+            left -= samples_in(self.task.inputs(batch))
+            if left <= 0:
+                return
+
+    def plain(self, *, batch_size: int, seed: int, device: torch.device) -> Iterator[Any]:
+        """The same batches as in training: of what size and how varied is the loader's."""
+        return self._drawn("train", device, seed)
+
+    def part(self, part: Part, device: torch.device | str) -> Iterator[Any]:
+        """All batches."""
+        return self._drawn(part, device, 0)
+
+    def fingerprint(self, part: Part) -> None:
+        """Known when the part was gone through."""
+        return
+
+    def _drawn(self, part: Part, device: torch.device | str, seed: int) -> Iterator[Any]:
+        own, what = OwnRandomness(seed), f"the {part} part of {self.data.ref} failed to give a batch"
+        with own.drawn(), foreign(what):
+            given = iter(getattr(self.data, part))
+        while True:
+            with own.drawn(), foreign(what):
+                batch = next(given, self)
+            if batch is self:
+                return
+            # What torch's DataLoader makes of samples that are tuples.
+            batch = tuple(batch) if type(batch) is list else batch
+            yield mapped(batch, lambda tensor: tensor.to(device))
