@@ -18,9 +18,9 @@ from compressor.errors import UsageError
 from compressor.splitting import SplittingConfig, build_splitting
 from compressor.training.batchnorm import reestimate
 
-STEPS, BATCH = 20, 32
+STEPS, BATCH = 12, 32
 IMAGE = torch.zeros(2, 3, 8, 8, dtype=torch.float64)
-LENGTHS = {"total_steps": STEPS, "epoch_steps": 5, "samples": 10 * BATCH}
+LENGTHS = {"total_steps": STEPS, "epoch_steps": 4, "samples": 10 * BATCH}
 CONFIGS = {
     "taylor": {"target_macs": 0.5},
     "weights": {"target_macs": 0.4, "saliency": "weights", "align": 1},

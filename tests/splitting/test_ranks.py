@@ -75,7 +75,7 @@ def test_what_the_first_rank_has_tried_binds_all(ranks):
 
 
 def test_ranks_that_are_set_up_differently_are_refused_on_all(ranks):
-    told = "the ranks' splittings differ: total_steps is 20 on rank 0 and 21 on rank 1; make it the same on all"
+    told = "the ranks' splittings differ: total_steps is 12 on rank 0 and 13 on rank 1; make it the same on all"
     assert {rank["other length"] for rank in ranks[0]} == {told}
 
 
