@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from compressor.errors import UsageError
@@ -24,14 +24,13 @@ def agree(splitting: SplittingBase) -> None:
     """Take over the state of the first rank, where there are several; `UsageError`, on all, unless they are alike."""
     if not splitting.ranks.several:
         return
-    settings = splitting.settings()
-    first, *others = splitting.ranks.of_each(settings | settings.pop("config"))
+    first, *others = splitting.ranks.of_each(dict(_flat(splitting.settings())))
     for rank, other in enumerate(others, start=1):
-        key = next((key for key in first if first[key] != other[key]), None)
+        key = next((key for key in first | other if first.get(key) != other.get(key)), None)
         if key is not None:
             raise UsageError(
-                f"the ranks' splittings differ: {key} is {first[key]} on rank 0 and {other[key]} on rank {rank}; "
-                "make it the same on all"
+                f"the ranks' splittings differ: {key} is {first.get(key)} on rank 0 and {other.get(key)} on rank "
+                f"{rank}; make it the same on all"
             )
     if splitting.step == 0:
         splitting.pool()
@@ -51,3 +50,11 @@ def refuse_other_weights(splitting: SplittingBase) -> None:
             f"after a step the ranks have different weights ({other}), so they do not train one network: wrap it in "
             "DistributedDataParallel, or train a network each without torch.distributed"
         )
+
+
+def _flat(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from ((f"{key} {inner}", part) for inner, part in value.items())
+        else:
+            yield key, value

@@ -24,6 +24,7 @@ from compressor.records import Sparsity
 from compressor.records.run import Target
 from compressor.records.stages import Projection
 from compressor.splitting.agreement import agree, refuse_other_weights
+from compressor.splitting.cautions import of_gap, of_zeros
 from compressor.splitting.config import SplittingConfig
 from compressor.splitting.optimizers import Handle, check_optimizers, hook_in, innermost
 from compressor.splitting.paper_groups import sparsity
@@ -35,10 +36,6 @@ from compressor.splitting.zero_target import share_of_zeros, surviving
 
 # Below this a weight of W counts as zero, as in the code of Bui et al.
 TOLERANCE = 1e-5
-# A larger gap can be seen in the outputs.
-GAP_LIMIT = 1e-3
-# How far from its target a share of zeros may end without a word.
-ZEROS_LIMIT = 0.01
 
 
 class SplittingBase(ABC):
@@ -109,12 +106,12 @@ class SplittingBase(ABC):
                 told.append(text)
                 warnings.warn(text, CompressorWarning, stacklevel=4)
 
-        tell(self._warnings(gap))
+        tell(of_gap(gap, self.step, self.total_steps))
         entries = self._zero(target)
         weights = self._same_in(target)
         gone = [is_zero(target, group) for group in self.prunable.groups]
         zeros = share_of_zeros(weights, surviving(target, weights, self.prunable.groups, gone)) if weights else None
-        tell(self._missed(zeros))
+        tell(of_zeros(zeros, self.config.target_zeros))
         left = self.prunable.left(target)
         channels, macs, parameters = self.prunable.figures(left)
         outcomes = tuple(self._outcomes(left))
@@ -260,25 +257,9 @@ class SplittingBase(ABC):
         parameters = dict(model.named_parameters())
         return [parameters[name] for name in names]
 
-    def _missed(self, zeros: float | None) -> list[str]:
-        """What to say when a target of zeros was missed."""
-        asked = self.config.target_zeros
-        if asked is None or zeros is None or abs(zeros - asked) <= ZEROS_LIMIT:
-            return []
-        return [f"{zeros:.1%} of the remaining weights are zero, {asked:.1%} was asked: each channel keeps its largest"]
-
     def _same_in(self, model: nn.Module) -> list[Tensor]:
         """The weights of ``model`` that are penalised in the model that was trained."""
         if model is self.model:
             return list(self._weights.values())
         parameters = dict(model.named_parameters())
         return [parameters[name] for name in self._weights]
-
-    def _warnings(self, gap: float) -> Iterable[str]:
-        if self.step < self.total_steps:
-            yield f"the splitting was stopped after {self.step} of {self.total_steps} steps"
-        if not gap <= GAP_LIMIT:
-            yield (
-                f"projection changes the outputs: a gap of {gap:.1e} of the weights' norm is left; "
-                f"above {GAP_LIMIT:g} it shows"
-            )

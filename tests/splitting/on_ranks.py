@@ -97,10 +97,10 @@ def tried(rank, ranks):
     return {"weights": dict(inner.named_parameters()), "kept": splitting.kept}
 
 
-def refused(rank, ranks, *, steps=STEPS, wrapped=True):
+def refused(rank, ranks, *, steps=STEPS, share=0.5, wrapped=True):
     """What is said of ranks that are not set up alike, or do not train one network."""
     inner = network(norms=False)
-    splitting = compressor.Splitting(inner, IMAGE, target_macs=0.5, total_steps=steps)
+    splitting = compressor.Splitting(inner, IMAGE, target_macs=share, total_steps=steps)
     optimizer = torch.optim.SGD(inner.parameters(), lr=0.05)
     splitting.attach(optimizer)
     try:
@@ -170,6 +170,7 @@ def on_rank(rank, ranks, folder):
         "stopped": outcome(CONFIGS["weights"], rank, ranks, norms=True, steps=5),
         "tried": tried(rank, ranks),
         "other length": refused(rank, ranks, steps=STEPS + rank),
+        "other target": refused(rank, ranks, share=0.5 + 0.1 * (rank > 0)),
         "not one network": refused(rank, ranks, wrapped=False),
         "apart": apart(rank, ranks),
         "statistics": statistics(rank, ranks),

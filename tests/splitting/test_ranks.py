@@ -74,9 +74,15 @@ def test_what_the_first_rank_has_tried_binds_all(ranks):
     assert all(first["kept"] == other["kept"] and equal(first["weights"], other["weights"]) for other in others)
 
 
-def test_ranks_that_are_set_up_differently_are_refused_on_all(ranks):
-    told = "the ranks' splittings differ: total_steps is 12 on rank 0 and 13 on rank 1; make it the same on all"
-    assert {rank["other length"] for rank in ranks[0]} == {told}
+@pytest.mark.parametrize(
+    ("part", "told"),
+    [
+        ("other length", "total_steps is 12 on rank 0 and 13 on rank 1"),
+        ("other target", "config target_macs is 0.5 on rank 0 and 0.6 on rank 1"),
+    ],
+)
+def test_ranks_that_are_set_up_differently_are_refused_on_all(ranks, part, told):
+    assert {rank[part] for rank in ranks[0]} == {f"the ranks' splittings differ: {told}; make it the same on all"}
 
 
 def test_ranks_that_train_a_network_each_are_refused_on_all(ranks):
