@@ -30,6 +30,7 @@ from compressor.benchmarking.process import (
     ThroughputAnswer,
     ThroughputTask,
     TrialTask,
+    Zeros,
     request,
 )
 from compressor.benchmarking.results import BatchResult, batch_result
@@ -247,9 +248,12 @@ def _patient(task: Task, answer: type[Answer], on_progress: Progress) -> Answer:
     return request(task, answer, on_progress, seconds=seconds, lifted_by="; a larger --max-seconds gives more time")
 
 
-def try_out(path: Path, external: Sequence[Path], shape: tuple[int, ...] | None) -> None:
-    """Open ``path``, a checked ONNX file, in a process of its own, and run it on one image of ``shape``, if known.
+def try_out(path: Path, external: Sequence[Path], shape: tuple[int, ...] | None, given: Sequence[Zeros] = ()) -> None:
+    """Open ``path``, a checked ONNX file, in a process of its own, and run it on what is ``given`` of zeros.
+
+    Without that on one image of ``shape``, if known.
 
     `CompressorError` when that fails, takes too long or too much memory: here it would take this process along.
     """
-    request(TrialTask(str(path), shape, stored_bytes(path, external)), bool, silent, seconds=TRIAL_SECONDS)
+    task = TrialTask(str(path), shape, stored_bytes(path, external), tuple(given))
+    request(task, bool, silent, seconds=TRIAL_SECONDS)

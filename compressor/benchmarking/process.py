@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import IO, TypeVar
 
 import msgspec
+import numpy as np
 from msgspec import Raw, Struct, field
 
 import compressor
@@ -109,12 +111,26 @@ class ThroughputAnswer(Struct, frozen=True):
     rates: tuple[tuple[tuple[float, ...], ...], ...]
 
 
+class Zeros(Struct, frozen=True):
+    """What an input is given; without a name it is the next one of the file."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+
+    @property
+    def nbytes(self) -> int:
+        """So many bytes."""
+        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
+
+
 class TrialTask(Struct, frozen=True, tag="trial"):
-    """Open a file and run it on one black image of ``shape``, if that is known; True comes back."""
+    """Open a file and run it on ``given`` zeros, or on one black image of ``shape``, if known; True comes back."""
 
     path: str
     shape: tuple[int, ...] | None
     stored_bytes: int
+    given: tuple[Zeros, ...] = ()
     allowed_bytes: int = field(default_factory=allowed)
 
 

@@ -45,6 +45,7 @@ from compressor.benchmarking.process import (
     ThroughputAnswer,
     ThroughputTask,
     TrialTask,
+    Zeros,
 )
 from compressor.benchmarking.profiling import profiles
 from compressor.benchmarking.random_inputs import random_inputs
@@ -86,7 +87,8 @@ def main() -> None:
 def _bounds(task: Task) -> AbstractContextManager[None]:
     """Memory for the files and what they ask for; drivers of other providers map far more than they use."""
     if isinstance(task, TrialTask):
-        return bounded(task.stored_bytes, fed=4 * math.prod(task.shape or ()), limit=task.allowed_bytes)
+        fed = sum(one.nbytes for one in task.given) or 4 * math.prod(task.shape or ())
+        return bounded(task.stored_bytes, fed=fed, limit=task.allowed_bytes)
     if task.settings.provider != "cpu":
         return nullcontext()
     if isinstance(task, LayersTask):
@@ -119,14 +121,18 @@ def _answer(task: Task, on_progress: Progress) -> Result:
 
 
 def trial(task: TrialTask) -> bool:
-    """Whether the file opens and takes a black image: always, or an error tells why not."""
+    """Whether the file opens and takes zeros or a black image: always, or an error tells why not."""
     session = open_session(Path(task.path), checked=True)
-    if task.shape is not None:
-        image = np.zeros((1, *task.shape), np.float32)
+    names, given = [entry.name for entry in session.get_inputs()], task.given
+    if not given and task.shape is not None:
+        given = (Zeros("", "float32", (1, *task.shape)),)
+    if given:
+        feed = {one.name or name: np.zeros(one.shape, one.dtype) for name, one in zip(names, given, strict=False)}
+        what = ", ".join(str(one.shape) for one in task.given) or f"an image of {task.shape}"
         try:
-            session.run(None, {session.get_inputs()[0].name: image})
+            session.run(None, {name: feed[name] for name in names if name in feed})
         except Exception as error:  # ONNX Runtime's errors have no common base
-            raise CompressorError(f"{task.path} does not accept an image of {image.shape[1:]}: {why(error)}") from error
+            raise CompressorError(f"{task.path} does not accept {what}: {why(error)}") from error
     return True
 
 

@@ -75,6 +75,7 @@ def _checkpoint(console: Console, model: str, part: Part, device: str, options: 
 
 def _onnx(console: Console, path: Path, part: Part, device: str, options: dict[str, Any]) -> Found:
     from compressor.cli.loading import provenance, read_samples
+    from compressor.cli.own_batches import own_batches
     from compressor.data.normalization import Normalization
     from compressor.errors import UsageError
     from compressor.stages.evaluate import evaluate_onnx, onnx_facts
@@ -84,7 +85,10 @@ def _onnx(console: Console, path: Path, part: Part, device: str, options: dict[s
     given = [option for name, option in CHECKPOINT_OPTIONS.items() if options[name]]
     if given:
         raise UsageError(f"{', '.join(given)} is for checkpoints; {path} is an .onnx file, which needs no architecture")
-    facts = onnx_facts(path)
+    own = own_batches(options, needs_task=True)
+    facts = onnx_facts(path, own)
+    if own is not None:
+        return evaluate_onnx(path, own, None, part=part), provenance(facts.data, own, part=part)
     data = read_samples(console, facts.data, options["input_shape"] or facts.input_shape, facts.classes, options, path)
     asked = options["normalize"]
     normalization = Normalization.parse(asked) if asked else facts.normalization or data.normalization

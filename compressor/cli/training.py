@@ -184,7 +184,8 @@ def _missed(target: Target) -> str:
         case "latency":
             return f"it takes {target.reached:.3f}{interval} of the time, but at most {target.asked:g} was asked for"
         case "drop":
-            return f"{target.reached:.2f} points{interval} are lost, but at most {target.asked:g} was asked for"
+            unit = target.unit or "points"
+            return f"{target.reached:.2f} {unit}{interval} are lost, but at most {target.asked:g} was asked for"
     what = "MACs" if target.kind == "macs" else "parameters"
     return f"{target.reached:.3f} of the {what} are left, but at most {target.asked:g} was asked for"
 

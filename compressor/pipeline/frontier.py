@@ -22,7 +22,7 @@ from compressor.regular_files import read_bytes
 from compressor.report.benchmark_tables import comparison_for, stored_bytes
 from compressor.report.figures import final_metric
 from compressor.report.headline import all_warnings
-from compressor.report.paired import paired_interval, pairs_of
+from compressor.report.paired import drawn_interval, paired_interval, pairs_of
 
 DENSE = "dense"
 FILES = ("report.json", "report.html", "report.md", "small.onnx", "recovered.pt")
@@ -133,9 +133,11 @@ def _relative(folder: Path, file: Path) -> str:
 
 def _change(before: Metric | None, after: Metric | None) -> Interval | None:
     """The 95 % interval of how much ``after`` is higher than ``before``, on the same samples."""
-    pairs = pairs_of(before, after) if before is not None and after is not None else None
-    if pairs is None:
+    if before is None or after is None:
         return None
+    pairs = pairs_of(before, after)
+    if pairs is None:
+        return drawn_interval(before, after)
     low, high = paired_interval(pairs)
     return -high, -low
 
@@ -170,7 +172,9 @@ def _dominates(other: SweptNetwork, one: SweptNetwork, latencies: Mapping[str, t
 def _clearly(other: SweptNetwork, one: SweptNetwork, latencies: Mapping[str, tuple[float, Interval]]) -> bool:
     """Whether neither could be the other way round within the 95 % intervals."""
     change = _change(one.metric, other.metric)
-    better = change is not None and change[0] >= 0
+    if change is None or other.metric is None:
+        return False
+    better = change[0] >= 0 if other.metric.direction == "higher" else change[1] <= 0
     return better and latencies[other.name][1][1] <= latencies[one.name][1][0]
 
 

@@ -15,6 +15,8 @@ from compressor.pipeline.start import allows_start
 from compressor.records import Metric
 from compressor.records.run import RunReport
 from compressor.records.search import Drop, Probe
+from compressor.report.change import change_of
+from compressor.report.drops import worse_by
 from compressor.report.paired import paired_interval, pairs_of
 from compressor.stages.evaluate import evaluate_onnx
 
@@ -92,15 +94,25 @@ class Probes:
         small = evaluate_onnx(
             file, self.data, self.network.metadata.normalization, part="val", like=self.network
         ).metric
-        pairs = pairs_of(self.dense, small)
-        assert pairs is not None, "both were measured here"
-        low, high = paired_interval(pairs)
-        points = 100 * (pairs.lost - pairs.won) / pairs.n
+        drop = drop_of(self.dense, small)
         return Probe(
             folder=folder,
             asked=target,
-            within=points <= self.plan.drop and all(one.met for one in report.targets),
-            drop=Drop(points=points, ci95=(100 * low, 100 * high), n=pairs.n),
+            within=drop.points <= self.plan.drop and all(one.met for one in report.targets),
+            drop=drop,
             macs=report.stages[-1].macs,
             start=start,
         )
+
+
+def drop_of(dense: Metric, small: Metric) -> Drop:
+    """How much worse ``small`` is than ``dense``."""
+    pairs, change = pairs_of(dense, small), change_of(dense, small)
+    if pairs is not None:
+        low, high = paired_interval(pairs)
+        points = 100 * (pairs.lost - pairs.won) / pairs.n
+        return Drop(points=points, ci95=(100 * low, 100 * high), n=pairs.n)
+    ends = None if change is None else change.interval
+    if ends is not None and small.direction == "higher":
+        ends = -ends[1], -ends[0]
+    return Drop(points=worse_by(dense, small), ci95=ends, n=small.n or 0)

@@ -10,7 +10,7 @@ import dataclasses
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from msgspec.structs import replace
 
@@ -31,9 +31,12 @@ from compressor.progress import silent
 from compressor.records.run import RunReport, Target
 from compressor.records.search import Drop, Probe
 from compressor.regular_files import read_bytes
+from compressor.report.format import plain
 from compressor.report.publishing import publish
+from compressor.report.targets import target_value
 from compressor.stages import REPORTS, STAGES
 from compressor.stages.evaluate import evaluate
+from compressor.tasks.classification import Classification
 
 SETTINGS = "search.json"
 
@@ -55,7 +58,7 @@ def search(
     network that is within the drop so far. `UsageError` when ``out`` holds something else, or another search.
     """
     callbacks = callbacks or Callbacks()
-    doubts = require_samples(len(data.val), plan.drop) if isinstance(data, DataSet) else []
+    doubts = require_samples(len(data.val), plan.drop) if counts_right(data) else []
     with hold_folder(out):
         plan = dataclasses.replace(plan, run=with_costs(plan.run, network, out, silent))
         _open(out, _settings(network, data, plan), overwrite=overwrite)
@@ -72,19 +75,26 @@ def search(
     return report
 
 
+def counts_right(data: Data) -> TypeGuard[DataSet]:
+    """Whether the metric is the share of images that are right, of which is known what samples can show."""
+    return isinstance(data, DataSet) and isinstance(data.task, Classification)
+
+
 def missed_drop(report: RunReport, plan: SearchPlan, out: Path) -> str:
     """What stands in the way of a drop that was not met."""
     chosen, drop = next((probe, probe.drop) for probe in report.probes if probe.chosen and probe.drop)
+    unit = _unit(report)
     if drop.points <= plan.drop:
         others = ", ".join(f"--target-{one.kind}" for one in report.targets if not one.met and one.kind != "drop")
         return (
-            f"the smallest network within a drop of {plan.drop:g} points misses {others}; the result is kept in {out}"
+            f"the smallest network within a drop of {plan.drop:g} {unit} misses {others}; the result is kept in {out}"
         )
-    low, high = drop.ci95
+    shown, *ends = _figures(report, drop)
+    sure = f"{' to '.join(ends)} with 95 % confidence, " if ends else "no interval is known, "
     way = f"--target-{plan.kind} {plan.limit:g} allows none that is larger; " if plan.limit is not None else ""
     return (
-        f"no network within a drop of {plan.drop:g} points was found: the nearest, of --target-{plan.kind} "
-        f"{chosen.asked:.6g}, loses {drop.points:.2f} points ({low:.2f} to {high:.2f} with 95 % confidence, on "
+        f"no network within a drop of {plan.drop:g} {unit} was found: the nearest, of --target-{plan.kind} "
+        f"{chosen.asked:.6g}, loses {shown} {unit} ({sure}on "
         f"{drop.n:,} validation samples); {way}more --epochs recover more; the result is kept in {out}"
     )
 
@@ -92,7 +102,8 @@ def missed_drop(report: RunReport, plan: SearchPlan, out: Path) -> str:
 def _report(tried: Probes, chosen: Probe, drop: Drop, doubts: list[str]) -> RunReport:
     """That of the chosen run, with all probes and the target of the search."""
     report, plan = tried.reports[chosen.folder], tried.plan
-    target = Target(kind="drop", asked=plan.drop, reached=drop.points, met=chosen.within, ci95=drop.ci95)
+    unit = "" if tried.dense.unit == "share" else tried.dense.unit or tried.dense.name
+    target = Target(kind="drop", asked=plan.drop, reached=drop.points, met=chosen.within, ci95=drop.ci95, unit=unit)
     # The target of the probe itself was asked for by the search alone, unless it is where the search began.
     others = tuple(one for one in report.targets if plan.limit is not None or one.kind != plan.kind)
     probes = [replace(probe, chosen=probe is chosen) for _, probe in sorted(tried.probes.items(), reverse=True)]
@@ -103,17 +114,28 @@ def _report(tried: Probes, chosen: Probe, drop: Drop, doubts: list[str]) -> RunR
         target=target,
         targets=(target, *others),
         probes=tuple(probes),
-        warnings=(*doubts, *_doubt(chosen, drop, plan.drop), *report.warnings),
+        warnings=(*doubts, *_doubt(chosen, drop, plan.drop, target), *report.warnings),
     )
 
 
-def _doubt(chosen: Probe, drop: Drop, asked: float) -> list[str]:
-    if not chosen.within or drop.ci95[1] <= asked:
+def _doubt(chosen: Probe, drop: Drop, asked: float, target: Target) -> list[str]:
+    if not chosen.within or (drop.ci95 is not None and drop.ci95[1] <= asked):
         return []
-    return [
-        f"the drop of {drop.points:.2f} points is an estimate on {drop.n:,} validation samples: up to "
-        f"{drop.ci95[1]:.2f} points lie within its 95 % interval"
-    ]
+    estimate = f"the drop of {target_value(target, drop.points)} is an estimate on {drop.n:,} validation samples"
+    if drop.ci95 is None:
+        return [f"{estimate}, and its interval is not known"]
+    return [f"{estimate}: up to {target_value(target, drop.ci95[1])} lie within its 95 % interval"]
+
+
+def _figures(report: RunReport, drop: Drop) -> list[str]:
+    """The drop and the ends of its interval, without their unit."""
+    decimals = ".2f" if _unit(report) == "points" else ".4g"
+    return [f"{value:{decimals}}" for value in (drop.points, *(drop.ci95 or ()))]
+
+
+def _unit(report: RunReport) -> str:
+    """In what the drop is measured."""
+    return next((plain(one.unit) for one in report.targets if one.kind == "drop" and one.unit), "points")
 
 
 def _settings(network: Network, data: Data, plan: SearchPlan) -> Mapping[str, Any]:

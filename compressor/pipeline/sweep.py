@@ -27,6 +27,7 @@ from compressor.records.run import RunReport, TargetKind
 from compressor.records.sweep import SweepReport
 from compressor.report.figures import final_metric, main_comparison
 from compressor.report.sweep_page import SWEEP_REPORTS, publish_sweep
+from compressor.tasks.base import Task
 
 # How often a process that has nothing left to do looks whether the others are done.
 WAIT_S = 1.0
@@ -95,7 +96,7 @@ def sweep(
     """
     callbacks = callbacks or SweepCallbacks()
     plan = replace(plan, run=with_costs(plan.run, network, out, callbacks.progress))
-    queue = _opened(out, _settings(network, data, plan), overwrite=overwrite)
+    queue = _opened(out, _settings(network, data, plan), data.task, overwrite=overwrite)
     with _telling_what_is_kept(out):
         _work_off(network, data, plan, queue, callbacks, points_only=points_only)
         return None if points_only else _finished(network, data, plan, queue, callbacks)
@@ -137,7 +138,7 @@ def _work_off(
         time.sleep(WAIT_S)
 
 
-def _opened(out: Path, settings: Mapping[str, Any], *, overwrite: bool) -> Queue:
+def _opened(out: Path, settings: Mapping[str, Any], task: Task, *, overwrite: bool) -> Queue:
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out} exists and is no folder; choose another --out")
     begun = (out / JOURNAL).exists() or (out / "points").exists()
@@ -145,7 +146,7 @@ def _opened(out: Path, settings: Mapping[str, Any], *, overwrite: bool) -> Queue
         raise UsageError(f"{out} exists and does not hold a sweep; choose another --out")
     if overwrite and begun:
         _clear(out)
-    queue = Queue(out)
+    queue = Queue(out, larger_is_better=task.larger_is_better)
     require_same(out, queue.bind(settings), settings, what="sweep")
     return queue
 

@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from compressor.errors import CompressorError, Occupied
 from compressor.foreign import parsing
@@ -33,6 +33,9 @@ LARGEST_TARGET = 1e18
 EXPANSION = 30
 
 
+Direction = Literal["maximize", "minimize"]
+
+
 @dataclass(frozen=True)
 class Point:
     """A point that this process works on."""
@@ -42,10 +45,11 @@ class Point:
 
 
 class Queue:
-    """Which points of the sweep in ``folder`` wait, are worked on and are finished."""
+    """Which points of the sweep in ``folder`` wait, are worked on and are finished, by a metric of that direction."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, larger_is_better: bool = True) -> None:
         self.folder, self.journal = folder, folder / JOURNAL
+        self._directions: list[Direction] = ["maximize" if larger_is_better else "minimize", "minimize"]
         self.study: Study = self._opened()
 
     def bind(self, settings: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -123,7 +127,7 @@ class Queue:
                 study_name=STUDY,
                 storage=JournalStorage(backend),
                 load_if_exists=True,
-                directions=["maximize", "minimize"],
+                directions=self._directions,
             )
 
     @contextlib.contextmanager

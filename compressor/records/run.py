@@ -18,8 +18,8 @@ class Target(Record, frozen=True, kw_only=True):
     """What was asked for, and what was reached: at most so much.
 
     MACs, parameters and latency are shares of the dense network's; a size is in bytes, ``compressed`` ones or those of
-    the exported file; a drop is in points of the metric on the validation part. ``ci95`` is that of what was reached,
-    where it was measured. ``next`` says what the next wider aligned network would have been.
+    the exported file; a drop is in points of the metric on the validation part, or in its ``unit``. ``ci95`` is that of
+    what was reached, where it was measured. ``next`` says what the next wider aligned network would have been.
     """
 
     kind: TargetKind
@@ -29,6 +29,7 @@ class Target(Record, frozen=True, kw_only=True):
     ci95: Interval | None = None
     compressed: bool = False
     next: str = ""
+    unit: str = ""
 
 
 class Epoch(Record, frozen=True, kw_only=True):

@@ -6,10 +6,13 @@ from compressor.records import Interval, Record
 
 
 class Drop(Record, frozen=True, kw_only=True):
-    """How much worse than the dense network's the metric is on ``n`` samples of the validation part, in points."""
+    """How much worse than the dense network's the metric is on ``n`` samples of the validation part.
+
+    In points of a share, else in the metric's own unit. There is no interval where the metric of a task has none.
+    """
 
     points: float
-    ci95: Interval
+    ci95: Interval | None
     n: int
 
 

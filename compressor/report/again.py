@@ -24,6 +24,18 @@ class Command:
         """The same command with these options instead of its own, quoted for a shell."""
         return shlex.join([*_without(self.words, {_flag(name) for name in options}), *_given(options)])
 
+    def kept(self, *flags: str) -> tuple[str, ...]:
+        """Its own words for these options, where it names code with them: files know other data themselves."""
+        if _value(self.words, "--task") is None:
+            return ()
+        pairs = zip(self.words, (*self.words[1:], ""), strict=True)
+        return tuple(
+            part
+            for word, after in pairs
+            if word.split("=")[0] in flags
+            for part in ((word, after) if word in flags else (word,))
+        )
+
 
 def command_of(text: str) -> Command | None:
     """The ``compress run`` that ``text`` is; None when it is another, or holds what would not show as it is."""

@@ -130,7 +130,8 @@ def _steps(run: RunReport, command: Command) -> Iterator[Step]:
         yield Step("To decide whether it is faster, measure longer on an idle machine", longer)
     elsewhere = Command(("compress", "benchmark", dense, small, "--out", "there.json"), command.out).again()
     yield Step("To know its speed where it will run, measure it there", elsewhere)
-    yield Step("To check the file itself", Command(("compress", "evaluate", small), command.out).again())
+    checked = Command(("compress", "evaluate", small, *command.kept("--data", "--task", "--task-arg")), command.out)
+    yield Step("To check the file itself", checked.again())
 
 
 def _mending(run: RunReport, command: Command) -> Iterator[Step]:
@@ -140,7 +141,8 @@ def _mending(run: RunReport, command: Command) -> Iterator[Step]:
     # Reports are read from files: settings may hold anything.
     if short and isinstance(epochs, int) and 0 < epochs < MOST_EPOCHS:
         longer = command.again(epochs=str(LONGER * epochs), out=f"{command.out}-longer")
-        yield Step("To win back accuracy, train longer", longer)
+        name = plain(change.after.name) if change is not None else "accuracy"
+        yield Step(f"To win back {name}, train longer", longer)
     target = run.target
     if target is None or target.kind not in SHARES:
         return

@@ -5,7 +5,7 @@ from __future__ import annotations
 from compressor.records.run import TargetKind
 from compressor.records.sweep import FailedPoint, SweepReport, SweptNetwork
 from compressor.report.benchmark_tables import INTERVAL_NOTE, verdict_cell
-from compressor.report.format import count, metric, metric_title, points, share, size
+from compressor.report.format import count, metric, metric_change, metric_title, share, size
 from compressor.report.table import Cell, Column, Table, row, without_empty_columns
 
 KINDS: dict[TargetKind, str] = {
@@ -62,10 +62,11 @@ def _network(report: SweepReport, one: SweptNetwork) -> tuple[Cell, ...]:
 def _change(dense: SweptNetwork, one: SweptNetwork) -> str:
     if one is dense or one.metric is None or dense.metric is None:
         return ""
-    change = points(one.metric.value - dense.metric.value)
-    if one.change_ci95 is None or one.metric.unit != "share":
+    change = metric_change(dense.metric, one.metric)
+    if one.change_ci95 is None:
         return change
-    low, high = (f"{100 * bound:+.1f}".replace("-", "−") for bound in one.change_ci95)
+    factor, decimals = (100, "+.1f") if one.metric.unit == "share" else (1, "+.4g")
+    low, high = (f"{factor * bound:{decimals}}".replace("-", "−") for bound in one.change_ci95)
     return f"{change.removesuffix(' points')} [{low} to {high}]"
 
 

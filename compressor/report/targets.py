@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from compressor.records.run import RunReport, Target, TargetKind
-from compressor.report.format import percent, size
+from compressor.report.format import percent, plain, size
 from compressor.report.table import Cell, Column, Table, row, without_holes
 
 SHARES: dict[TargetKind, str] = {"macs": "MACs", "params": "parameters", "latency": "latency"}
@@ -28,7 +28,7 @@ def target_value(target: Target, value: float) -> str:
     if target.kind == "size":
         return f"{size(value)} compressed" if target.compressed else size(value)
     if target.kind == "drop":
-        return f"{value:.2f} points"
+        return f"{value:.4g} {plain(target.unit)}" if target.unit else f"{value:.2f} points"
     return f"{percent(value)} of the {SHARES[target.kind]}"
 
 

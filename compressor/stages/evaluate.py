@@ -14,12 +14,12 @@ from compressor.benchmarking import try_out
 from compressor.checkpoints import DataChoice, Network
 from compressor.codec import decode
 from compressor.data.feeds import Data, feed_of
-from compressor.data.loaders import Part
+from compressor.data.loaders import Loaders, Part
 from compressor.data.normalization import Normalization
 from compressor.errors import CheckpointError, CompressorError
 from compressor.onnx_safety import read_model
 from compressor.records.stages import Evaluation
-from compressor.stages.onnx_model import onnx_model
+from compressor.stages.onnx_model import given_by, onnx_model
 from compressor.stages.samples import check_fit
 from compressor.training.evaluation import measure_all
 
@@ -52,7 +52,7 @@ def evaluate_onnx(
     """The same of an ONNX file, through ONNX Runtime on the CPU.
 
     It is called, and returns what it gives, ``like`` the network that it was made of; without that it takes tensors in
-    their order or by name, and returns one tensor or a tuple of several.
+    their order or by name, and returns a tensor, a tuple of several, or a dict where the file has names for them.
     """
     with onnx_model(path, data, like) as model:
         return _evaluation(model, data, part, normalization)
@@ -73,7 +73,7 @@ class OnnxFacts:
     data: DataChoice | None
 
 
-def onnx_facts(path: Path) -> OnnxFacts:
+def onnx_facts(path: Path, data: Loaders | None = None) -> OnnxFacts:
     """Read the metadata of an ONNX file of unknown origin; the input shape falls back to the graph's own.
 
     The file is checked and tried out in a process of its own: `CheckpointError` when it cannot be opened or run.
@@ -98,7 +98,7 @@ def onnx_facts(path: Path) -> OnnxFacts:
         )
     except (CompressorError, ValueError) as error:
         raise CheckpointError(f"{path} has damaged metadata: {error}") from error
-    try_out(path, checked.external, facts.input_shape)
+    try_out(path, checked.external, facts.input_shape, () if data is None else given_by(data))
     return facts
 
 

@@ -11,13 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from compressor.benchmarking.onnx_file import stored_bytes
+from compressor.benchmarking.process import Zeros
 from compressor.checkpoints import Network
 from compressor.data.feeds import Data
 from compressor.data.loaders import Loaders, first
 from compressor.data.samples import DataSet
 from compressor.errors import CheckpointError
 from compressor.export.flat import by_name
-from compressor.inputs import Examples
+from compressor.inputs import Examples, arguments
 from compressor.onnx_safety import read_model
 from compressor.process_memory import bounded
 from compressor.runtime import InferenceSession, open_session, why
@@ -32,6 +33,13 @@ def onnx_model(path: Path, data: Data, like: Network | None = None) -> Iterator[
     external = read_model(path).external
     with bounded(stored_bytes(path, external), fed=_fed(data)):
         yield _OnnxModel(path, like, single=isinstance(data, DataSet) and like is None)
+
+
+def given_by(data: Loaders) -> tuple[Zeros, ...]:
+    """What a file is given of a batch."""
+    args, kwargs = arguments(data.task.inputs(first(data.test)))
+    named = [("_".join(map(str, path)) if kwargs else "", tensor) for path, tensor in tensors(kwargs or args)]
+    return tuple(Zeros(name, str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape)) for name, tensor in named)
 
 
 def _fed(data: Data) -> int:
@@ -64,6 +72,9 @@ class _OnnxModel(nn.Module):
         left = iter(said)
         if self._returned is not None and len([*tensors(self._returned)]) == len(said):
             return mapped(self._returned, lambda _: next(left))
+        outputs = [entry.name for entry in self._session.get_outputs()]
+        if not self._single and not any(name.startswith("output") for name in outputs):
+            return dict(zip(outputs, said, strict=True))  # the network returned them by these keys
         return said[0] if len(said) == 1 else tuple(said)
 
     def _named(self, args: tuple[Any, ...], kwargs: dict[str, Any], names: list[str]) -> dict[str, Tensor]:
