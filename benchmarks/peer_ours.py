@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from msgspec.structs import replace
 from peer_cells import Cell, Key, Seconds, read_cells
 from peer_training import Bench
 
@@ -71,9 +72,10 @@ def _target(ours: Ours, key: Key, bench: Bench, results: Path) -> list[str]:
     if ours.kind == "macs":
         return ["--target-macs", f"{1 / key.target:.6f}"]
     like = Key(network=key.network, method="ours-macs", setting=SETTING, target=key.target, seed=key.seed)
-    known = read_cells(results).get(like)
+    cells = read_cells(results)
+    known = cells.get(like) or cells.get(replace(like, seed=0))
     if known is None:
-        raise CompressorError(f"ours-latency needs the cell of ours-macs at {key.target:g}x with seed {key.seed} first")
+        raise CompressorError(f"ours-latency needs a cell of ours-macs at {key.target:g}x first, of its seed or of 0")
     # Best as it was timed beside all others; the run itself had other work beside it, perhaps.
     ratio = known.settings["run_latency"] if known.latency is None else known.latency.ratio
     return ["--target-latency", f"{ratio:.4f}", "--costs", str(_costs(bench, results))]

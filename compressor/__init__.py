@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from compressor.stages.inspect import inspect
     from compressor.stages.recover import recover
     from compressor.teaching import teach
+    from compressor.training.batchnorm import reestimate
+    from compressor.training.objective import distilled
     from compressor.training.recipe import Recipe
     from compressor.training.states import States
 
@@ -37,6 +39,7 @@ __all__ = [
     "States",
     "__version__",
     "benchmark",
+    "distilled",
     "evaluate",
     "export_onnx",
     "fine_tune",
@@ -45,6 +48,7 @@ __all__ = [
     "load",
     "load_data",
     "recover",
+    "reestimate",
     "save",
     "shrink",
     "teach",
@@ -59,6 +63,7 @@ _HOME = {
     "SplittingConfig": "compressor.splitting",
     "States": "compressor.training.states",
     "benchmark": "compressor.benchmarking",
+    "distilled": "compressor.training.objective",
     "evaluate": "compressor.stages.evaluate",
     "export_onnx": "compressor.export",
     "fine_tune": "compressor.stages.fine_tune",
@@ -67,6 +72,7 @@ _HOME = {
     "load": "compressor.checkpoints",
     "load_data": "compressor.data",
     "recover": "compressor.stages.recover",
+    "reestimate": "compressor.training.batchnorm",
     "save": "compressor.checkpoints",
     "shrink": "compressor.shrinking",
     "teach": "compressor.teaching",

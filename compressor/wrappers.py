@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
 
 DISTRIBUTED = (nn.parallel.DistributedDataParallel, nn.DataParallel)
 
@@ -16,14 +21,24 @@ def unwrapped(model: nn.Module) -> tuple[nn.Module, str]:
 
     Compiled and distributed models are wrappers.
     """
+    *_, (inner, prefix) = _opened(model)
+    return inner, prefix
+
+
+def process_group(model: nn.Module) -> ProcessGroup | None:
+    """The processes that a wrapper of DDP keeps equal; None without one."""
+    distributed = nn.parallel.DistributedDataParallel
+    return next((one.process_group for one, _ in _opened(model) if isinstance(one, distributed)), None)
+
+
+def _opened(model: nn.Module) -> Iterator[tuple[nn.Module, str]]:
+    """``model`` and what is inside of each wrapper, with its prefix."""
+    inner: object = model
     prefix = ""
-    while True:
-        if isinstance(model, DISTRIBUTED):
-            model, prefix = model.module, f"{prefix}module."
-        elif isinstance(inner := getattr(model, "_orig_mod", None), nn.Module):
-            model, prefix = inner, f"{prefix}_orig_mod."
-        else:
-            return model, prefix
+    while isinstance(inner, nn.Module):
+        yield inner, prefix
+        name = "module" if isinstance(inner, DISTRIBUTED) else "_orig_mod"
+        inner, prefix = getattr(inner, name, None), f"{prefix}{name}."
 
 
 def eagerly() -> AbstractContextManager[None]:

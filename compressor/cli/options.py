@@ -165,6 +165,13 @@ training_options = stack(
         help="Seed of the order of samples, of augmentation and of random weights.",
     ),
     click.option(
+        "--log",
+        multiple=True,
+        type=click.Choice(["csv", "mlflow", "tensorboard", "wandb"]),
+        help="Send the figures of the training there while it runs: loss, learning rate, samples a second, time left. "
+        "Files go beside --out; mlflow and wandb go where their environment variables say.",
+    ),
+    click.option(
         "--checkpoint-every",
         type=int,
         default=1,

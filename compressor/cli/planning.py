@@ -13,7 +13,7 @@ from compressor.cli.penalty_options import penalty_options
 if TYPE_CHECKING:
     from compressor.pipeline import RunPlan
 
-PLAN = ("opset", "threads", "provider", "max_seconds", "checkpoint_every", "allow_chance", "allow_fallback")
+PLAN = ("opset", "threads", "provider", "max_seconds", "checkpoint_every", "log", "allow_chance", "allow_fallback")
 
 
 def run_options(function: Callable[..., Any]) -> Callable[..., Any]:

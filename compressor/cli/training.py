@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import filecmp
 from collections.abc import Sequence
 from functools import partial
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 def recipe_of(options: dict[str, Any]) -> Recipe:
     """The training options as a recipe; a missing device is told here, before anything is loaded."""
     from compressor.errors import UsageError
+    from compressor.loggers import require_loggers
     from compressor.training.recipe import Recipe
 
     if options["teacher_share"] is not None and options.get("teacher", "the dense network") is None:
@@ -35,6 +37,7 @@ def recipe_of(options: dict[str, Any]) -> Recipe:
     known = options.keys() & Recipe.__dataclass_fields__.keys()
     recipe = Recipe(**{key: options[key] for key in known if options[key] is not None})
     recipe.fabric()
+    require_loggers(options["log"])
     return recipe
 
 
@@ -84,6 +87,7 @@ def train_to(
     stays until the result is whole.
     """
     from compressor.checkpoints.rehearsal import rehearse_saving
+    from compressor.loggers import logging_to
     from compressor.splitting import SplittingConfig
     from compressor.stages.fine_tune import fine_tune
     from compressor.stages.recover import recover
@@ -96,12 +100,16 @@ def train_to(
     else:
         tune = partial(fine_tune, penalties=penalties, costs=costs_of(options), runtime=runtime)
         title, work = "fine-tune", tune
-    with States(out.with_suffix(""), every=options["checkpoint_every"]) as states:
+    settings = dataclasses.asdict(recipe)
+    with (
+        States(out.with_suffix(""), every=options["checkpoint_every"]) as states,
+        logging_to(options["log"], out.with_suffix(".logs"), settings) as log,
+    ):
         if not options["overwrite"] and (out.exists() or out.with_suffix(".jsonl").exists()):
             asked = settings_fingerprint(network, data, recipe, penalties or SplittingConfig(), teacher)
             _require_written_by(states.open(asked), out, recipe)
         with console.progress(title) as progress:
-            tuned = work(network, data, recipe, teacher=teacher, states=states, progress=progress)
+            tuned = work(network, data, recipe, teacher=teacher, states=states, log=log, progress=progress)
         _write_result(tuned, out, states, overwrite=options["overwrite"])
     states.remove()
     return tuned

@@ -14,6 +14,7 @@ from compressor.data.feeds import Data
 from compressor.data.loaders import Loaders
 from compressor.errors import UsageError
 from compressor.export import DEFAULT_OPSET, check_opset
+from compressor.loggers import require_loggers
 from compressor.records.benchmark import BenchmarkSettings
 from compressor.records.costs import Costs
 from compressor.splitting import SplittingConfig
@@ -37,7 +38,7 @@ class RunPlan:
     penalty for a sixth of them, and then recovers without its zero channels.
 
     With ``allow_chance`` also for a dense network that is no better than guessing. With ``allow_fallback`` nodes may
-    run on another provider than ``provider``.
+    run on another provider than ``provider``. ``log`` names loggers of `compressor.loggers`.
     """
 
     penalties: SplittingConfig
@@ -48,6 +49,7 @@ class RunPlan:
     max_seconds: float = 60.0
     costs: Costs | None = None
     checkpoint_every: int = 1
+    log: tuple[str, ...] = ()
     command: str = ""
     notes: tuple[str, ...] = ()
     allow_chance: bool = False
@@ -59,6 +61,7 @@ class RunPlan:
         if not self.penalties.targets:
             raise UsageError("a run needs a target: --target-macs, --target-params, --target-latency or --target-size")
         check_every(self.checkpoint_every)
+        require_loggers(self.log)
         check_opset(self.opset)
         # What the last stage needs is checked before the first one runs.
         check_settings(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
@@ -18,6 +19,7 @@ from compressor.data.feeds import Data
 from compressor.data.samples import DataSet
 from compressor.errors import CompressorError
 from compressor.groups.known import KnownGroups
+from compressor.loggers import Log, logging_to
 from compressor.pipeline.finished import Finished, FinishedRun
 from compressor.pipeline.folder import RunFolder
 from compressor.pipeline.kept_warnings import kept_warnings
@@ -94,7 +96,7 @@ class Stages:
 
     def fine_tune(self, dense: Metric | None = None) -> Finished[FineTuning]:
         """The first epochs, with the penalty; the metric of the ``dense`` network is known."""
-        with States(self._states("fine-tune"), every=self.plan.checkpoint_every) as states:
+        with self._training("fine-tune") as (states, log):
             tuned = fine_tune(
                 self.start.network,
                 self.data,
@@ -107,6 +109,7 @@ class Stages:
                 states=states,
                 costs=self.plan.costs,
                 runtime=self.plan.runtime,
+                log=log,
                 progress=self.progress,
             )
             tuned = self.start.tuned(tuned, self.plan.penalties)
@@ -128,7 +131,7 @@ class Stages:
 
     def recover(self, shrunk: Metric | None = None) -> Finished[FineTuning]:
         """The other epochs, without a penalty; the metric of the ``shrunk`` network is known."""
-        with States(self._states("recover"), every=self.plan.checkpoint_every) as states:
+        with self._training("recover") as (states, log):
             recovered = recover(
                 self._load("shrunk.pt"),
                 self.data,
@@ -137,6 +140,7 @@ class Stages:
                 views=self._views(),
                 before=_plain(shrunk),
                 states=states,
+                log=log,
                 progress=self.progress,
             )
             self._save(recovered.network, "recovered.pt")
@@ -203,6 +207,16 @@ class Stages:
             self.network, self.data, file, count=self.plan.views, seed=recipe.seed, device=recipe.device
         )
         return kept.get(self.progress)
+
+    @contextmanager
+    def _training(self, stage: str) -> Iterator[tuple[States, Log | None]]:
+        """The states of a stage's training, and where its figures go."""
+        plan = self.plan
+        with (
+            States(self._states(stage), every=plan.checkpoint_every) as states,
+            logging_to(plan.log, self.folder.file(f"logs/{stage}"), vars(plan.recipe)) as log,
+        ):
+            yield states, log
 
     def _states(self, stage: str) -> Path:
         """What the folders with the states of a stage's training begin with."""

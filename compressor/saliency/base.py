@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from compressor.groups import ChannelGroup
+from compressor.ranks import Ranks
 
 
 class Saliency(ABC):
@@ -38,6 +39,9 @@ class Saliency(ABC):
 
     def learn(self, losses: Iterable[Tensor]) -> None:  # noqa: B027
         """Take in the gradients of these losses, scalars with their graph; the weights stay as they are meanwhile."""
+
+    def pool(self, ranks: Ranks) -> None:  # noqa: B027
+        """Bring together what all ``ranks`` have learned."""
 
     def state_dict(self) -> dict[str, Any]:
         """What was learned: plain data and tensors."""

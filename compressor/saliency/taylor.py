@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from compressor.groups import ChannelGroup
+from compressor.ranks import Ranks
 from compressor.saliency.base import Saliency
 from compressor.saliency.first_order import FirstOrder
 
@@ -44,6 +45,13 @@ class Taylor(Saliency):
         """Take in the gradients of losses of batches."""
         for loss in losses:
             self._add(torch.autograd.grad(loss, self._terms.parameters, allow_unused=True))
+
+    def pool(self, ranks: Ranks) -> None:
+        """The average over what all have seen."""
+        every = ranks.of_each((self._steps, self._mean))
+        if steps := sum(seen for seen, _ in every):
+            self._mean = torch.stack([mean.to(self._mean) * seen for seen, mean in every]).sum(0) / steps
+            self._steps = steps
 
     def values(self) -> list[Tensor]:
         """The averages, relative to that of all channels."""

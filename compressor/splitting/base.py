@@ -6,6 +6,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -18,11 +19,13 @@ from compressor.computed_weights import trainable
 from compressor.equivalence import Inputs
 from compressor.errors import CompressorWarning, UsageError
 from compressor.groups import ChannelGroup, is_zero, unprefixed, unwrapped
+from compressor.ranks import Ranks, refuse_shards
 from compressor.records import Sparsity
 from compressor.records.run import Target
 from compressor.records.stages import Projection
+from compressor.splitting.agreement import agree, refuse_other_weights
 from compressor.splitting.config import SplittingConfig
-from compressor.splitting.optimizers import Handle, check_optimizers, hook_in, refuse_closure
+from compressor.splitting.optimizers import Handle, check_optimizers, hook_in, innermost
 from compressor.splitting.paper_groups import sparsity
 from compressor.splitting.penalised import penalised_weights, twin_of
 from compressor.splitting.prunable import Prunable
@@ -54,6 +57,8 @@ class SplittingBase(ABC):
         groups: Sequence[ChannelGroup] | None,
     ) -> None:
         self.model, prefix = unwrapped(model)
+        self.ranks = Ranks(model)
+        refuse_shards(self.model.parameters())
         trainable(self.model, wrapped="module." in prefix)
         self.config, self.total_steps, self.step = config, total_steps, 0
         self._weights = penalised_weights(self.model, example_input, config)
@@ -67,17 +72,26 @@ class SplittingBase(ABC):
         A step is counted after each step of the last one given: where a loop steps several, it is the one that steps
         last. A step that a GradScaler skips is none. The handle's ``remove`` ends it. `UsageError` when this is
         attached already, or when a penalised parameter is trained by none of them.
+
+        Where several processes train one network each attaches its own splitting, and all take equally many steps. At
+        the first one they take over the state of the first rank; what it chooses later is chosen on all.
         """
         if self._handles:
             raise UsageError("this splitting is attached already; call remove() of the handle that attach returned")
-        check_optimizers(self.model, self._moved(), optimizers)
+        refuse_shards(self.model.parameters())
+        trained = [innermost(optimizer) for optimizer in optimizers]
+        check_optimizers(self.model, self._moved(), trained)
+        agree_once, compare_once = (cache(partial(do, self)) for do in (agree, refuse_other_weights))
 
-        def before(optimizer: Optimizer, args: Sequence[object], kwargs: Mapping[str, object]) -> None:
-            if self.adds_to_gradients:
-                refuse_closure(args, kwargs)
+        def before(optimizer: Optimizer) -> None:
+            agree_once()
             self.before_step(optimizer)
 
-        return hook_in(optimizers, before, self.after_step, self._handles)
+        def after() -> None:
+            compare_once()
+            self.after_step()
+
+        return hook_in(trained, before, after, self._handles, once=self.adds_to_gradients)
 
     @torch.no_grad()
     def project(self, model: nn.Module | None = None) -> Projection:
@@ -118,6 +132,11 @@ class SplittingBase(ABC):
             optimality=self._optimality(),
             warnings=tuple(told),
         )
+
+    @torch.no_grad()
+    def zero(self, model: nn.Module) -> None:
+        """Zero in ``model``, an averaged copy that goes on to follow the weights, what `project` would zero now."""
+        self._zero(twin_of(self.model, model))
 
     @torch.no_grad()
     def mask(self, model: nn.Module | None = None) -> int:
@@ -193,6 +212,19 @@ class SplittingBase(ABC):
         `UsageError` when it belongs to a splitting with another configuration or length.
         """
 
+    def settings(self) -> dict[str, Any]:
+        """What must be the same where a state is taken and where it is loaded."""
+        return {
+            "format": 1,
+            "config": self.config.to_plain(),
+            "total_steps": self.total_steps,
+            "weights": {name: list(weight.shape) for name, weight in self._weights.items()},
+            "groups": {group.name: group.channels for group in self.prunable.groups},
+        }
+
+    def pool(self) -> None:  # noqa: B027
+        """Bring together what the ranks have learned from data of their own before the first step."""
+
     @abstractmethod
     def _moved(self) -> list[Tensor]:
         """Every parameter that this moves."""
@@ -250,20 +282,3 @@ class SplittingBase(ABC):
                 f"projection changes the outputs: a gap of {gap:.1e} of the weights' norm is left; "
                 f"above {GAP_LIMIT:g} it shows"
             )
-
-    def _identity(self) -> dict[str, Any]:
-        """What must be the same where a state is taken and where it is loaded."""
-        return {
-            "format": 1,
-            "config": self.config.to_plain(),
-            "total_steps": self.total_steps,
-            "weights": {name: list(weight.shape) for name, weight in self._weights.items()},
-            "groups": {group.name: group.channels for group in self.prunable.groups},
-        }
-
-    def _check_state(self, state: Mapping[str, Any]) -> None:
-        for key, own in self._identity().items():
-            if state.get(key) != own:
-                raise UsageError(
-                    f"the state belongs to another splitting: its {key} is {state.get(key)}, that of this one {own}"
-                )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import count
 from typing import Any, Protocol
 
 import torch
@@ -12,7 +14,7 @@ from torch.utils.hooks import RemovableHandle
 
 from compressor.errors import UsageError
 
-Before = Callable[[Optimizer, Sequence[object], Mapping[str, object]], None]
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
 
 class Handle(Protocol):
@@ -52,13 +54,11 @@ def check_optimizers(model: nn.Module, penalised: Sequence[Tensor], optimizers: 
         )
 
 
-def refuse_closure(args: Sequence[object], kwargs: Mapping[str, object]) -> None:
-    """Raise `UsageError` when a step gets a closure, which computes the gradients anew after a penalty was added."""
-    if any(callable(value) for value in (*args[1:], *kwargs.values())):
-        raise UsageError(
-            "optimizer.step(closure) computes the gradients after this method has added its penalty to them; call "
-            "step() without a closure"
-        )
+def innermost(optimizer: Optimizer) -> Optimizer:
+    """The optimizer whose steps are hooked: that inside of wrappers such as Accelerate's."""
+    while isinstance(inner := getattr(optimizer, "optimizer", None), Optimizer):
+        optimizer = inner
+    return optimizer
 
 
 def skips(optimizer: Optimizer) -> bool:
@@ -83,18 +83,30 @@ def refuse_capture() -> None:
 
 
 def hook_in(
-    optimizers: Sequence[Optimizer], before: Before, after: Callable[[], None], handles: list[RemovableHandle]
+    optimizers: Sequence[Optimizer],
+    before: Callable[[Optimizer], None],
+    after: Callable[[], None],
+    handles: list[RemovableHandle],
+    *,
+    once: bool,
 ) -> Handle:
     """Call ``before`` at every step of each of ``optimizers`` and ``after`` after the steps of the last.
 
+    A step with a closure, which computes the gradients in it, is one like others: ``before`` is called after the
+    closure. Where that may be ``once`` a step alone, a closure that is called again raises `UsageError`.
     Steps that a GradScaler skips are none. ``handles`` holds what undoes that; it is empty again when the handle that
     is returned has been removed.
     """
 
-    def first(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+    def first(optimizer: Optimizer, args: Any, kwargs: Any) -> Arguments | None:
         refuse_capture()
+        if any(callable(value) for value in (*args[1:], *kwargs.values())):
+            follow = partial(_followed, before=partial(before, optimizer), once=once)
+            changed = [follow(value) if callable(value) else value for value in args[1:]]
+            return (args[0], *changed), {k: follow(v) if callable(v) else v for k, v in kwargs.items()}
         if not skips(optimizer):
-            before(optimizer, args, kwargs)
+            before(optimizer)
+        return None
 
     def last(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         if not skips(optimizer):
@@ -105,6 +117,25 @@ def hook_in(
     handles += [optimizer.register_step_pre_hook(first) for optimizer in optimizers]
     handles.append(optimizers[-1].register_step_post_hook(last))
     return _Attachment(handles)
+
+
+def _followed(closure: Callable[[], Any], before: Callable[[], None], once: bool) -> Callable[[], Any]:
+    """``closure``, after which ``before`` is called, the first time that it is."""
+    calls = count()
+
+    def evaluate() -> Any:
+        loss = closure()
+        if not next(calls):
+            before()
+        elif once:
+            raise UsageError(
+                "this method adds its penalty to the gradients of a step, and this optimizer calls its closure several "
+                "times a step; use one that needs a single gradient"
+            )
+        return loss
+
+    outside_of_compiled: Callable[[], Any] = torch.compiler.disable(evaluate)  # type: ignore[no-untyped-call]
+    return outside_of_compiled
 
 
 class _Attachment:

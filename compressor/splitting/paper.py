@@ -20,6 +20,7 @@ from compressor.penalties.cges import Cges
 from compressor.penalties.group import GroupLasso, NormPenalty
 from compressor.penalties.scaled import Scaled
 from compressor.registry import resolve
+from compressor.splitting.agreement import check_state
 from compressor.splitting.auxiliary import AuxiliaryVariables, absolute
 from compressor.splitting.base import TOLERANCE, SplittingBase
 from compressor.splitting.config import Arguments, SplittingConfig
@@ -136,11 +137,11 @@ class PaperSplitting(SplittingBase):
 
     def state_dict(self) -> dict[str, Any]:
         """The step, and when V took over last."""
-        return {**self._identity(), "step": self.step, "taken_over": self._taken_over}
+        return {**self.settings(), "step": self.step, "taken_over": self._taken_over}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where `state_dict` was taken; `UsageError` for a state of another splitting."""
-        self._check_state(state)
+        check_state(self.settings(), state)
         self.step, self._taken_over = state["step"], state["taken_over"]
 
     @property
@@ -165,8 +166,9 @@ class PaperSplitting(SplittingBase):
         zero_useless(model, self.prunable.groups)
         return entries
 
-    def _identity(self) -> dict[str, Any]:
-        return {**super()._identity(), "epoch_steps": self._epoch_steps, "samples": self._samples}
+    def settings(self) -> dict[str, Any]:
+        """The lengths too."""
+        return {**super().settings(), "epoch_steps": self._epoch_steps, "samples": self._samples}
 
 
 def _auxiliary(weights: list[Tensor], config: SplittingConfig) -> AuxiliaryVariables | None:

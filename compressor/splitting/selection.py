@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -12,6 +13,7 @@ from compressor.channels import branches, ties
 from compressor.costs import CostModel, Kind
 from compressor.errors import TargetNotMet, UsageError
 from compressor.groups import ChannelGroup
+from compressor.ranks import Ranks
 from compressor.records.costs import Aims
 from compressor.records.run import Target as Outcome
 from compressor.records.run import TargetKind
@@ -30,7 +32,7 @@ class Selection:
     """The channels that are worth most within the limits survive, the others are dropped.
 
     Unless ``config`` is to keep blocks, all channels of a branch may be dropped. What they are worth says its saliency,
-    for which ``seed`` is, and until that has what it learns from, their weights.
+    for which ``seed`` is, and until that has what it learns from, their weights. Of ``ranks`` the first chooses.
     Raises `TargetNotMet` when a target cannot be reached.
     """
 
@@ -40,13 +42,14 @@ class Selection:
         config: SplittingConfig,
         aims: Aims | None = None,
         *,
+        ranks: Ranks | None = None,
         seed: int = 0,
     ) -> None:
         targets, align, keep_blocks = config.targets, Alignment.parse(config.align), config.keep_blocks
         if not prunable.groups:
             why = prunable.obstacles(_counted(targets[0].kind)) or ": it has no convolution, linear or recurrent layer"
             raise TargetNotMet(f"no channel of this network can be removed{why}")
-        self._prunable = prunable
+        self._prunable, self._ranks = prunable, ranks
         self.limits = [prunable.limit(target, aims or Aims()) for target in targets]
         blocks = branches(prunable.groups)
         droppable = () if keep_blocks else tuple(blocks.values())
@@ -100,9 +103,14 @@ class Selection:
     def select(self, ratio: Callable[[float], float] = float) -> None:
         """Choose the survivors from the weights as they are; ``ratio`` gives what each share allows by now."""
         shares = [ratio(limit.share) for limit in self.limits]
-        worth = self._worth(shares) if self.spread is None else self.spread.scores
-        self.choice = self.budget.allocate(worth, shares)
+        # BatchNorm's statistics, and costs that were measured, differ from rank to rank.
+        chosen = partial(self._chosen, shares)
+        worth, self.choice = chosen() if self._ranks is None else self._ranks.of_first(chosen)
         self.channels.keep_best(worth, self.kept)
+
+    def _chosen(self, shares: Sequence[float]) -> tuple[list[Tensor], Choice]:
+        worth = self._worth(shares) if self.spread is None else self.spread.scores
+        return worth, self.budget.allocate(worth, shares)
 
     def settle(self, loss: Callable[[Sequence[Tensor]], float], most: int) -> None:
         """Spread the channels over the groups so that ``loss`` is least, of at most so many tries, and keep to that.

@@ -18,6 +18,7 @@ from compressor.equivalence import Inputs
 from compressor.errors import UsageError
 from compressor.groups import ChannelGroup, zero
 from compressor.records import Sparsity
+from compressor.splitting.agreement import check_state
 from compressor.splitting.base import TOLERANCE, SplittingBase
 from compressor.splitting.config import SplittingConfig
 from compressor.splitting.penalised import twin_of
@@ -125,11 +126,11 @@ class Slimming(SplittingBase):
 
     def state_dict(self) -> dict[str, Any]:
         """The step and xi."""
-        return {**self._identity(), "step": self.step, "xi": [xi.clone() for xi in self._xi]}
+        return {**self.settings(), "step": self.step, "xi": [xi.clone() for xi in self._xi]}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where `state_dict` was taken; `UsageError` for a state of another splitting."""
-        self._check_state(state)
+        check_state(self.settings(), state)
         if [xi.shape for xi in state["xi"]] != [xi.shape for xi in self._xi]:
             raise UsageError("the state belongs to another splitting: its xi has other shapes than the scales")
         self.step, self._xi = state["step"], [xi.clone() for xi in state["xi"]]

@@ -15,6 +15,7 @@ from compressor.errors import UsageError
 from compressor.groups import ChannelGroup, is_zero, zero
 from compressor.records.costs import Aims
 from compressor.records.run import Target as Outcome
+from compressor.splitting.agreement import check_state
 from compressor.splitting.base import SplittingBase
 from compressor.splitting.config import Arguments, SplittingConfig
 from compressor.splitting.optimizers import loss_scale
@@ -93,7 +94,8 @@ class Splitting(SplittingBase):
         start, end = config.beta_range
         self.schedule = Schedule(total_steps=total_steps, beta_start=start, beta_end=end)
         super().__init__(model, example_input, config, total_steps, groups)
-        self._selection = Selection(self.prunable, config, aims, seed=seed) if config.targets else None
+        select = partial(Selection, self.prunable, config, aims, ranks=self.ranks, seed=seed)
+        self._selection = select() if config.targets else None
         self._observed = -1  # at which step
         splits = config.splits_entries
         self._single = SingleWeights(self._weights, config, self.schedule) if splits else None
@@ -195,18 +197,23 @@ class Splitting(SplittingBase):
     def state_dict(self) -> dict[str, Any]:
         """Step, selection, the single weights' V, and what they belong to."""
         parts = [part for part in (self._selection, self._single) if part is not None]
-        known = {**self._identity(), "step": self.step}
+        known = {**self.settings(), "step": self.step}
         return known | {key: value for part in parts for key, value in part.state_dict().items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where `state_dict` was taken; `UsageError` for a state of another splitting."""
-        self._check_state(state)
+        check_state(self.settings(), state)
         if self._single is not None:
             self._single.load_state_dict(state)
         if self._selection is not None:
             self._selection.load_state_dict(state)
         self.step = state["step"]
         self._observed = self.step - 1
+
+    def pool(self) -> None:
+        """Bring together what the saliency has learned on all ranks; what was tried on the first binds."""
+        if self._selection is not None:
+            self._selection.saliency.pool(self.ranks)
 
     def _close(self) -> None:
         """Once, when W has become its projection: drop the channels that the zeros have emptied."""

@@ -25,6 +25,7 @@ from compressor.errors import CompressorWarning
 from compressor.files import write_bytes
 from compressor.groups import ChannelGroup
 from compressor.groups.known import KnownGroups
+from compressor.loggers import Log
 from compressor.progress import Progress
 from compressor.records import Metric
 from compressor.records.costs import Aims, Costs
@@ -74,6 +75,7 @@ def fine_tune(
     aims: Aims | None = None,
     before: Metric | None = None,
     on_epoch: OnEpoch | None = None,
+    log: Log | None = None,
     progress: Progress | None = None,
 ) -> FineTuned:
     """Train a copy of ``network`` on ``data``; with ``penalties``, project it so that zeros are exact.
@@ -83,7 +85,8 @@ def fine_tune(
     With ``states`` all that was trained is on disk after every epoch, and a training with the same arguments goes on
     from there; on a CPU, with as many threads, it ends with the same bits as one that was not interrupted.
     Targets in latency and bytes are measured in ``runtime`` first, a latency by ``costs`` where they are given,
-    unless ``aims`` say what that found. ``before`` is the metric of ``network``, where it is known.
+    unless ``aims`` say what that found. ``before`` is the metric of ``network``, where it is known. ``log`` gets
+    figures of the training as it runs.
 
     `TargetNotMet` is raised before any training when the target cannot be reached, `DataError` when the data do not
     fit the network, `CompressorError` when there is no space for the states, `Diverged` when the training fails.
@@ -119,6 +122,7 @@ def fine_tune(
             teacher=copy.deepcopy(teacher) if views is None else None,
             views=views,
             on_epoch=record_epoch,
+            log=log,
             progress=progress,
             resumed=resumed,
             keep=partial(states.keep, before, recipe.epochs) if states is not None else None,

@@ -6,6 +6,7 @@ from torch import nn
 
 from compressor.checkpoints import Network
 from compressor.data.feeds import Data
+from compressor.loggers import Log
 from compressor.progress import Progress
 from compressor.records import Metric
 from compressor.stages.fine_tune import FineTuned, OnEpoch, fine_tune
@@ -24,13 +25,14 @@ def recover(
     states: States | None = None,
     before: Metric | None = None,
     on_epoch: OnEpoch | None = None,
+    log: Log | None = None,
     progress: Progress | None = None,
 ) -> FineTuned:
     """Train a copy of ``network`` on ``data`` so that it wins back what shrinking cost; what is zero stays zero.
 
     ``teacher`` is best the dense network: half of the loss then comes from its soft labels (Hinton et al.,
-    "Distilling the knowledge in a neural network", 2015). ``views``, ``states`` and ``before`` are as in `fine_tune`.
-    `DataError` when the data do not fit the network.
+    "Distilling the knowledge in a neural network", 2015). ``views``, ``states``, ``before`` and ``log`` are as in
+    `fine_tune`. `DataError` when the data do not fit the network.
     """
     return fine_tune(
         network,
@@ -41,5 +43,6 @@ def recover(
         states=states,
         before=before,
         on_epoch=on_epoch,
+        log=log,
         progress=progress,
     )

@@ -20,7 +20,9 @@ from compressor.data.normalization import Normalization
 from compressor.data.samples import DataSet
 from compressor.errors import CompressorWarning, DamagedState, Diverged
 from compressor.foreign import parsing
+from compressor.inputs import samples_in
 from compressor.layer_kinds import NORMS
+from compressor.loggers import Log
 from compressor.progress import Progress, silent
 from compressor.records import Metric
 from compressor.records.run import Epoch
@@ -29,6 +31,7 @@ from compressor.training.averaging import WeightAverage
 from compressor.training.batchnorm import reestimate_on
 from compressor.training.form import require_optimizer_form, require_rates, require_same_form
 from compressor.training.objective import distilled, loss_of
+from compressor.training.pace import Pace, numbers_of
 from compressor.training.recipe import Recipe
 from compressor.training.states import State
 from compressor.training.validation import validated
@@ -37,6 +40,8 @@ from compressor.training.zeros import keep_zeros
 
 # How often a diverged training goes back one epoch and halves its learning rate before it gives up.
 RETRIES = 3
+# Steps between figures for loggers, besides those of every epoch.
+LOG_EVERY = 50
 
 
 def train(
@@ -49,6 +54,7 @@ def train(
     teacher: nn.Module | None = None,
     views: Views | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
+    log: Log | None = None,
     progress: Progress | None = None,
     resumed: State | None = None,
     keep: Callable[[tuple[Epoch, ...], Callable[[], dict[str, Any]]], None] | None = None,
@@ -66,7 +72,7 @@ def train(
     with torch.random.fork_rng(devices=[]):
         # Dropout in the user's network draws from the global generator.
         torch.manual_seed(recipe.seed + recipe.before)
-        run = _Run(model, data, recipe, normalization, splitting, teacher, views, progress)
+        run = _Run(model, data, recipe, normalization, splitting, teacher, views, progress, log)
         if resumed is not None:
             with parsing("the state of the training", DamagedState):
                 run.go_on(resumed.run)
@@ -94,16 +100,18 @@ class _Run:
         teacher: nn.Module | None,
         views: Views | None,
         progress: Progress | None,
+        log: Log | None,
     ) -> None:
         self.model, self.recipe, self.normalization = model, recipe, normalization
         self.data, self.views = data, views
-        self.splitting, self.progress = splitting, progress or silent
+        self.splitting, self.progress, self.log = splitting, progress or silent, log
         self.feed = feed_of(data, normalization)
         self.epoch_steps = recipe.epoch_steps(self.feed.count(recipe.batch_size))
         self.total_steps = recipe.epochs * self.epoch_steps
         self.step, self.retries, self.accuracy = 0, 0, ""
         self.shuffle = torch.Generator().manual_seed(recipe.seed + recipe.before)
         self.fabric: Fabric = recipe.fabric()
+        self.pace = Pace(self.fabric.device)
         # Faster convolutions on CPUs and tensor cores alike; undone in `finish`.
         model.to(self.fabric.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.teacher = teacher.to(self.fabric.device).eval() if teacher is not None else None
@@ -117,6 +125,7 @@ class _Run:
     def epoch(self, number: int) -> Epoch:
         before = {**self._undoable(), "model": copy.deepcopy(self.model.state_dict())}
         loss = self._pass(number)
+        pace = self.pace.figures(self.total_steps - self.step) if self.log is not None else {}
         diverged = not (math.isfinite(loss) and self._finite())
         if diverged:
             self._undo(before, loss)
@@ -125,7 +134,7 @@ class _Run:
         )
         self.accuracy = "" if validation is None else _shown(validation)
         splitting = self.splitting
-        return Epoch(
+        epoch = Epoch(
             epoch=number,
             loss=None if diverged else loss,
             validation=validation,
@@ -134,6 +143,9 @@ class _Run:
             gap=splitting.gap() if splitting is not None else None,
             lr_halved=diverged,
         )
+        if self.log is not None:
+            self.log({**numbers_of(epoch), **pace, "learning_rate": self.rate}, self.step)
+        return epoch
 
     def state(self) -> dict[str, Any]:
         """Everything that the next epoch reads: plain data and tensors, which are not copied."""
@@ -183,6 +195,11 @@ class _Run:
         if device.type == "cuda" and state["random on the device"] is not None:
             torch.cuda.set_rng_state(state["random on the device"], device)
 
+    @property
+    def rate(self) -> float:
+        """The learning rate of the next step."""
+        return float(self.scheduler.get_last_lr()[0])
+
     def adopt_average(self) -> None:
         """End with the average of the weights, where there is one, and with its statistics."""
         if self.average is not None:
@@ -197,14 +214,16 @@ class _Run:
     def _pass(self, number: int) -> float:
         """One pass over the training part; the mean loss."""
         self.model.train()
+        self.pace.begin()
         total, count = torch.zeros((), device=self.fabric.device), 0
         # As many batches as make a step; `zip` leaves out those that make none.
         for together in zip(*[self._batches(number)] * self.recipe.accumulate, strict=False):
             self.optimizer.zero_grad()
-            for batch, said in together:
-                loss = self._loss(batch, said)
-                self.fabric.backward(loss / len(together))
-                total, count = total + loss.detach(), count + 1
+            with self.pace.network():
+                for batch, said in together:
+                    loss = self._loss(batch, said)
+                    self.fabric.backward(loss / len(together))
+                    total, count = total + loss.detach(), count + 1
             if self.recipe.clip is not None:
                 # What is no number is seen after the epoch.
                 limits: dict[str, Any] = {"max_norm": self.recipe.clip, "error_if_nonfinite": False}
@@ -214,9 +233,12 @@ class _Run:
             if self.average is not None:
                 self.average.update()
             self.step += 1
+            self.pace.step(sum(samples_in(self.feed.task.inputs(batch)) for batch, _ in together))
             # Reading the loss makes a GPU wait, so not at every step.
             if self.step % 5 == 0 or self.step == self.total_steps:
                 self.progress(self.step / self.total_steps, self._figures(number, float(total) / count))
+            if self.log is not None and self.step % LOG_EVERY == 0:
+                self.log({"loss": float(total) / count, "learning_rate": self.rate}, self.step)
         return float(total) / count
 
     def _batches(self, number: int) -> Iterator[tuple[Any, Any]]:
@@ -236,7 +258,7 @@ class _Run:
         if said is None and self.teacher is None:
             return loss_of(self.feed.task, self.wrapped, batch)
         asked = partial(self._ask, batch) if said is None else said
-        return distilled(self.feed.task, self.wrapped, batch, asked, self.recipe.teacher_share)
+        return distilled(self.wrapped, batch, asked, task=self.feed.task, share=self.recipe.teacher_share)
 
     def _ask(self, batch: Any) -> Any:
         """What the teacher says."""

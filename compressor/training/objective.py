@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from compressor.errors import UsageError
 from compressor.structures import tensors
 from compressor.tasks.base import Task
+from compressor.tasks.classification import CLASSIFICATION
 from compressor.tasks.shapes import shape_of
 from compressor.training.evaluation import named
 from compressor.user_code import foreign
@@ -25,7 +26,14 @@ def loss_of(task: Task, model: nn.Module, batch: Any) -> Tensor:
         return _required(task.loss(model, batch), task, "loss")
 
 
-def distilled(task: Task, model: nn.Module, batch: Any, said: Any | Callable[[], Any], share: float = SHARE) -> Tensor:
+def distilled(
+    model: nn.Module,
+    batch: Any,
+    said: Any | Callable[[], Any],
+    *,
+    task: Task = CLASSIFICATION,
+    share: float = SHARE,
+) -> Tensor:
     """The loss of ``model``, ``share`` of it by what a teacher ``said`` of the batch, or says when it is asked.
 
     Where the task calls the network in the same way for its loss and for its outputs, that is one pass.

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from test_attach import CONFIGS, LENGTHS, splitting_of
+from test_attach import CONFIGS, LENGTHS, STEPS, splitting_of
 from test_splitting import IMAGE, backward, batch, network, optimizer_for, same, train
 from torch import nn
 from torch.nn import functional as F
@@ -57,15 +57,15 @@ RECIPE = Recipe(epochs=2, batch_size=16, lr=0.01, device="cpu")
 # --- wrong results without a word
 
 
-@pytest.mark.parametrize("name", ["paper", "rgsm"])
-def test_a_step_with_a_closure_is_refused_where_it_would_lose_the_penalty(name):
-    """The closure computes the gradients anew after the hook has added to them (Lightning steps like that)."""
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_step_with_a_closure_is_one_without(name):
+    """Lightning steps like that: the closure computes the gradients, which the hook must not look for before."""
 
     def run(with_closure):
         model = network()
-        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-        splitting_of(model, {"method": name, "strength": 1.0}).attach(optimizer)
-        for step in range(3):
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+        splitting_of(model, CONFIGS[name]).attach(optimizer)
+        for step in range(STEPS):
 
             def closure(step=step):
                 optimizer.zero_grad()
@@ -81,9 +81,24 @@ def test_a_step_with_a_closure_is_refused_where_it_would_lose_the_penalty(name):
                 optimizer.step()
         return model
 
-    run(False)
-    with pytest.raises(UsageError, match="computes the gradients after this method has added its penalty"):
-        run(True)
+    assert same(run(False), run(True))
+
+
+@pytest.mark.parametrize("name", ["paper", "rgsm"])
+def test_a_closure_that_is_called_again_is_refused_where_the_penalty_is_added_to_gradients(name):
+    model = network()
+    optimizer = torch.optim.LBFGS(model.parameters(), max_iter=4)
+    splitting_of(model, {"method": name, "strength": 1.0}).attach(optimizer)
+
+    def closure():
+        optimizer.zero_grad()
+        images, labels = batch(0)
+        loss = F.cross_entropy(model(images), labels)
+        loss.backward()
+        return loss
+
+    with pytest.raises(UsageError, match="this optimizer calls its closure several times a step"):
+        optimizer.step(closure)
 
 
 def wide():
@@ -450,3 +465,18 @@ def test_a_useless_channel_after_closing_is_dropped_then_and_not_at_projection()
         assert splitting.gap() <= 1e-5
         splitting.project()
         assert all(torch.equal(p, w) for p, w in zip(model.parameters(), before, strict=True)), seed
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.filterwarnings("error", "ignore:the splitting was stopped", "ignore:projection changes the outputs")
+def test_an_average_that_goes_on_is_zeroed_as_by_a_projection_without_a_word(name):
+    model = network()
+    optimizer, splitting = optimizer_for(model, "sgd"), splitting_of(model, CONFIGS[name])
+    splitting.attach(optimizer)
+    train(model, optimizer, STEPS - 1)
+    silent, projected = copy.deepcopy(model), copy.deepcopy(model)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        splitting.zero(silent)
+    splitting.project(projected)
+    assert same(silent, projected)

@@ -77,7 +77,7 @@ class Detection(Task):
 
     def loss(self, model, batch):
         images, boxes = batch
-        said, loss = self.outputs(model, batch), 0.0
+        said, loss = self.outputs(model, batch), torch.zeros(())
         for scores, corners, true in zip(said["scores"], said["boxes"], boxes, strict=True):
             middle = ((true[:, :2] + true[:, 2:]) / 2 // STRIDE).long()
             cells = middle[:, 1] * CELLS + middle[:, 0]

@@ -1,0 +1,69 @@
+"""The processes that train one network together: what one of them decides holds for all."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+from torch import Tensor, distributed, nn
+
+from compressor.errors import UsageError
+from compressor.structures import mapped
+from compressor.wrappers import process_group
+
+T = TypeVar("T")
+
+SHARDS = (("torch.distributed.tensor", "DTensor"), ("torch.distributed.fsdp._flat_param", "FlatParameter"))
+
+
+class Ranks:
+    """Those of the process group of ``model`` when that is wrapped for DDP, else all; one alone without any.
+
+    What is exchanged is small, and lies on the CPU afterwards. Every rank must ask for it, in the same order.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._group = process_group(model)
+
+    @property
+    def several(self) -> bool:
+        """Whether there is anyone to agree with."""
+        return (
+            distributed.is_available() and distributed.is_initialized() and distributed.get_world_size(self._group) > 1
+        )
+
+    def of_first(self, make: Callable[[], T]) -> T:
+        """What ``make`` returns on the first rank; only there it is called."""
+        if not self.several:
+            return make()
+        first = distributed.get_rank(self._group) == 0
+        held = [_on_cpu(make()) if first else None]
+        distributed.broadcast_object_list(held, group=self._group, group_src=0)
+        made: Any = held[0]
+        return made  # type: ignore[no-any-return]
+
+    def of_each(self, value: T) -> list[T]:
+        """The ``value`` of every rank, in their order."""
+        if not self.several:
+            return [value]
+        held: list[Any] = [None] * distributed.get_world_size(self._group)
+        distributed.all_gather_object(held, _on_cpu(value), group=self._group)
+        return held
+
+
+def refuse_shards(parameters: Iterable[Tensor]) -> None:
+    """Raise `UsageError` where a rank holds only a piece of a parameter, as under FSDP."""
+    # What shards a parameter has imported its class.
+    kinds = tuple(getattr(sys.modules[place], name) for place, name in SHARDS if place in sys.modules)
+    if any(isinstance(parameter, kinds) for parameter in parameters):
+        raise UsageError(
+            "FSDP leaves only a piece of every parameter on a rank, and channels are chosen and pulled whole; "
+            "train with DistributedDataParallel"
+        )
+
+
+def _on_cpu(value: T) -> T:
+    # On a GPU a tensor would arrive on the device of the rank that sent it.
+    moved: T = mapped(value, Tensor.cpu)
+    return moved

@@ -1,0 +1,53 @@
+"""What must be the same in two splittings, or on all ranks, for one to go on with the state of the other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from compressor.errors import UsageError
+
+if TYPE_CHECKING:
+    from compressor.splitting.base import SplittingBase
+
+
+def check_state(settings: Mapping[str, Any], state: Mapping[str, Any]) -> None:
+    """Raise `UsageError` unless ``state`` was taken of a splitting with these ``settings``."""
+    for key, own in settings.items():
+        if state.get(key) != own:
+            raise UsageError(
+                f"the state belongs to another splitting: its {key} is {state.get(key)}, that of this one {own}"
+            )
+
+
+def agree(splitting: SplittingBase) -> None:
+    """Take over the state of the first rank, where there are several; `UsageError`, on all, unless they are alike."""
+    if not splitting.ranks.several:
+        return
+    settings = splitting.settings()
+    first, *others = splitting.ranks.of_each(settings | settings.pop("config"))
+    for rank, other in enumerate(others, start=1):
+        key = next((key for key in first if first[key] != other[key]), None)
+        if key is not None:
+            raise UsageError(
+                f"the ranks' splittings differ: {key} is {first[key]} on rank 0 and {other[key]} on rank {rank}; "
+                "make it the same on all"
+            )
+    if splitting.step == 0:
+        splitting.pool()
+    splitting.load_state_dict(splitting.ranks.of_first(splitting.state_dict))
+
+
+def refuse_other_weights(splitting: SplittingBase) -> None:
+    """Raise `UsageError`, on all ranks, unless they have the same weights."""
+    if not splitting.ranks.several:
+        return
+    # As text, in which two numbers that are none are equal.
+    sums = {name: str(float(p.detach().abs().double().sum())) for name, p in splitting.model.named_parameters()}
+    each = splitting.ranks.of_each(sums)
+    other = next((name for name in sums if len({one[name] for one in each}) > 1), None)
+    if other is not None:
+        raise UsageError(
+            f"after a step the ranks have different weights ({other}), so they do not train one network: wrap it in "
+            "DistributedDataParallel, or train a network each without torch.distributed"
+        )
