@@ -1,4 +1,4 @@
-"""``compress evaluate``: accuracy of a checkpoint or of an ONNX file."""
+"""``compress evaluate``: how well a checkpoint or an ONNX file does its task."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ CHECKPOINT_OPTIONS = {
 @data_options
 @model_options
 def evaluate(console: Console, model: str, part: Part, device: str, **options: Any) -> None:
-    """Measure the accuracy of a checkpoint or an .onnx file.
+    """Measure how well a checkpoint or .onnx file does.
 
-    It is printed with its 95 % confidence interval (CI) and the number of samples (n), and with a line that says so
-    when the network may have been trained on these images.
+    Accuracy, or the metric of --task, with its 95 % confidence interval (CI) and the number of samples (n), and a line
+    that says so when the network may have been trained on these samples.
     """
     import msgspec
 

@@ -155,7 +155,7 @@ def test_outputs_of_other_shapes_are_told():
 
 def test_a_step_of_distillation_is_one_pass():
     model, x = Said(), drawn(4, 3)
-    loss = distilled(Two(), model, (x,), lambda: x, 0.5)
+    loss = distilled(model, (x,), lambda: x, task=Two())
     assert model.calls == 1
     assert loss.requires_grad
 
@@ -166,7 +166,7 @@ def test_a_loss_on_other_inputs_takes_a_second_pass():
             return model(2 * batch[0]).mean()
 
     model, x = Said(), drawn(4, 3)
-    loss = distilled(Mixed(), model, (x,), lambda: x, 1.0)
+    loss = distilled(model, (x,), lambda: x, task=Mixed(), share=1.0)
     assert model.calls == 2
     assert float(loss.detach()) == 0
 
@@ -210,10 +210,11 @@ def test_weights_of_other_classes_are_told():
 
 
 class Wrong(Two):
-    def __init__(self, loss=None, found=None):
-        self.found = found
-        if loss is not None:
-            self.loss = loss
+    def __init__(self, said=None, found=None):
+        self.said, self.found = said, found
+
+    def loss(self, model, batch):
+        return self.said(model, batch)
 
     def metrics(self, model, batches):
         list(batches)
