@@ -13,7 +13,6 @@ from compressor.cli.options import data_options, device_option, model_options
 
 if TYPE_CHECKING:
     from compressor.data.loaders import Part
-    from compressor.records import Metric
     from compressor.records.stages import Evaluation
 
     Found = tuple[Evaluation, tuple[str, ...]]
@@ -52,15 +51,10 @@ def evaluate(console: Console, model: str, part: Part, device: str, **options: A
             record, notes = _checkpoint(console, model, part, device, options)
     console.result(
         {"model": model, **msgspec.structs.asdict(record), "notes": notes},
-        f"{model}: {metric_text(record.metric)} on the {part} part of {record.data}",
-        *(f"{metric.name}: {metric_text(metric)}" for metric in _named(record)),
+        f"{model}: {record.metric.name} {metric_text(record.metric)} on the {part} part of {record.data}",
+        *(f"{metric.name} {metric_text(metric)}" for metric in record.others),
         *notes,
     )
-
-
-def _named(record: Evaluation) -> tuple[Metric, ...]:
-    """Every metric by its name, where there are several."""
-    return (record.metric, *record.others) if record.others else ()
 
 
 def _checkpoint(console: Console, model: str, part: Part, device: str, options: dict[str, Any]) -> Found:

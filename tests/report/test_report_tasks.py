@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from compressor.records import Metric
 from compressor.records.run import Target
 from compressor.records.search import Drop, Probe
+from compressor.report.again import command_of
 from compressor.report.gates import check_run
 from compressor.report.probe_table import probe_table
 from compressor.report.run_tables import stage_table
@@ -46,3 +47,11 @@ def test_a_drop_has_the_unit_of_its_metric():
         else [row[1].text for row in table.rows]
     )
     assert drops == ["−0.05123 [−0.06 to 0.01]", "0.2543"]
+
+
+def test_the_command_that_checks_a_file_names_the_users_code_again():
+    words = "compress run net.pt --data mine.py:loaders --task mine.py:Boxes --task-arg=size=3 --epochs 2"
+    command = command_of(words)
+    kept = ("--data", "mine.py:loaders", "--task", "mine.py:Boxes", "--task-arg=size=3")
+    assert command.kept("--data", "--task", "--task-arg") == kept
+    assert command_of("compress run net.pt --data digits").kept("--data", "--task", "--task-arg") == ()
