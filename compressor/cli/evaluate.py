@@ -1,4 +1,4 @@
-"""``compress evaluate``: accuracy of a checkpoint or of an ONNX file."""
+"""``compress evaluate``: how well a checkpoint or an ONNX file does its task."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from compressor.cli.options import data_options, device_option, model_options
 
 if TYPE_CHECKING:
     from compressor.data.loaders import Part
-    from compressor.records import Metric
     from compressor.records.stages import Evaluation
 
     Found = tuple[Evaluation, tuple[str, ...]]
@@ -38,10 +37,10 @@ CHECKPOINT_OPTIONS = {
 @data_options
 @model_options
 def evaluate(console: Console, model: str, part: Part, device: str, **options: Any) -> None:
-    """Measure the accuracy of a checkpoint or an .onnx file.
+    """Measure how well a checkpoint or .onnx file does.
 
-    It is printed with its 95 % confidence interval (CI) and the number of samples (n), and with a line that says so
-    when the network may have been trained on these images.
+    Accuracy, or the metric of --task, with its 95 % confidence interval (CI) and the number of samples (n), and a line
+    that says so when the network may have been trained on these samples.
     """
     import msgspec
 
@@ -52,15 +51,10 @@ def evaluate(console: Console, model: str, part: Part, device: str, **options: A
             record, notes = _checkpoint(console, model, part, device, options)
     console.result(
         {"model": model, **msgspec.structs.asdict(record), "notes": notes},
-        f"{model}: {metric_text(record.metric)} on the {part} part of {record.data}",
-        *(f"{metric.name}: {metric_text(metric)}" for metric in _named(record)),
+        f"{model}: {record.metric.name} {metric_text(record.metric)} on the {part} part of {record.data}",
+        *(f"{metric.name} {metric_text(metric)}" for metric in record.others),
         *notes,
     )
-
-
-def _named(record: Evaluation) -> tuple[Metric, ...]:
-    """Every metric by its name, where there are several."""
-    return (record.metric, *record.others) if record.others else ()
 
 
 def _checkpoint(console: Console, model: str, part: Part, device: str, options: dict[str, Any]) -> Found:

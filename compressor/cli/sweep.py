@@ -81,7 +81,7 @@ MOST_WORKERS = 4
 def sweep(console: Console, model: str, **options: Any) -> None:
     """Make a network for each of several targets, and chart them.
 
-    The chart shows accuracy against latency. Each point is a run of its own in OUT/points, with all its files. In the
+    The chart shows the metric against latency. Each point is a run of its own in OUT/points, with all its files. In the
     end all networks are measured in turns, and those are marked that another one beats. The same command goes on where
     it stopped, point by point; given on another machine with the same --out on a shared disk, it takes points that
     nobody has. With other --targets, what is finished is kept. --overwrite starts all points again. When a point fails

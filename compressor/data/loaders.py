@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -37,10 +37,12 @@ class Loaders:
     test: Iterable[Any]
     task: Task
     source: str = ""
+    first: Mapping[Part, Any] = field(init=False, repr=False)
+    """The first batch of each part: whoever asks again would wait for the processes of a loader again."""
 
     def __post_init__(self) -> None:
-        for part in PARTS:
-            _require_batches(self.ref, part, getattr(self, part))
+        batches = {part: _first(self.ref, part, getattr(self, part)) for part in PARTS}
+        object.__setattr__(self, "first", batches)
 
     @property
     def validates(self) -> bool:
@@ -58,7 +60,7 @@ class Loaders:
     @cached_property
     def train_samples(self) -> int:
         """About so many samples the training part has, if all batches are as large as the first."""
-        return self.batches * samples_in(self.task.inputs(first(self.train)))
+        return self.batches * samples_in(self.task.inputs(self.first["train"]))
 
     @cached_property
     def fingerprint(self) -> str:
@@ -67,8 +69,8 @@ class Loaders:
         The order of the training part is its own.
         """
         digest = hashlib.sha256(f"{self.source} {self.batches}".encode())
-        for part in (self.val, self.test):
-            add_batch(digest, first(part))
+        for part in PARTS[1:]:
+            add_batch(digest, self.first[part])
         return digest.hexdigest()
 
 
@@ -93,12 +95,6 @@ def load_loaders(ref: str, task: Task) -> Loaders:
     return Loaders(ref=ref, **dict(zip(PARTS, made, strict=True)), task=task, source=_source(function))
 
 
-def first(batches: Iterable[Any]) -> Any:
-    """The first batch; nobody's random numbers are used up for it."""
-    with OwnRandomness(0).drawn():
-        return next(iter(batches))
-
-
 def add_batch(digest: Any, batch: Any) -> None:
     """Add the tensors of a batch to a hash."""
     for path, tensor in tensors(batch):
@@ -106,23 +102,25 @@ def add_batch(digest: Any, batch: Any) -> None:
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
 
 
-def _require_batches(ref: str, part: Part, batches: Any) -> None:
+def _first(ref: str, part: Part, batches: Any) -> Any:
+    """The first batch, for which nobody's random numbers are used up; an error where there is none."""
     what = f"the {part} part of {ref}"
     if not isinstance(batches, Iterable):
         raise UsageError(
             f"{what} is a {type(batches).__name__}; batches to go through are needed, such as a DataLoader"
         )
-    if iter(batches) is batches:
+    with OwnRandomness(0).drawn(), foreign(f"{what} failed to give a batch"):
+        given = iter(batches)
+        batch = None if given is batches else next(given, None)
+    if given is batches:
         raise UsageError(
             f"{what} is a {type(batches).__name__}, which is empty after one epoch; return a DataLoader or a list"
         )
-    with foreign(f"{what} failed to give a batch"):
-        try:
-            batch = first(batches)
-        except StopIteration:
-            raise DataError(f"{what} has no batch") from None
+    if batch is None:
+        raise DataError(f"{what} has no batch")
     if not any(True for _ in tensors(batch)):
         raise DataError(f"{what} gives a {type(batch).__name__} without tensors as a batch")
+    return batch
 
 
 def _source(function: Any) -> str:

@@ -87,7 +87,7 @@ def _drop_gate(
 ) -> Gate:
     if before is None or before.ci95 is None or after is None or after.ci95 is None:
         missing = names[0] if before is None or before.ci95 is None else names[1]
-        known = next((metric for metric in (before, after) if metric and metric.ci95), None)
+        known = before or after
         name = plain(known.name) if known else "accuracy"
         return _unknown(limit, f"the {missing} has no {name} interval")
     if (before.name, before.unit, before.direction) != (after.name, after.unit, after.direction):

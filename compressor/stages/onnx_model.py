@@ -14,7 +14,7 @@ from compressor.benchmarking.onnx_file import stored_bytes
 from compressor.benchmarking.process import Zeros
 from compressor.checkpoints import Network
 from compressor.data.feeds import Data
-from compressor.data.loaders import Loaders, first
+from compressor.data.loaders import Loaders
 from compressor.data.samples import DataSet
 from compressor.errors import CheckpointError
 from compressor.export.flat import by_name
@@ -37,7 +37,7 @@ def onnx_model(path: Path, data: Data, like: Network | None = None) -> Iterator[
 
 def given_by(data: Loaders) -> tuple[Zeros, ...]:
     """What a file is given of a batch."""
-    args, kwargs = arguments(data.task.inputs(first(data.test)))
+    args, kwargs = arguments(data.task.inputs(data.first["test"]))
     named = [("_".join(map(str, path)) if kwargs else "", tensor) for path, tensor in tensors(kwargs or args)]
     return tuple(Zeros(name, str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape)) for name, tensor in named)
 
@@ -45,7 +45,7 @@ def given_by(data: Loaders) -> tuple[Zeros, ...]:
 def _fed(data: Data) -> int:
     """Bytes of what is given at once."""
     if isinstance(data, Loaders):
-        return sum(tensor.nbytes for _, tensor in tensors(first(data.test)))
+        return sum(tensor.nbytes for _, tensor in tensors(data.first["test"]))
     return 4 * data.test.images[:IMAGES].numel()
 
 

@@ -13,7 +13,7 @@ from compressor.checkpoints import Network
 from compressor.checkpoints.network import other_precision
 from compressor.data.batches import batches, normalized
 from compressor.data.feeds import Data, feed_of
-from compressor.data.loaders import Loaders, first
+from compressor.data.loaders import Loaders
 from compressor.data.samples import DataSet, Samples
 from compressor.equivalence import eval_mode
 from compressor.errors import DataError, UsageError
@@ -79,7 +79,7 @@ def _require_runs(network: Network, data: Loaders) -> None:
     """On what the task takes of a batch."""
     device = next(network.model.parameters()).device
     with foreign(f"{named(data.task)} cannot read a batch of {data.ref}"):
-        inputs = data.task.inputs(first(data.test))
+        inputs = data.task.inputs(data.first["test"])
     with torch.no_grad(), eval_mode(network.model), foreign(f"the network does not run on a batch of {data.ref}"):
         call(network.model, each(inputs, lambda tensor: tensor.to(device)))
 
@@ -93,7 +93,7 @@ def real_inputs(network: Network, data: Data | None) -> Any:
     if data is None:
         return None
     if isinstance(data, Loaders):
-        inputs = data.task.inputs(first(data.test))
+        inputs = data.task.inputs(data.first["test"])
         return Given(inputs).cut(REAL_SAMPLES)[0].split(REAL_SAMPLES)[0]
     count = min(REAL_SAMPLES, len(data.test))
     places = torch.arange(count) * len(data.test) // count

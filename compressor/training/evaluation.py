@@ -52,7 +52,8 @@ def measure_all(model: nn.Module, feed: Feed, part: Part, *, outcomes: bool = Fa
     samples = fingerprint or seen.fingerprint
     known = Metric(unit=task.unit, direction="higher" if task.larger_is_better else "lower", value=0.0, n=0)
     others = [name for name in found if name != task.primary]
-    return tuple(metric_of(name, found[name], seen.samples, known, samples) for name in [task.primary, *others])
+    with foreign(f"the metrics of {named(task)} are none"):
+        return tuple(metric_of(name, found[name], seen.samples, known, samples) for name in [task.primary, *others])
 
 
 def named(task: Task) -> str:

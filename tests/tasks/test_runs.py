@@ -103,7 +103,7 @@ def test_a_search_goes_by_the_metric_in_its_unit(project, compress, tmp_path):
     report = json.loads((tmp_path / "search" / "report.json").read_text())
     target = next(target for target in report["targets"] if target["kind"] == "drop")
     assert (target["unit"], target["met"], len(target["ci95"])) == ("RMSE", True, 2)
-    assert "in RMSE, on the same samples" in " ".join(outcome.stdout.split())
+    assert "in RMSE, on the same samples" in " ".join((tmp_path / "search" / "report.html").read_text().split())
 
 
 @pytest.mark.slow
