@@ -1,47 +1,25 @@
-"""The training loop, on Lightning Fabric; beside it the recipe, accuracy, BatchNorm statistics and lasting zeros."""
+"""The training loop, on Lightning Fabric; beside it the recipe, metrics, BatchNorm statistics and lasting zeros."""
 
 from __future__ import annotations
 
-import copy
-import math
-import warnings
-from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
-from torch import Tensor, nn
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR
+from torch import nn
 
-from compressor.data.feeds import Data, channels_last, feed_of
+from compressor.data.feeds import Data
 from compressor.data.normalization import Normalization
-from compressor.data.samples import DataSet
-from compressor.errors import CompressorWarning, DamagedState, Diverged
+from compressor.errors import DamagedState
 from compressor.foreign import parsing
-from compressor.inputs import samples_in
-from compressor.layer_kinds import NORMS
 from compressor.loggers import Log
-from compressor.progress import Progress, silent
-from compressor.records import Metric
+from compressor.progress import Progress
 from compressor.records.run import Epoch
 from compressor.splitting.base import SplittingBase
-from compressor.training.averaging import WeightAverage
-from compressor.training.batchnorm import reestimate_on
-from compressor.training.form import require_optimizer_form, require_rates, require_same_form
-from compressor.training.objective import distilled, loss_of
-from compressor.training.pace import Pace, numbers_of
+from compressor.training.loop import Loop
 from compressor.training.recipe import Recipe
 from compressor.training.states import State
-from compressor.training.validation import validated
 from compressor.training.views import Views
-from compressor.training.zeros import keep_zeros
-
-# How often a diverged training goes back one epoch and halves its learning rate before it gives up.
-RETRIES = 3
-# Steps between figures for loggers, besides those of every epoch.
-LOG_EVERY = 50
 
 
 def train(
@@ -72,7 +50,7 @@ def train(
     with torch.random.fork_rng(devices=[]):
         # Dropout in the user's network draws from the global generator.
         torch.manual_seed(recipe.seed + recipe.before)
-        run = _Run(model, data, recipe, normalization, splitting, teacher, views, progress, log)
+        run = Loop(model, data, recipe, normalization, splitting, teacher, views, progress, log)
         if resumed is not None:
             with parsing("the state of the training", DamagedState):
                 run.go_on(resumed.run)
@@ -87,232 +65,3 @@ def train(
         finally:
             run.finish()
     return tuple(epochs)
-
-
-class _Run:
-    def __init__(
-        self,
-        model: nn.Module,
-        data: Data,
-        recipe: Recipe,
-        normalization: Normalization | None,
-        splitting: SplittingBase | None,
-        teacher: nn.Module | None,
-        views: Views | None,
-        progress: Progress | None,
-        log: Log | None,
-    ) -> None:
-        self.model, self.recipe, self.normalization = model, recipe, normalization
-        self.data, self.views = data, views
-        self.splitting, self.progress, self.log = splitting, progress or silent, log
-        self.feed = feed_of(data, normalization)
-        self.epoch_steps = recipe.epoch_steps(self.feed.count(recipe.batch_size))
-        self.total_steps = recipe.epochs * self.epoch_steps
-        self.step, self.retries, self.accuracy = 0, 0, ""
-        self.shuffle = torch.Generator().manual_seed(recipe.seed + recipe.before)
-        self.fabric: Fabric = recipe.fabric()
-        self.pace = Pace(self.fabric.device)
-        # Faster convolutions on CPUs and tensor cores alike; undone in `finish`.
-        model.to(self.fabric.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.teacher = teacher.to(self.fabric.device).eval() if teacher is not None else None
-        optimizer = recipe.build_optimizer(model)
-        self.handle = splitting.attach(optimizer) if splitting is not None else keep_zeros(model, optimizer)
-        self.average = WeightAverage(model, recipe.ema) if recipe.ema is not None else None
-        self.scheduler = LambdaLR(optimizer, self._rate)
-        self.inner_optimizer: Optimizer = optimizer
-        self.wrapped, self.optimizer = self.fabric.setup(model, optimizer)
-
-    def epoch(self, number: int) -> Epoch:
-        before = {**self._undoable(), "model": copy.deepcopy(self.model.state_dict())}
-        loss = self._pass(number)
-        pace = self.pace.figures(self.total_steps - self.step) if self.log is not None else {}
-        diverged = not (math.isfinite(loss) and self._finite())
-        if diverged:
-            self._undo(before, loss)
-        validation = validated(
-            self.model, self.data, self.normalization, self.splitting, self.recipe.seed, average=self.average
-        )
-        self.accuracy = "" if validation is None else _shown(validation)
-        splitting = self.splitting
-        epoch = Epoch(
-            epoch=number,
-            loss=None if diverged else loss,
-            validation=validation,
-            macs_kept=splitting.macs_kept if splitting is not None else None,
-            beta=splitting.beta if splitting is not None and math.isfinite(splitting.beta) else None,
-            gap=splitting.gap() if splitting is not None else None,
-            lr_halved=diverged,
-        )
-        if self.log is not None:
-            self.log({**numbers_of(epoch), **pace, "learning_rate": self.rate}, self.step)
-        return epoch
-
-    def state(self) -> dict[str, Any]:
-        """Everything that the next epoch reads: plain data and tensors, which are not copied."""
-        names, device = self.model.state_dict(), self.fabric.device
-        return {
-            **self._undoable(),
-            "buffers": {name: buffer for name, buffer in self.model.named_buffers() if name not in names},
-            "optimizer": self.inner_optimizer.state_dict(),
-            "rates": list(self.scheduler.base_lrs),
-            "retries": self.retries,
-            "accuracy": self.accuracy,
-            "precision": self.fabric.strategy.precision.state_dict(),
-            "shuffle": self.shuffle.get_state(),
-            "random": torch.get_rng_state(),
-            "random on the device": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
-            "device": device.type,
-        }
-
-    def go_on(self, state: Mapping[str, Any]) -> None:
-        """Begin where ``state`` was taken, in a training with the same arguments."""
-        device = self.fabric.device
-        require_same_form(state, self.state(), beside=("random on the device",))
-        require_optimizer_form(state["optimizer"], self.inner_optimizer)
-        require_rates(state["rates"], self.scheduler.base_lrs)
-        if state["device"] != device.type:
-            warnings.warn(
-                f"the training was begun on {state['device']} and goes on on {device.type}: "
-                "its result is that of neither alone",
-                CompressorWarning,
-                stacklevel=4,
-            )
-        self.model.load_state_dict(state["model"])
-        for name, buffer in state["buffers"].items():
-            owner, _, own = name.rpartition(".")
-            setattr(self.model.get_submodule(owner), own, buffer.to(device))
-        # The wrapper's own, which takes over what the inner one has replaced.
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.scheduler.last_epoch, self.scheduler.base_lrs = state["schedule"], list(state["rates"])
-        self.step, self.retries, self.accuracy = state["step"], state["retries"], state["accuracy"]
-        if self.splitting is not None:
-            self.splitting.load_state_dict(state["splitting"])
-        if self.average is not None:
-            self.average.load_state_dict(state["average"])
-        self.fabric.strategy.precision.load_state_dict(state["precision"])
-        self.shuffle.set_state(state["shuffle"])
-        torch.set_rng_state(state["random"])
-        if device.type == "cuda" and state["random on the device"] is not None:
-            torch.cuda.set_rng_state(state["random on the device"], device)
-
-    @property
-    def rate(self) -> float:
-        """The learning rate of the next step."""
-        return float(self.scheduler.get_last_lr()[0])
-
-    def adopt_average(self) -> None:
-        """End with the average of the weights, where there is one, and with its statistics."""
-        if self.average is not None:
-            self.average.adopt()
-            reestimate_on(self.model, self.data, self.normalization, self.recipe.seed)
-
-    def finish(self) -> None:
-        self.handle.remove()
-        self.model.to("cpu").to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-        self.model.eval()
-
-    def _pass(self, number: int) -> float:
-        """One pass over the training part; the mean loss."""
-        self.model.train()
-        self.pace.begin()
-        total, count = torch.zeros((), device=self.fabric.device), 0
-        # As many batches as make a step; `zip` leaves out those that make none.
-        for together in zip(*[self._batches(number)] * self.recipe.accumulate, strict=False):
-            self.optimizer.zero_grad()
-            with self.pace.network():
-                for batch, said in together:
-                    loss = self._loss(batch, said)
-                    self.fabric.backward(loss / len(together))
-                    total, count = total + loss.detach(), count + 1
-            if self.recipe.clip is not None:
-                # What is no number is seen after the epoch.
-                limits: dict[str, Any] = {"max_norm": self.recipe.clip, "error_if_nonfinite": False}
-                self.fabric.clip_gradients(self.wrapped, self.optimizer, **limits)
-            self.optimizer.step()
-            self.scheduler.step()
-            if self.average is not None:
-                self.average.update()
-            self.step += 1
-            self.pace.step(sum(samples_in(self.feed.task.inputs(batch)) for batch, _ in together))
-            # Reading the loss makes a GPU wait, so not at every step.
-            if self.step % 5 == 0 or self.step == self.total_steps:
-                self.progress(self.step / self.total_steps, self._figures(number, float(total) / count))
-            if self.log is not None and self.step % LOG_EVERY == 0:
-                self.log({"loss": float(total) / count, "learning_rate": self.rate}, self.step)
-        return float(total) / count
-
-    def _batches(self, number: int) -> Iterator[tuple[Any, Any]]:
-        """Batches and, where it was asked before, what the teacher says of them."""
-        epoch = self.recipe.before + number - 1
-        known: dict[str, Any] = {
-            "batch_size": min(self.recipe.batch_size, self.data.train_samples),
-            "device": self.fabric.device,
-            "shuffle": self.shuffle,
-        }
-        if self.views is None or not isinstance(self.data, DataSet):
-            return ((batch, None) for batch in self.feed.epoch(epoch, **known))
-        viewed = self.views.batches(epoch, self.data, normalization=self.normalization, **known)
-        return (((channels_last(images), labels), said) for images, labels, said in viewed)
-
-    def _loss(self, batch: Any, said: Any) -> Tensor:
-        if said is None and self.teacher is None:
-            return loss_of(self.feed.task, self.wrapped, batch)
-        asked = partial(self._ask, batch) if said is None else said
-        return distilled(self.wrapped, batch, asked, task=self.feed.task, share=self.recipe.teacher_share)
-
-    def _ask(self, batch: Any) -> Any:
-        """What the teacher says."""
-        assert self.teacher is not None
-        with torch.no_grad(), self.fabric.autocast():
-            return self.feed.task.outputs(self.teacher, batch)
-
-    def _undoable(self) -> dict[str, Any]:
-        """What an epoch that diverges is undone to; the optimiser begins anew."""
-        return {
-            "model": self.model.state_dict(),
-            "schedule": self.scheduler.last_epoch,
-            "step": self.step,
-            "splitting": self.splitting.state_dict() if self.splitting is not None else {},
-            "average": self.average.state_dict() if self.average is not None else {},
-        }
-
-    def _undo(self, before: dict[str, Any], loss: float) -> None:
-        self.model.load_state_dict(before["model"])
-        if self.retries == RETRIES:
-            raise Diverged(
-                f"training diverged {RETRIES + 1} times (loss {loss:g}), at last with a learning rate of "
-                f"{self.recipe.learning_rate / 2**RETRIES:g}; use a smaller --lr"
-            )
-        self.retries += 1
-        if self.splitting is not None:
-            self.splitting.load_state_dict(before["splitting"])
-        if self.average is not None:
-            self.average.load_state_dict(before["average"])
-        self.inner_optimizer.state.clear()
-        self.step, self.scheduler.last_epoch = before["step"], before["schedule"]
-        self.scheduler.base_lrs = [rate / 2 for rate in self.scheduler.base_lrs]
-        factor = self._rate(before["schedule"])
-        for group, rate in zip(self.inner_optimizer.param_groups, self.scheduler.base_lrs, strict=True):
-            # The scheduler sets the rate only after the next step.
-            group["lr"] = rate * factor
-
-    def _rate(self, step: int) -> float:
-        return self.recipe.rate(step, self.epoch_steps)
-
-    def _finite(self) -> bool:
-        # Not every buffer: a mask of attention is infinite from the start.
-        norms = [buffer for module in self.model.modules() if isinstance(module, NORMS) for buffer in module.buffers()]
-        return all(bool(tensor.isfinite().all()) for tensor in (*self.model.parameters(), *norms))
-
-    def _figures(self, number: int, loss: float) -> str:
-        parts = [f"epoch {number}/{self.recipe.epochs}", f"loss {loss:.3f}", self.accuracy]
-        if self.splitting is not None and self.splitting.macs_kept is not None:
-            parts.append(f"MACs kept {100 * self.splitting.macs_kept:.0f} %")
-        return "  ".join(part for part in parts if part)
-
-
-def _shown(metric: Metric) -> str:
-    """A metric in the line of progress."""
-    if metric.unit == "share":
-        return f"{metric.name} {100 * metric.value:.1f} %"
-    return f"{metric.name} {metric.value:.4g} {metric.unit}".rstrip()

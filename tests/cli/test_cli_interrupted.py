@@ -272,7 +272,7 @@ def test_a_network_that_could_not_be_saved_is_not_trained(tiny, compress, case):
 
 
 def test_an_output_that_cannot_be_written_is_told_before_the_training(tiny, compress, monkeypatch):
-    monkeypatch.setattr("compressor.training._Run.epoch", kill)
+    monkeypatch.setattr("compressor.training.loop.Loop.epoch", kill)
     Path("file").touch()
     done = compress("fine-tune", tiny.checkpoint, "--arch", tiny.arch, *QUICK, "--out", "file/a.pt")
     assert (done.exit_code, len(done.error)) == (1, 1)

@@ -13,9 +13,10 @@ from compressor.data.samples import Augmentation, DataSet
 from compressor.errors import CompressorError
 from compressor.groups import find_groups, is_zero, zero
 from compressor.splitting import Splitting
-from compressor.training import RETRIES, train
+from compressor.training import train
 from compressor.training.batchnorm import reestimate_on
 from compressor.training.evaluation import model_accuracy
+from compressor.training.loop import RETRIES
 from compressor.training.recipe import Recipe
 
 IMAGE = torch.rand(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
