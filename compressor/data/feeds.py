@@ -83,16 +83,7 @@ class ImageFeed:
 
     def epoch(self, number: int, *, batch_size: int, device: torch.device, shuffle: Generator) -> Iterator[Any]:
         """Shuffled and augmented."""
-        samples = self.data.train
-        for images, labels in batches(
-            samples,
-            batch_size=min(batch_size, len(samples)),
-            normalization=self.normalization,
-            device=device,
-            shuffle=shuffle,
-            augmentation=self.data.augmentation,
-            drop_last=True,
-        ):
+        for images, labels in self._augmented(self.data.train, batch_size, shuffle, device):
             yield channels_last(images), labels
 
     def varied(self, *, most: int, batch_size: int, seed: int, device: torch.device) -> Iterator[Any]:
@@ -102,15 +93,7 @@ class ImageFeed:
         """
         generator = torch.Generator().manual_seed(seed)
         samples = self.data.train.take(torch.randperm(len(self.data.train), generator=generator)[:most])
-        return batches(
-            samples,
-            batch_size=min(batch_size, len(samples)),
-            normalization=self.normalization,
-            device=device,
-            shuffle=generator,
-            augmentation=self.data.augmentation,
-            drop_last=True,
-        )
+        return self._augmented(samples, batch_size, generator, device)
 
     def plain(self, *, batch_size: int, seed: int, device: torch.device) -> Iterator[Any]:
         """Not augmented."""
@@ -138,6 +121,19 @@ class ImageFeed:
         for tensor in (samples.images, samples.labels):
             digest.update(tensor.cpu().contiguous().numpy().data)
         return digest.hexdigest()
+
+    def _augmented(
+        self, samples: Samples, batch_size: int, shuffle: Generator, device: torch.device
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        return batches(
+            samples,
+            batch_size=min(batch_size, len(samples)),
+            normalization=self.normalization,
+            device=device,
+            shuffle=shuffle,
+            augmentation=self.data.augmentation,
+            drop_last=True,
+        )
 
     def _samples(self, part: Part) -> Samples:
         return {"test": self.data.test, "val": self.data.val, "train": self.data.train}[part]
