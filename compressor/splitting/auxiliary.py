@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 
 from compressor.penalties import Penalty
+from compressor.shards import cut, like, local, sharded, whole
 
 # Small tensors are handled together, to save calls; large ones one after the other, to stay in the cache.
 BATCH = 2**19
 
 Prox = Callable[[float], list[Tensor]]
-"""V of a batch of weights, for the step of the prox."""
+"""V of a batch of weights, of what this rank holds of each, for the step of the prox."""
 
 
 class AuxiliaryVariables:
@@ -27,12 +28,12 @@ class AuxiliaryVariables:
         """W <- W + share (V - W), in place; the share is one for all, or a function of the parameter."""
         for batch, prox in self._batches:
             shares = share if isinstance(share, float) else [share(weight) for weight in batch]
-            torch._foreach_lerp_(batch, prox(step), shares)
+            torch._foreach_lerp_([local(weight) for weight in batch], prox(step), shares)
 
     def targets(self, step: float) -> Iterator[tuple[Tensor, Tensor]]:
         """Every W with its V."""
         for batch, prox in self._batches:
-            yield from zip(batch, prox(step), strict=True)
+            yield from ((weight, like(v, weight)) for weight, v in zip(batch, prox(step), strict=True))
 
 
 def absolute(prox: Callable[[Tensor, float], Tensor], weights: list[Tensor]) -> Prox:
@@ -42,13 +43,20 @@ def absolute(prox: Callable[[Tensor, float], Tensor], weights: list[Tensor]) -> 
 
 def in_units(penalty: Penalty, units: dict[Tensor, float], weights: list[Tensor]) -> Prox:
     """The prox of every weight tensor in its own unit: unit * prox(W / unit, step)."""
-    scales = [units[weight] for weight in weights]
+    if penalty.separable:
+        return lambda step: _in_units(penalty, [local(w) for w in weights], [units[w] for w in weights], step)
+    if not any(sharded(w) for w in weights):
+        return lambda step: _in_units(penalty, weights, [units[w] for w in weights], step)
+    # What couples the entries of a tensor needs all of them; no two tensors are whole at a time.
+    return lambda step: [local(cut(_in_units(penalty, [whole(w)], [units[w]], step)[0], w)) for w in weights]
+
+
+def _in_units(penalty: Penalty, weights: list[Tensor], units: list[float], step: float) -> list[Tensor]:
     degree = penalty.degree
     if degree is None:
-        return lambda step: [penalty.prox(w / unit, step).mul_(unit) for w, unit in zip(weights, scales, strict=True)]
+        return [penalty.prox(w / unit, step).mul_(unit) for w, unit in zip(weights, units, strict=True)]
     # r(W / unit) = unit^-degree r(W): the unit goes into the step instead of twice through the tensor.
-    factors = [unit ** (2 - degree) for unit in scales]
-    return lambda step: penalty.prox_each(weights, [step * factor for factor in factors])
+    return penalty.prox_each(weights, [step * unit ** (2 - degree) for unit in units])
 
 
 def units_of(weights: Sequence[Tensor]) -> list[float]:
