@@ -43,20 +43,35 @@ def absolute(prox: Callable[[Tensor, float], Tensor], weights: list[Tensor]) -> 
 
 def in_units(penalty: Penalty, units: dict[Tensor, float], weights: list[Tensor]) -> Prox:
     """The prox of every weight tensor in its own unit: unit * prox(W / unit, step)."""
-    if penalty.separable:
-        return lambda step: _in_units(penalty, [local(w) for w in weights], [units[w] for w in weights], step)
-    if not any(sharded(w) for w in weights):
-        return lambda step: _in_units(penalty, weights, [units[w] for w in weights], step)
+    scales = [units[weight] for weight in weights]
+    if penalty.separable or not any(sharded(weight) for weight in weights):
+        return lambda step: _scaled(penalty, [local(weight) for weight in weights], scales, step)
     # What couples the entries of a tensor needs all of them; no two tensors are whole at a time.
-    return lambda step: [local(cut(_in_units(penalty, [whole(w)], [units[w]], step)[0], w)) for w in weights]
+    pairs = list(zip(weights, scales, strict=True))
+    return lambda step: [local(cut(_scaled(penalty, [whole(w)], [unit], step)[0], w)) for w, unit in pairs]
 
 
-def _in_units(penalty: Penalty, weights: list[Tensor], units: list[float], step: float) -> list[Tensor]:
+def _scaled(penalty: Penalty, weights: list[Tensor], scales: list[float], step: float) -> list[Tensor]:
     degree = penalty.degree
     if degree is None:
-        return [penalty.prox(w / unit, step).mul_(unit) for w, unit in zip(weights, units, strict=True)]
+        alike = len({(weight.dtype, weight.device) for weight in weights}) == 1
+        return (_as_one if penalty.separable and alike else _each)(penalty, weights, scales, step)
     # r(W / unit) = unit^-degree r(W): the unit goes into the step instead of twice through the tensor.
-    return penalty.prox_each(weights, [step * unit ** (2 - degree) for unit in units])
+    return penalty.prox_each(weights, [step * unit ** (2 - degree) for unit in scales])
+
+
+def _as_one(penalty: Penalty, weights: list[Tensor], scales: list[float], step: float) -> list[Tensor]:
+    """All entries behind each other: on a GPU the number of calls counts, and a formula for every tensor has many."""
+    parts = torch._foreach_div(weights, scales)
+    made = penalty.prox(torch.cat([part.flatten() for part in parts]), step)
+    sizes = [part.numel() for part in parts]
+    found = [part.view(w.shape) for part, w in zip(torch.split(made, sizes), weights, strict=True)]
+    torch._foreach_mul_(found, scales)
+    return found
+
+
+def _each(penalty: Penalty, weights: list[Tensor], scales: list[float], step: float) -> list[Tensor]:
+    return [penalty.prox(w / unit, step).mul_(unit) for w, unit in zip(weights, scales, strict=True)]
 
 
 def units_of(weights: Sequence[Tensor]) -> list[float]:

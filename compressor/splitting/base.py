@@ -78,8 +78,7 @@ class SplittingBase(ABC):
         """
         if self._handles:
             raise UsageError("this splitting is attached already; call remove() of the handle that attach returned")
-        if any_sharded(self.model):
-            self._follow()
+        self._follow()
         trained = [innermost(optimizer) for optimizer in optimizers]
         check_optimizers(self.model, self._moved(), trained)
         agree_once, compare_once = (cache(partial(do, self)) for do in (agree, refuse_other_weights))
@@ -191,9 +190,13 @@ class SplittingBase(ABC):
     @torch.no_grad()
     def zeroed(self) -> Iterator[None]:
         """While the block lasts the model is as `project` would leave it now."""
-        with taken_back(self._affected(self._target(None))):
-            self._zero(self.model)
-            yield
+        model = self._target(None)
+        with taken_back(self._affected(model)):
+            self._zero(model)
+            try:
+                yield
+            finally:
+                settle(model)
 
     @abstractmethod
     def before_step(self, optimizer: Optimizer) -> None:
@@ -218,7 +221,8 @@ class SplittingBase(ABC):
         """What must be the same where a state is taken and where it is loaded."""
         return {
             "format": 1,
-            "config": self.config.to_plain(),
+            # Nothing in it is a dict: of one torch.distributed.checkpoint loads only what is there already.
+            "config": {k: tuple(v.items()) if isinstance(v, dict) else v for k, v in self.config.to_plain().items()},
             "total_steps": self.total_steps,
             "weights": {name: list(weight.shape) for name, weight in self._weights.items()},
             "groups": {group.name: group.channels for group in self.prunable.groups},
@@ -244,6 +248,8 @@ class SplittingBase(ABC):
 
         `UsageError` where they lie in shards in which this does not find what it needs.
         """
+        if not any_sharded(self.model):
+            return
         if not self.config.described.target:
             refuse_shards(
                 self.model,
@@ -257,13 +263,22 @@ class SplittingBase(ABC):
                 f"the network has no parameter {missing[0]} any more; wrap or compile parts of it before the splitting "
                 "is made"
             )
-        self._weights = {name: now[name] for name in self._weights}
-        moved: set[Tensor] = {p for group in self.prunable.groups for p, _, _ in vanishing_tensors(self.model, group)}
-        moved |= set(self._weights.values())
-        check_shards({name: parameter for name, parameter in now.items() if parameter in moved})
+        if any(weight is not now[name] for name, weight in self._weights.items()):
+            moved: set[Tensor] = {
+                p for group in self.prunable.groups for p, _, _ in vanishing_tensors(self.model, group)
+            }
+            weights = {name: now[name] for name in self._weights}
+            moved |= set(weights.values())
+            check_shards({name: parameter for name, parameter in now.items() if parameter in moved})
+            self._weights = weights
+            self._renew()
+
+    def _renew(self) -> None:  # noqa: B027
+        """Take over the parameters that the network has now."""
 
     def _target(self, model: nn.Module | None) -> nn.Module:
         """The model that was trained, or what it has for a twin in ``model``; with its shards in the modules."""
+        self._follow()
         target = self.model if model is None else twin_of(self.model, model)
         settle(target)
         return target

@@ -214,8 +214,7 @@ class Splitting(SplittingBase):
         self.step = state["step"]
         self._observed = self.step - 1
 
-    def _follow(self) -> None:
-        super()._follow()
+    def _renew(self) -> None:
         if self._single is not None:
             self._single.follow(list(self._weights.values()))
         if self._selection is not None:

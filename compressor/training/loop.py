@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import math
+import time
 import warnings
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -15,6 +17,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from compressor.data.device import resident
 from compressor.data.feeds import Data, channels_last, feed_of
 from compressor.data.normalization import Normalization
 from compressor.data.samples import DataSet
@@ -28,6 +31,7 @@ from compressor.records.run import Epoch
 from compressor.splitting.base import SplittingBase
 from compressor.training.averaging import WeightAverage
 from compressor.training.batchnorm import reestimate_on
+from compressor.training.compiling import compiled, compiling
 from compressor.training.form import require_optimizer_form, require_rates, require_same_form
 from compressor.training.objective import distilled, loss_of
 from compressor.training.pace import Pace, numbers_of
@@ -40,6 +44,8 @@ from compressor.training.zeros import keep_zeros
 RETRIES = 3
 # Steps between figures for loggers, besides those of every epoch.
 LOG_EVERY = 50
+# Seconds between lines of progress.
+TELL_EVERY = 0.2
 
 
 class Loop:
@@ -58,14 +64,14 @@ class Loop:
         log: Log | None,
     ) -> None:
         self.model, self.recipe, self.normalization = model, recipe, normalization
-        self.data, self.views = data, views
+        self.fabric: Fabric = recipe.fabric()
+        self.data, self.views = resident(data, self.fabric.device), views
         self.splitting, self.progress, self.log = splitting, progress or silent, log
-        self.feed = feed_of(data, normalization)
+        self.feed = feed_of(self.data, normalization)
         self.epoch_steps = recipe.epoch_steps(self.feed.count(recipe.batch_size))
         self.total_steps = recipe.epochs * self.epoch_steps
-        self.step, self.retries, self.accuracy = 0, 0, ""
+        self.step, self.retries, self.accuracy, self.told = 0, 0, "", -math.inf
         self.shuffle = torch.Generator().manual_seed(recipe.seed + recipe.before)
-        self.fabric: Fabric = recipe.fabric()
         self.pace = Pace(self.fabric.device)
         # Faster convolutions on CPUs and tensor cores alike; undone in `finish`.
         model.to(self.fabric.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -75,7 +81,7 @@ class Loop:
         self.average = WeightAverage(model, recipe.ema) if recipe.ema is not None else None
         self.scheduler = LambdaLR(optimizer, self._rate)
         self.inner_optimizer: Optimizer = optimizer
-        self.wrapped, self.optimizer = self.fabric.setup(model, optimizer)
+        self.wrapped, self.optimizer = self.fabric.setup(compiled(model) if recipe.compile else model, optimizer)
 
     def epoch(self, number: int) -> Epoch:
         """Do the ``number``-th, from 1, or undo it where it diverged; `Diverged` where that was once too often."""
@@ -176,7 +182,7 @@ class Loop:
         # As many batches as make a step; `zip` leaves out those that make none.
         for together in zip(*[self._batches(number)] * self.recipe.accumulate, strict=False):
             self.optimizer.zero_grad()
-            with self.pace.network():
+            with self.pace.network(), compiling() if self.recipe.compile else nullcontext():
                 for batch, said in together:
                     loss = self._loss(batch, said)
                     self.fabric.backward(loss / len(together))
@@ -191,9 +197,10 @@ class Loop:
                 self.average.update()
             self.step += 1
             self.pace.step(sum(samples_in(self.feed.task.inputs(batch)) for batch, _ in together))
-            # Reading the loss makes a GPU wait, so not at every step.
-            if self.step % 5 == 0 or self.step == self.total_steps:
+            # Reading the loss makes a GPU wait, so no more often than people can read.
+            if time.monotonic() - self.told > TELL_EVERY or self.step == self.total_steps:
                 self.progress(self.step / self.total_steps, self._figures(number, float(total) / count))
+                self.told = time.monotonic()
             if self.log is not None and self.step % LOG_EVERY == 0:
                 self.log({"loss": float(total) / count, "learning_rate": self.rate}, self.step)
         return float(total) / count
@@ -259,7 +266,8 @@ class Loop:
     def _finite(self) -> bool:
         # Not every buffer: a mask of attention is infinite from the start.
         norms = [buffer for module in self.model.modules() if isinstance(module, NORMS) for buffer in module.buffers()]
-        return all(bool(tensor.isfinite().all()) for tensor in (*self.model.parameters(), *norms))
+        finite = [tensor.isfinite().all() for tensor in (*self.model.parameters(), *norms)]
+        return bool(torch.stack(finite).all())
 
     def _figures(self, number: int, loss: float) -> str:
         parts = [f"epoch {number}/{self.recipe.epochs}", f"loss {loss:.3f}", self.accuracy]

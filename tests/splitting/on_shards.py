@@ -89,7 +89,7 @@ def train(model, optimizer, rank, ranks, first=0, last=STEPS):
         optimizer.step()
 
 
-def started(name, rank=0, ranks=1, *, norms=False, mesh=None):
+def started(name, rank=0, ranks=1, *, norms=False, mesh=None, tries=0):
     """Network, optimiser and attached splitting; in shards where there are several ranks."""
     model = network(norms=norms, frozen=name == "frozen")
     options = CONFIGS[name]
@@ -99,11 +99,12 @@ def started(name, rank=0, ranks=1, *, norms=False, mesh=None):
         splitting.calibrate(
             F.cross_entropy(model(images[i : i + 1]), labels[i : i + 1] % 3) for i in range(len(images))
         )
+    splitting.settle(lambda dropped: float(sum(gone[0] for gone in dropped)), tries)
     if ranks > 1:
         shard(model, mesh)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=0.01) if name in BY_ADAM else None
-    optimizer = optimizer or torch.optim.SGD(trained, lr=0.05, momentum=0.9)
+    by_adam = name in BY_ADAM
+    optimizer = torch.optim.AdamW(trained, lr=0.01) if by_adam else torch.optim.SGD(trained, lr=0.05, momentum=0.9)
     model(IMAGE)  # an evaluation leaves whole parameters in modules that fully_shard has sharded
     splitting.attach(optimizer)
     return model, optimizer, splitting
@@ -114,8 +115,9 @@ def ended(name, rank=0, ranks=1, **options):
     model, optimizer, splitting = started(name, rank, ranks, **options)
     train(model, optimizer, rank, ranks, last=LOOK)
     with torch.no_grad():
-        model(IMAGE)
-    seen = {"gap": splitting.gap(), "zeros": splitting.sparsity()}
+        with splitting.zeroed():
+            projected = model(IMAGE)
+        seen = {"gap": splitting.gap(), "zeros": splitting.sparsity(), "outputs": (projected, model(IMAGE))}
     train(model, optimizer, rank, ranks, LOOK)
     state = splitting.state_dict()
     return finished(model, splitting, rank) | {"seen": seen, "state": state}
@@ -140,7 +142,7 @@ def parts(model, optimizer, splitting):
 
 def saved(rank, ranks, folder):
     """Half a training, and all of it."""
-    model, optimizer, splitting = started("zeros", rank, ranks)
+    model, optimizer, splitting = started("zeros", rank, ranks, tries=6)
     train(model, optimizer, rank, ranks, last=HALF)
     checkpoint.save(parts(model, optimizer, splitting), checkpoint_id=f"{folder}/half")
     train(model, optimizer, rank, ranks, HALF)

@@ -54,6 +54,8 @@ def ends_as(found, wanted):
     assert found["small"] == wanted["small"]
     assert found["seen"]["gap"] == pytest.approx(wanted["seen"]["gap"], abs=1e-10)
     assert found["seen"]["zeros"] == wanted["seen"]["zeros"]
+    for outputs, known in zip(found["seen"]["outputs"], wanted["seen"]["outputs"], strict=True):
+        assert torch.allclose(outputs, known, **CLOSE)
     for name, weight in wanted["weights"].items():
         assert torch.equal(weight == 0, found["weights"][name] == 0), name
         assert torch.allclose(weight, found["weights"][name], **CLOSE), name
@@ -77,12 +79,8 @@ def test_all_ranks_have_one_state_and_one_projection(ranks, part, name):
     first, *others = [rank[part][name] for rank in ranks]
     assert first["left"] == 0
     for other in others:
-        assert same(first["state"], other["state"])
-        assert (first["projection"], first["seen"], first["left"]) == (
-            other["projection"],
-            other["seen"],
-            other["left"],
-        )
+        assert same([first["state"], first["seen"]], [other["state"], other["seen"]])
+        assert (first["projection"], first["left"]) == (other["projection"], other["left"])
 
 
 def test_training_in_shards_drops_something(ranks):
