@@ -100,11 +100,13 @@ def settle(model: nn.Module) -> None:
         module.reshard()  # type: ignore[operator]
 
 
-@torch.no_grad()
 def local(tensor: Tensor) -> Tensor:
     """The rows that this rank holds, in the same memory."""
+    if not sharded(tensor):
+        return tensor
     # Where no gradient is recorded that is the tensor itself that is held.
-    held: Tensor = tensor.to_local() if sharded(tensor) else tensor
+    with torch.no_grad():
+        held: Tensor = tensor.to_local()
     return held
 
 

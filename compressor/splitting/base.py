@@ -267,7 +267,7 @@ class SplittingBase(ABC):
             moved: set[Tensor] = {
                 p for group in self.prunable.groups for p, _, _ in vanishing_tensors(self.model, group)
             }
-            weights = {name: now[name] for name in self._weights}
+            weights: dict[str, Tensor] = {name: now[name] for name in self._weights}
             moved |= set(weights.values())
             check_shards({name: parameter for name, parameter in now.items() if parameter in moved})
             self._weights = weights

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+import weakref
 from functools import partial
 
 import torch
@@ -20,6 +21,7 @@ from torch.distributed.checkpoint.state_dict import (
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
 from torch.distributed.tensor import Shard
+from torch.distributed.tensor.debug import CommDebugMode
 from torch.nn import functional as F
 
 import compressor
@@ -99,7 +101,8 @@ def started(name, rank=0, ranks=1, *, norms=False, mesh=None, tries=0):
         splitting.calibrate(
             F.cross_entropy(model(images[i : i + 1]), labels[i : i + 1] % 3) for i in range(len(images))
         )
-    splitting.settle(lambda dropped: float(sum(gone[0] for gone in dropped)), tries)
+    if tries:
+        splitting.settle(lambda dropped: float(sum(gone[0] for gone in dropped)), tries)
     if ranks > 1:
         shard(model, mesh)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -256,6 +259,32 @@ def worth(rank, ranks):
     return found
 
 
+def exchanged(rank, ranks):
+    """How often ranks exchange something in a step in which nothing is chosen, and whether whole weights are kept."""
+    found = {}
+    for penalty_name in ("none", "l1", "l1-l2"):
+        model = network()
+        splitting = compressor.Splitting(model, IMAGE, target_macs=0.5, penalty=penalty_name, total_steps=1000)
+        dense = [weakref.ref(parameter) for parameter in model.parameters()]
+        shard(model)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+        splitting.attach(optimizer)
+        train(model, optimizer, rank, ranks, last=1)
+        images, labels = batch(1, rank, ranks)
+        F.cross_entropy(model(images), labels % 3).backward()
+        with CommDebugMode() as observing:
+            splitting.before_step(optimizer)
+        with CommDebugMode() as pulling, torch.no_grad():
+            splitting.pull(0.001)
+        found[penalty_name] = {
+            "observing": observing.get_total_counts(),
+            "pulling": pulling.get_total_counts(),
+            "weights": len(splitting._weights),
+            "kept": sum(one() is not None for one in dense),
+        }
+    return found
+
+
 def statistics(rank, ranks):
     """BatchNorm's, of the batches of all ranks."""
     model, alone = network(norms=True), network(norms=True)
@@ -272,6 +301,7 @@ def first(rank, ranks, folder):
         "saved": saved(rank, ranks, folder),
         "pulled": pulled(rank, ranks),
         "worth": worth(rank, ranks),
+        "exchanged": exchanged(rank, ranks),
         "statistics": statistics(rank, ranks),
         "refusals": refusals(rank, ranks),
     }

@@ -110,6 +110,15 @@ def test_every_saliency_values_shards_as_whole_weights(ranks):
                 assert torch.allclose(one, other, rtol=1e-5, atol=0), name
 
 
+def test_a_step_exchanges_one_vector_and_keeps_no_whole_weight(ranks):
+    """A penalty that couples the entries of a tensor asks for every tensor once a pull."""
+    for rank in ranks:
+        for name, found in rank["exchanged"].items():
+            assert found["observing"] == 1
+            assert found["pulling"] == (found["weights"] if name == "l1-l2" else 0)
+            assert found["kept"] == 0
+
+
 def test_replicas_of_shards_end_as_in_one_process(ranks):
     if len(ranks) < 4:
         pytest.skip("two ranks have no replicas of shards")
