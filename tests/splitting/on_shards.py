@@ -91,8 +91,8 @@ def train(model, optimizer, rank, ranks, first=0, last=STEPS):
         optimizer.step()
 
 
-def started(name, rank=0, ranks=1, *, norms=False, mesh=None, tries=0):
-    """Network, optimiser and attached splitting; in shards where there are several ranks."""
+def started(name, rank=0, ranks=1, *, norms=False, mesh=None, tries=0, attach=True):
+    """Network, optimiser and splitting; in shards where there are several ranks."""
     model = network(norms=norms, frozen=name == "frozen")
     options = CONFIGS[name]
     splitting = build_splitting(model, IMAGE, SplittingConfig(**options), **LENGTHS, seed=0)
@@ -109,7 +109,8 @@ def started(name, rank=0, ranks=1, *, norms=False, mesh=None, tries=0):
     by_adam = name in BY_ADAM
     optimizer = torch.optim.AdamW(trained, lr=0.01) if by_adam else torch.optim.SGD(trained, lr=0.05, momentum=0.9)
     model(IMAGE)  # an evaluation leaves whole parameters in modules that fully_shard has sharded
-    splitting.attach(optimizer)
+    if attach:
+        splitting.attach(optimizer)
     return model, optimizer, splitting
 
 
@@ -138,6 +139,17 @@ def finished(model, splitting, rank):
     return found
 
 
+def averaged(rank=0, ranks=1):
+    """The projection of a copy that lags behind."""
+    model, optimizer, splitting = started("zeros", rank, ranks)
+    average = network()
+    if ranks > 1:
+        shard(average)
+    train(model, optimizer, rank, ranks)
+    gap = splitting.project(model=average).gap
+    return {"gap": gap, "weights": get_model_state_dict(average, options=StateDictOptions(full_state_dict=True))}
+
+
 def parts(model, optimizer, splitting):
     weights, of_optimizer = get_state_dict(model, optimizer)
     return {"model": weights, "optimizer": of_optimizer, "splitting": splitting}
@@ -152,12 +164,14 @@ def saved(rank, ranks, folder):
     return finished(model, splitting, rank)["weights"]
 
 
-def resumed(rank, ranks, folder):
-    """The other half, in another process."""
-    model, optimizer, splitting = started("zeros", rank, ranks)
+def resumed(rank, ranks, folder, *, attached):
+    """The other half, in another process, of a splitting that is attached before its state is loaded, or after that."""
+    model, optimizer, splitting = started("zeros", rank, ranks, attach=attached)
     held = parts(model, optimizer, splitting)
     checkpoint.load(held, checkpoint_id=f"{folder}/half")
     set_state_dict(model, optimizer, model_state_dict=held["model"], optim_state_dict=held["optimizer"])
+    if not attached:
+        splitting.attach(optimizer)
     train(model, optimizer, rank, ranks, HALF)
     return finished(model, splitting, rank)["weights"]
 
@@ -299,6 +313,7 @@ def first(rank, ranks, folder):
         "plain": {name: ended(name, rank, ranks) for name in CONFIGS},
         "norms": {name: ended(name, rank, ranks, norms=True) for name in OF_NORMS},
         "saved": saved(rank, ranks, folder),
+        "averaged": averaged(rank, ranks),
         "pulled": pulled(rank, ranks),
         "worth": worth(rank, ranks),
         "exchanged": exchanged(rank, ranks),
@@ -312,7 +327,7 @@ def first(rank, ranks, folder):
 
 
 def second(rank, ranks, folder):
-    return {"resumed": resumed(rank, ranks, folder)}
+    return {"resumed": [resumed(rank, ranks, folder, attached=attached) for attached in (True, False)]}
 
 
 def on_rank(part, rank, ranks, folder):

@@ -9,7 +9,7 @@ from functools import cache
 import on_shards
 import pytest
 import torch
-from on_shards import CONFIGS, OF_NORMS, ended, network
+from on_shards import CONFIGS, OF_NORMS, averaged, ended, network
 from torch import nn
 
 from compressor.splitting.auxiliary import units_of
@@ -126,9 +126,19 @@ def test_replicas_of_shards_end_as_in_one_process(ranks):
         ends_as(found, alone(name))
 
 
+def test_an_average_in_shards_is_projected_as_in_one_process(ranks):
+    wanted = averaged()
+    assert wanted["gap"] > 0.1
+    for rank in ranks:
+        assert rank["averaged"]["gap"] == pytest.approx(wanted["gap"], abs=1e-10)
+        for name, weight in wanted["weights"].items():
+            assert torch.allclose(weight, rank["averaged"]["weights"][name], **CLOSE), name
+
+
 def test_what_is_resumed_in_other_processes_ends_equal(ranks):
     """From a checkpoint by torch.distributed.checkpoint, taken after the zeros were chosen."""
-    assert same(ranks[0]["saved"], ranks[0]["resumed"])
+    for resumed in ranks[0]["resumed"]:
+        assert same(ranks[0]["saved"], resumed)
     assert any((weight == 0).any() for weight in ranks[0]["saved"].values())
 
 
