@@ -32,7 +32,7 @@ from compressor.groups import ChannelGroup, find_groups
 from compressor.penalties.l1_minus_l2 import L1MinusL2
 from compressor.records.costs import Aims
 from compressor.shrinking import shrink
-from compressor.splitting import SplittingConfig
+from compressor.splitting import SplittingConfig, auxiliary
 from compressor.splitting.schedule import PULL_EVERY, REFRESHES, SELECTED
 from compressor.stages.trials import samples_for, seconds_of_settling
 from compressor.structures import tensors
@@ -98,8 +98,12 @@ def added(model: nn.Module, example: Tensor, groups: Sequence[ChannelGroup], pen
     with training(None, model) as optimizer:
         plain = touched(optimizer.step)
     splitting = Splitting(model, example, penalty=penalty, target_macs=0.5, total_steps=STEPS, groups=groups)
-    # On the CPU l1-l2 reads values back, which is quicker there; counted is what a GPU is asked.
-    with patch.object(L1MinusL2, "_by_reading", L1MinusL2._without_reading), training(splitting, model) as optimizer:
+    # On the CPU l1-l2 reads values back and batches are small, which is quicker there; counted is what a GPU is asked.
+    with (
+        patch.object(L1MinusL2, "_by_reading", L1MinusL2._without_reading),
+        patch.dict(auxiliary.BATCH, cpu=auxiliary.BATCH_ELSEWHERE),
+        training(splitting, model) as optimizer,
+    ):
         pulled = [touched(optimizer.step) for _ in range(PULL_EVERY)]
     calls, size = (sum(step[place] for step in pulled) / PULL_EVERY - plain[place] for place in (0, 1))
     return calls, size
