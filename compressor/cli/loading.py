@@ -159,7 +159,10 @@ def read_samples(
     own = known if known is not None and known.ref == ref else None
     choice: dict[str, Any] = {"val_fraction": own.val_fraction, "split_seed": own.split_seed} if own else {}
     choice |= {key: options[key] for key in ("val_fraction", "split_seed", "max_train") if options[key] is not None}
-    data = in_order_of(load_data(ref, _image_shape(shape), **choice), classes)
+    data = load_data(ref, _image_shape(shape), **choice, workers=options["data_workers"])
+    if data.streamed:
+        console.note(f"{ref} exceeds --max-memory: its images stay on the disk and are decoded for every batch anew")
+    data = in_order_of(data, classes)
     if classes is not None and data.classes != tuple(classes):
         console.warn(
             f"the network's classes ({_few(classes)}) are not those of {ref} ({_few(data.classes)}); "

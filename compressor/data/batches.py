@@ -11,6 +11,9 @@ from compressor.data.normalization import Normalization
 from compressor.data.samples import Augmentation, Samples
 from compressor.errors import DataError, UsageError
 
+# Images that are measured at once.
+MEASURED = 256
+
 
 def batches(
     samples: Samples,
@@ -36,14 +39,16 @@ def batches(
 
     def generate() -> Iterator[tuple[Tensor, Tensor]]:
         order = torch.arange(len(samples)) if shuffle is None else shuffled(len(samples), shuffle)
-        order = order.to(samples.images.device)
         end = len(order) // batch_size * batch_size if drop_last else len(order)
-        for start in range(0, end, batch_size):
-            indices = order[start : start + batch_size]
-            images = samples.images[indices].to(device)
+        taken = (order[start : start + batch_size] for start in range(0, end, batch_size))
+        for images, labels in samples.read(taken):
+            images = images.to(device)
             if augmentation is not None and shuffle is not None:
                 images = augmentation.apply(images, shuffle)
-            yield normalized(images, normalization, device), samples.labels[indices].to(device)
+            yield (
+                normalized(images, normalization, device),
+                labels.to(device),
+            )
 
     return generate()
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import tee
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -15,19 +17,53 @@ from compressor.tasks.base import Task
 from compressor.tasks.classification import CLASSIFICATION
 
 
+class Stored(Protocol):
+    """Images that lie elsewhere than in memory, in the place of a tensor of them."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Images, channels, height and width."""
+
+    def __getitem__(self, indices: Tensor) -> Stored:
+        """Some of them, in that order; nothing is read."""
+
+    def read(self, batches: Iterable[Tensor]) -> Iterator[Tensor]:
+        """The images at each of the ``batches`` of indices, uint8 (batch, channels, height, width)."""
+
+    def identity(self) -> Tensor:
+        """A hash, uint8, that tells these images from others."""
+
+
 @dataclass(frozen=True)
 class Samples:
     """Images, uint8 (samples, channels, height, width), and their labels, int64 (samples,)."""
 
-    images: Tensor
+    images: Tensor | Stored
     labels: Tensor
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def take(self, indices: Tensor) -> Samples:
-        """The samples at ``indices``, in that order."""
+        """The samples at ``indices``, in that order; of images that are not in memory none is read."""
         return Samples(self.images[indices], self.labels[indices])
+
+    def read(self, batches: Iterable[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Images, uint8 (batch, channels, height, width), and labels at each of the ``batches`` of indices."""
+        images, labels = self.images, self.labels
+        if isinstance(images, Tensor):
+            for indices in batches:
+                here = indices.to(images.device)
+                yield images[here], labels[here]
+            return
+        asked, kept = tee(batches)
+        for indices, read in zip(kept, images.read(asked), strict=True):
+            yield read, labels[indices.cpu()]
+
+    def identity(self) -> dict[str, Tensor]:
+        """What tells these samples from others: images and labels, or a hash in the place of the images."""
+        images = self.images if isinstance(self.images, Tensor) else self.images.identity()
+        return {"images": images, "labels": self.labels}
 
 
 @dataclass(frozen=True)
@@ -104,6 +140,11 @@ class DataSet:
     def train_samples(self) -> int:
         """How many samples there are to train on."""
         return len(self.train)
+
+    @property
+    def streamed(self) -> bool:
+        """Whether the images are read when they are needed, because they are more than may be in memory."""
+        return not isinstance(self.train.images, Tensor)
 
     @property
     def input_shape(self) -> tuple[int, int, int]:

@@ -44,11 +44,11 @@ class Views:
         """
         turn = epoch % len(self.views)
         view, logits, samples = self.views[turn], self.logits[turn], data.train
-        for indices in shuffled(len(samples), shuffle).split(batch_size):  # type: ignore[no-untyped-call]
-            if len(indices) == batch_size:
-                part = samples.take(indices.to(samples.images.device))
-                images = view.take(indices).of(part.images.to(device))
-                yield normalized(images, normalization, device), part.labels.to(device), logits[indices].to(device)
+        order = shuffled(len(samples), shuffle).split(batch_size)  # type: ignore[no-untyped-call]
+        full = [indices for indices in order if len(indices) == batch_size]
+        for indices, (images, labels) in zip(full, samples.read(full), strict=True):
+            images = view.take(indices).of(images.to(device))
+            yield normalized(images, normalization, device), labels.to(device), logits[indices].to(device)
 
 
 def draw_views(data: DataSet, count: int, seed: int) -> list[View]:
@@ -71,8 +71,8 @@ def ask(
     indices, found = torch.arange(len(data.train)).split(BATCH), list[Tensor]()  # type: ignore[no-untyped-call]
     with eval_mode(teacher):
         for view in views:
-            for part in indices:
-                images = view.take(part).of(data.train.images[part].to(device))
+            for part, (images, _) in zip(indices, data.train.read(indices), strict=True):
+                images = view.take(part).of(images.to(device))
                 images = normalized(images, normalization, device).contiguous(memory_format=torch.channels_last)
                 found.append(teacher(images).float().cpu())
                 tell(len(found) / (len(views) * len(indices)), "asking the dense network")
