@@ -2,9 +2,9 @@
 
 Draws JPEG images of 32x32 pixels into a zip file, and goes through them in processes of their own, in memory and
 streamed by several numbers of workers: peak memory beyond that of the imports, and samples a second of a training epoch
-without a network (shuffled, shifted, mirrored, normalised) and with ResNet-20, as the share of those from memory. All take turns, and see
-the same batches: their hashes are compared. With --data-limit the system gives a process so many bytes beyond the
-imports (RLIMIT_DATA).
+without a network (shuffled, shifted, mirrored, normalised) and with ResNet-20, as the share of those from memory. All
+take turns, and see the same batches: their hashes are compared. With --data-limit the system gives a process so many
+bytes beyond the imports (RLIMIT_DATA).
 
     python benchmarks/streaming.py --images 100000 --allowed 256
 """

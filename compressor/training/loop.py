@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import time
 import warnings
 from collections.abc import Iterator, Mapping
 from functools import partial
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from compressor.data.device import resident
 from compressor.data.feeds import Data, channels_last, feed_of
 from compressor.data.normalization import Normalization
 from compressor.data.samples import DataSet
@@ -40,6 +42,8 @@ from compressor.training.zeros import keep_zeros
 RETRIES = 3
 # Steps between figures for loggers, besides those of every epoch.
 LOG_EVERY = 50
+# Seconds between lines of progress.
+TELL_EVERY = 0.2
 
 
 class Loop:
@@ -58,14 +62,14 @@ class Loop:
         log: Log | None,
     ) -> None:
         self.model, self.recipe, self.normalization = model, recipe, normalization
-        self.data, self.views = data, views
+        self.fabric: Fabric = recipe.fabric()
+        self.data, self.views = resident(data, self.fabric.device), views
         self.splitting, self.progress, self.log = splitting, progress or silent, log
-        self.feed = feed_of(data, normalization)
+        self.feed = feed_of(self.data, normalization)
         self.epoch_steps = recipe.epoch_steps(self.feed.count(recipe.batch_size))
         self.total_steps = recipe.epochs * self.epoch_steps
-        self.step, self.retries, self.accuracy = 0, 0, ""
+        self.step, self.retries, self.accuracy, self.told = 0, 0, "", -math.inf
         self.shuffle = torch.Generator().manual_seed(recipe.seed + recipe.before)
-        self.fabric: Fabric = recipe.fabric()
         self.pace = Pace(self.fabric.device)
         # Faster convolutions on CPUs and tensor cores alike; undone in `finish`.
         model.to(self.fabric.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -191,9 +195,10 @@ class Loop:
                 self.average.update()
             self.step += 1
             self.pace.step(sum(samples_in(self.feed.task.inputs(batch)) for batch, _ in together))
-            # Reading the loss makes a GPU wait, so not at every step.
-            if self.step % 5 == 0 or self.step == self.total_steps:
+            # Reading the loss makes a GPU wait, so no more often than people can read.
+            if time.monotonic() - self.told > TELL_EVERY or self.step == self.total_steps:
                 self.progress(self.step / self.total_steps, self._figures(number, float(total) / count))
+                self.told = time.monotonic()
             if self.log is not None and self.step % LOG_EVERY == 0:
                 self.log({"loss": float(total) / count, "learning_rate": self.rate}, self.step)
         return float(total) / count
@@ -259,7 +264,8 @@ class Loop:
     def _finite(self) -> bool:
         # Not every buffer: a mask of attention is infinite from the start.
         norms = [buffer for module in self.model.modules() if isinstance(module, NORMS) for buffer in module.buffers()]
-        return all(bool(tensor.isfinite().all()) for tensor in (*self.model.parameters(), *norms))
+        finite = [tensor.isfinite().all() for tensor in (*self.model.parameters(), *norms)]
+        return bool(torch.stack(finite).all())
 
     def _figures(self, number: int, loss: float) -> str:
         parts = [f"epoch {number}/{self.recipe.epochs}", f"loss {loss:.3f}", self.accuracy]

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor, nn
 
-from compressor.data.batches import normalized, shuffled
+from compressor.data.batches import Normalizer, normalized, shuffled
+from compressor.data.device import ahead
 from compressor.data.normalization import Normalization
 from compressor.data.samples import DataSet, View
 from compressor.equivalence import eval_mode
@@ -42,13 +43,16 @@ class Views:
 
         ``shuffle`` draws the order; samples that do not fill the last batch are left out.
         """
-        turn = epoch % len(self.views)
-        view, logits, samples = self.views[turn], self.logits[turn], data.train
-        order = shuffled(len(samples), shuffle).split(batch_size)  # type: ignore[no-untyped-call]
+        turn, samples, whole = epoch % len(self.views), data.train, Normalizer(normalization, device)
+        # Where the samples lie: on a GPU, where they fit, so that nothing is copied at a step.
+        where = samples.labels.device
+        view, logits = self.views[turn].to(where), self.logits[turn].to(where)
+        order = shuffled(len(samples), shuffle).to(where).split(batch_size)  # type: ignore[no-untyped-call]
         full = [indices for indices in order if len(indices) == batch_size]
-        for indices, (images, labels) in zip(full, samples.read(full), strict=True):
-            images = view.take(indices).of(images.to(device))
-            yield normalized(images, normalization, device), labels.to(device), logits[indices].to(device)
+        read = zip(full, samples.read(full), strict=True)
+        drawn = ((images, labels, view.take(indices), logits[indices]) for indices, (images, labels) in read)
+        for images, labels, own, said in ahead(drawn, device):
+            yield whole(own.of(images)), labels, said
 
 
 def draw_views(data: DataSet, count: int, seed: int) -> list[View]:
