@@ -83,7 +83,7 @@ def measure(path: Path, allowed: int, workers: int, data_limit: int | None) -> d
         "loading": loading,
         "rate": count / seconds,
         "peak": _peak() - before,
-        "trained": trained(feed),
+        "trained": trained(feed) if data_limit is None else None,
         "seen": seen.hexdigest(),
     }
 

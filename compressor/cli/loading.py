@@ -148,6 +148,7 @@ def read_samples(
     ``source`` is the file that knows them: without the user's word it is followed only into its own folder.
     """
     from compressor.data import load_data
+    from compressor.data.augmentations import augmented
     from compressor.data.samples import in_order_of
 
     ref = options["data"] or (known.ref if known is not None else None)
@@ -170,7 +171,8 @@ def read_samples(
         )
     if own is not None and data.split_seed != own.split_seed:
         console.warn(f"the network was trained with --split-seed {own.split_seed}, so it may have seen test samples")
-    return for_task(data, options)
+    data = for_task(data, options)
+    return data if options.get("augment") is None else augmented(data, options["augment"])
 
 
 def _refuse_place(ref: str) -> None:

@@ -122,6 +122,12 @@ training_options = stack(
     click.option("--lr", type=float, help="Peak learning rate.  [default: 0.02 for sgd, 0.001 for adamw]"),
     click.option("--batch-size", type=int, default=64, show_default=True, help="Samples in a training step."),
     click.option(
+        "--augment",
+        metavar="NAME,...",
+        help="How training images are varied: none, or one or more of shift-flip, random-resized-crop, trivial, mixup "
+        "and cutmix (compress list augmentations).  [default: shift-flip, as much as suits the data]",
+    ),
+    click.option(
         "--optimizer",
         type=click.Choice(["sgd", "adamw"]),
         default="sgd",

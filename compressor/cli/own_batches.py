@@ -23,6 +23,7 @@ READING = {
     "data_workers": "--data-workers",
     "normalize": "--normalize",
     "batch_size": "--batch-size",
+    "augment": "--augment",
 }
 
 

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from compressor.data.normalization import Normalization
+from compressor.data.variation import Variation
 from compressor.errors import UsageError
 from compressor.structures import mapped
 from compressor.tasks.base import Task
@@ -68,15 +69,30 @@ class Samples:
 
 
 @dataclass(frozen=True)
-class Augmentation:
-    """Random crops after padding with ``shift`` black pixels on every side, and random mirroring."""
+class Augmentation(Variation):
+    """Random crops after padding with black pixels, and random mirroring, as much as suits the data set.
+
+    ``shift`` is the number of pixels on every side.
+    """
 
     shift: int = 0
     flip: bool = False
 
+    draws_anywhere = True
+
     def __post_init__(self) -> None:
         if self.shift < 0:
             raise UsageError(f"shift must be 0 or more pixels, got {self.shift}")
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        """Of a data set that wants neither, none."""
+        return "shift-flip" if self.shift or self.flip else "none"
+
+    @classmethod
+    def for_images(cls, own: Variation, classes: int, shape: tuple[int, int, int]) -> Variation:
+        """As much as suits the data set."""
+        return own
 
     def apply(self, images: Tensor, generator: Generator) -> Tensor:
         """Augment ``images``, (samples, channels, height, width), each in its own way."""
@@ -130,7 +146,7 @@ class DataSet:
     test: Samples
     classes: tuple[str, ...]
     normalization: Normalization | None
-    augmentation: Augmentation
+    augmentation: Variation
     split_seed: int
     val_fraction: float
     task: Task = CLASSIFICATION

@@ -15,7 +15,7 @@ from torch import Generator, Tensor, nn
 from compressor.data.batches import Normalizer, normalized, shuffled
 from compressor.data.device import ahead
 from compressor.data.normalization import Normalization
-from compressor.data.samples import DataSet, View
+from compressor.data.samples import Augmentation, DataSet, View
 from compressor.equivalence import eval_mode
 from compressor.progress import Progress, silent
 
@@ -58,6 +58,7 @@ class Views:
 def draw_views(data: DataSet, count: int, seed: int) -> list[View]:
     """``count`` augmentations of every training sample, drawn from ``seed``."""
     generator = torch.Generator().manual_seed(seed)
+    assert isinstance(data.augmentation, Augmentation)  # others show no image twice
     return [data.augmentation.drawn(len(data.train), generator) for _ in range(count)]
 
 
