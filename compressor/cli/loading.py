@@ -103,8 +103,17 @@ def load_known_samples(console: Console, network: Network, options: dict[str, An
 
 def _is_here(ref: str) -> bool:
     """Whether the files of a data set are on this machine; those without files always are."""
-    _, colon, place = ref.partition(":")
-    return not colon or Path(place).exists()
+    return all(path.exists() for path in _places(ref))
+
+
+def _places(ref: str) -> list[Path]:
+    """The files or folders that a data set names."""
+    from compressor.data.shards import expanded
+
+    name, colon, place = ref.partition(":")
+    if name == "webdataset":
+        return expanded(place) or [Path(place).expanduser()]
+    return [Path(place).expanduser()] if colon else []
 
 
 def _reaches_out(ref: str, source: Path | None) -> bool:
@@ -112,11 +121,10 @@ def _reaches_out(ref: str, source: Path | None) -> bool:
 
     A file from somebody else could name any place of this machine. Places are relative to the current folder.
     """
-    _, colon, place = ref.partition(":")
-    if not colon or source is None:
+    if source is None:
         return False
     try:
-        return not Path(place).resolve().is_relative_to(source.resolve().parent)
+        return not all(path.resolve().is_relative_to(source.resolve().parent) for path in _places(ref))
     except (OSError, ValueError, RuntimeError):  # no path, or links in a ring
         return True
 

@@ -15,8 +15,10 @@ DATASETS = {
     "curves": "compressor.data.curves:Curves",
     "digits": "compressor.data.digits:Digits",
     "folder": "compressor.data.folder:Folder",
+    "hf": "compressor.data.hugging_face:HuggingFace",
     "mnist": "compressor.data.mnist:Mnist",
     "npz": "compressor.data.npz:Npz",
+    "webdataset": "compressor.data.shards:WebDataset",
 }
 
 
