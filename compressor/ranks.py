@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from torch import Tensor, distributed, nn
 
-from compressor.errors import UsageError
 from compressor.structures import mapped
 from compressor.wrappers import process_group
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
 
-SHARDS = (("torch.distributed.tensor", "DTensor"), ("torch.distributed.fsdp._flat_param", "FlatParameter"))
+T = TypeVar("T")
 
 
 class Ranks:
-    """Those of the process group of ``model`` when that is wrapped for DDP, else all; one alone without any.
+    """Those of the process group of ``model`` when that is wrapped for DDP or sharded by FSDP, else all, or one alone.
 
     What is exchanged is small, and lies on the CPU afterwards. Every rank must ask for it, in the same order.
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self._group = process_group(model)
+        self._model = model
+
+    @property
+    def _group(self) -> ProcessGroup | None:
+        # `fully_shard` may be called after this is made.
+        return process_group(self._model)
 
     @property
     def several(self) -> bool:
@@ -50,17 +54,6 @@ class Ranks:
         held: list[Any] = [None] * distributed.get_world_size(self._group)
         distributed.all_gather_object(held, _on_cpu(value), group=self._group)
         return held
-
-
-def refuse_shards(parameters: Iterable[Tensor]) -> None:
-    """Raise `UsageError` where a rank holds only a piece of a parameter, as under FSDP."""
-    # What shards a parameter has imported its class.
-    kinds = tuple(getattr(sys.modules[place], name) for place, name in SHARDS if place in sys.modules)
-    if any(isinstance(parameter, kinds) for parameter in parameters):
-        raise UsageError(
-            "FSDP leaves only a piece of every parameter on a rank, and channels are chosen and pulled whole; "
-            "train with DistributedDataParallel"
-        )
 
 
 def _on_cpu(value: T) -> T:

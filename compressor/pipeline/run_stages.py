@@ -239,10 +239,15 @@ def _fine_tuning_steps(record: FineTuning) -> list[tuple[Metric | None, str]]:
     zeros += f", the best of {record.trials.networks} choices that were tried" if record.trials and zeros else ""
     stale = "; BatchNorm statistics still lag behind" if record.reestimated else ""
     return [
-        (record.trained, f"end of sparse training{stale}"),
+        (record.trained, f"end of sparse training{_computed(record)}{stale}"),
         (record.projected, f"{zeros}{stale}"),
         (record.reestimated, "BatchNorm statistics re-estimated, the weights are the same"),
     ]
+
+
+def _computed(record: FineTuning) -> str:
+    """In which precision, where that was measured."""
+    return "" if record.precision is None else f", computed in {record.precision.chosen}"
 
 
 def _plain(metric: Metric | None) -> Metric | None:

@@ -16,6 +16,7 @@ from compressor.loggers import Log
 from compressor.progress import Progress
 from compressor.records.run import Epoch
 from compressor.splitting.base import SplittingBase
+from compressor.training.gpu_math import fast_math
 from compressor.training.loop import Loop
 from compressor.training.recipe import Recipe
 from compressor.training.states import State
@@ -47,7 +48,7 @@ def train(
     a training with the same arguments, which goes on as if it had not been interrupted.
     """
     epochs = list(resumed.course.epochs) if resumed is not None else []
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), fast_math(recipe.on):
         # Dropout in the user's network draws from the global generator.
         torch.manual_seed(recipe.seed + recipe.before)
         run = Loop(model, data, recipe, normalization, splitting, teacher, views, progress, log)

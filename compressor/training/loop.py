@@ -7,6 +7,7 @@ import math
 import time
 import warnings
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -30,6 +31,7 @@ from compressor.records.run import Epoch
 from compressor.splitting.base import SplittingBase
 from compressor.training.averaging import WeightAverage
 from compressor.training.batchnorm import reestimate_on
+from compressor.training.compiling import compiled, compiling
 from compressor.training.form import require_optimizer_form, require_rates, require_same_form
 from compressor.training.objective import distilled, loss_of
 from compressor.training.pace import Pace, numbers_of
@@ -79,7 +81,7 @@ class Loop:
         self.average = WeightAverage(model, recipe.ema) if recipe.ema is not None else None
         self.scheduler = LambdaLR(optimizer, self._rate)
         self.inner_optimizer: Optimizer = optimizer
-        self.wrapped, self.optimizer = self.fabric.setup(model, optimizer)
+        self.wrapped, self.optimizer = self.fabric.setup(compiled(model) if recipe.compile else model, optimizer)
 
     def epoch(self, number: int) -> Epoch:
         """Do the ``number``-th, from 1, or undo it where it diverged; `Diverged` where that was once too often."""
@@ -180,7 +182,7 @@ class Loop:
         # As many batches as make a step; `zip` leaves out those that make none.
         for together in zip(*[self._batches(number)] * self.recipe.accumulate, strict=False):
             self.optimizer.zero_grad()
-            with self.pace.network():
+            with self.pace.network(), compiling() if self.recipe.compile else nullcontext():
                 for batch, said in together:
                     loss = self._loss(batch, said)
                     self.fabric.backward(loss / len(together))
