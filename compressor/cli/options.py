@@ -105,6 +105,13 @@ data_options = stack(
         "--split-seed", type=int, help="Seed that draws the samples held out for validation and test.  [default: 0]"
     ),
     click.option("--max-train", type=int, help="Train on at most this many samples."),
+    click.option(
+        "--data-workers",
+        type=int,
+        metavar="PROCESSES",
+        help="Processes that decode images which exceed --max-memory and so stay on the disk; 0: none beside this "
+        "one.  [default: one a processor, at most 8]",
+    ),
 )
 
 device_option = click.option(
@@ -114,6 +121,12 @@ device_option = click.option(
 training_options = stack(
     click.option("--lr", type=float, help="Peak learning rate.  [default: 0.02 for sgd, 0.001 for adamw]"),
     click.option("--batch-size", type=int, default=64, show_default=True, help="Samples in a training step."),
+    click.option(
+        "--augment",
+        metavar="NAME,...",
+        help="How training images are varied: none, or one or more of shift-flip, random-resized-crop, trivial, mixup "
+        "and cutmix (compress list augmentations).  [default: shift-flip, as much as suits the data]",
+    ),
     click.option(
         "--optimizer",
         type=click.Choice(["sgd", "adamw"]),

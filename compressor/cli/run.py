@@ -61,6 +61,7 @@ def run(console: Console, model: str, **options: Any) -> None:
     from compressor.pipeline import Callbacks
     from compressor.pipeline import run as work
     from compressor.pipeline.search import missed_drop, search
+    from compressor.pipeline.teacher_views import asked_live
     from compressor.records.run import RunReport
     from compressor.report.gates import check_limits, check_run
     from compressor.report.probe_table import probe_table
@@ -76,7 +77,7 @@ def run(console: Console, model: str, **options: Any) -> None:
     plan = plan_of(options, command_line())
     wanted = search_of(options, plan, given)
     network, data = load_samples(console, load_network(model, options), options)
-    plan = plan.noted(provenance(network.metadata.data, data))
+    plan = plan.noted((*provenance(network.metadata.data, data), *asked_live(data)))
     if options["plan"]:
         show_plan(console, network, data, plan, runs=1 if wanted is None else wanted.probes)
         return

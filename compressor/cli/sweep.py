@@ -97,6 +97,7 @@ def sweep(console: Console, model: str, **options: Any) -> None:
     from compressor.cli.workers import command_line, end_with_parent, helpers, share_processors
     from compressor.pipeline.sweep import SweepCallbacks, SweepPlan
     from compressor.pipeline.sweep import sweep as work
+    from compressor.pipeline.teacher_views import asked_live
 
     end_with_parent()
     out = options["out"] or Path("sweeps") / Path(model).stem
@@ -110,7 +111,7 @@ def sweep(console: Console, model: str, **options: Any) -> None:
     options[f"target_{kind}"] = max(targets)
     plan = SweepPlan(run=plan_of(options, command_line()), kind=kind, targets=targets)
     network, data = load_samples(console, load_network(model, options), options)
-    plan = plan.noted(provenance(network.metadata.data, data))
+    plan = plan.noted((*provenance(network.metadata.data, data), *asked_live(data)))
 
     def complete(report: SweepReport) -> SweepReport:
         return replace(report, warnings=tuple(dict.fromkeys((*console.warnings, *report.warnings))))

@@ -9,8 +9,12 @@ from torch import Generator, Tensor
 
 from compressor.data.device import ahead, drawing_on
 from compressor.data.normalization import Normalization
-from compressor.data.samples import Augmentation, Samples
+from compressor.data.samples import Samples
+from compressor.data.variation import Variation
 from compressor.errors import DataError, UsageError
+
+# Images that are measured at once.
+MEASURED = 256
 
 
 def batches(
@@ -20,10 +24,12 @@ def batches(
     normalization: Normalization | None,
     device: torch.device | str = "cpu",
     shuffle: Generator | None = None,
-    augmentation: Augmentation | None = None,
+    augmentation: Variation | None = None,
     drop_last: bool = False,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield images, float32 (batch, channels, height, width), and labels, int64 (batch,), on ``device``.
+
+    An augmentation that mixes samples makes of the labels shares of the classes, float32 (batch, classes).
 
     ``shuffle`` draws the order and the augmentation; without it the order is that of ``samples``.
     Raises ValueError for an augmentation without ``shuffle``, `UsageError` for a batch size that cannot be.
@@ -39,11 +45,13 @@ def batches(
         where, whole = samples.labels.device, Normalizer(normalization, device)
         order = torch.arange(len(samples), device=where) if shuffle is None else shuffled(len(samples), shuffle, where)
         end = len(order) // batch_size * batch_size if drop_last else len(order)
-        drawn = (samples.take(order[start : start + batch_size]) for start in range(0, end, batch_size))
-        draw = drawing_on(device, shuffle) if augmentation is not None and shuffle is not None else None
-        for images, labels in ahead(((part.images, part.labels) for part in drawn), device):
-            varied = images if augmentation is None or draw is None else augmentation.apply(images, draw)
-            yield whole(varied), labels
+        drawn = samples.read(order[start : start + batch_size] for start in range(0, end, batch_size))
+        if augmentation is None or shuffle is None:
+            yield from ((whole(images), labels) for images, labels in ahead(drawn, device))
+            return
+        draw = drawing_on(device, shuffle) if augmentation.draws_anywhere else shuffle
+        for images, labels in ahead(drawn, device):
+            yield augmentation.mixed(whole(augmentation.apply(images, draw)), labels, draw)
 
     return generate()
 

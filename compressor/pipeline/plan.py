@@ -132,4 +132,4 @@ def _parts(data: Data) -> dict[str, Any]:
     if isinstance(data, Loaders):
         return {"train_samples": data.train_samples, **others}
     known = {"split_seed": data.split_seed, "val_fraction": data.val_fraction}
-    return {**known, "train_samples": len(data.train), **others}
+    return {**known, "train_samples": len(data.train), "augmentation": str(data.augmentation), **others}
