@@ -212,6 +212,8 @@ def refusals(rank, ranks):
     return {
         "of shards": told(lambda: compressor.Splitting(sharded, IMAGE, **budget, total_steps=STEPS)),
         "shrink": told(lambda: compressor.shrink(sharded, IMAGE)),
+        "save": told(lambda: compressor.save(sharded, "sharded.pt", arch=f"{__file__}:network")),
+        "export": told(lambda: compressor.export_onnx(sharded, IMAGE, "sharded.onnx")),
         "paper": told(lambda: attached({"method": "paper", "penalty": "l1"}, shard)),
         "rvsm": told(lambda: attached({"method": "rvsm"}, shard)),
         "slimming": told(lambda: attached({"method": "slimming", "strength": 1.0, "beta": (2.0, 2.0)}, shard)),

@@ -153,6 +153,8 @@ def test_batchnorm_statistics_are_those_of_the_batches_of_all_ranks(ranks):
     [
         ("of shards", "make the splitting of the whole network, before fully_shard"),
         ("shrink", "gather it first: get_model_state_dict"),
+        ("save", "gather it first: get_model_state_dict"),
+        ("export", "gather it first: get_model_state_dict"),
         ("paper", "--method paper needs whole weights"),
         ("rvsm", "--method rvsm needs whole weights"),
         ("slimming", "--method slimming needs whole weights"),
