@@ -204,6 +204,10 @@ def refusals(rank, ranks):
         fully_shard(model.stem, mesh=half[0])
         fully_shard(model, mesh=half[1])
 
+    def renamed(model):
+        model.stem = nn.Sequential(model.stem)
+        shard(model)
+
     def one_loads():
         model, optimizer, splitting = started("zeros", rank, ranks)
         splitting.step = 5 * (rank == 0)
@@ -230,6 +234,7 @@ def refusals(rank, ranks):
             )
         ),
         "meshes": told(lambda: attached(budget, on_two_meshes)),
+        "renamed": told(lambda: attached(budget, renamed)),
         "calibrate": told(lambda: attached(budget, shard).calibrate([])),
         "settle": told(lambda: attached(budget, shard).settle(lambda dropped: 0.0, 1)),
         "another form": told(lambda: attached(budget, shard).project(network(norms=True))),

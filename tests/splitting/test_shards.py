@@ -163,6 +163,7 @@ def test_batchnorm_statistics_are_those_of_the_batches_of_all_ranks(ranks):
         ("a part", "call fully_shard on the network itself too"),
         ("columns", "use fully_shard without shard_placement_fn"),
         ("meshes", "call fully_shard with the same mesh for all"),
+        ("renamed", "the network has no parameter stem.0.weight any more"),
         ("calibrate", "call calibrate before fully_shard"),
         ("settle", "call settle before fully_shard"),
         ("another form", "only one lies in shards"),
