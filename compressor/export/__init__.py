@@ -100,6 +100,7 @@ def describe(known: Metadata) -> dict[str, str]:
         "normalization": known.normalization.to_plain() if known.normalization else None,
         "classes": list(known.classes) if known.classes else None,
         "data": vars(known.data) if known.data else None,
+        "resize": known.resize,
     }
     return {f"compressor.{key}": json.dumps(value) for key, value in entries.items() if value is not None}
 
