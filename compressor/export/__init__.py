@@ -24,6 +24,7 @@ from compressor.files import scratch_folder
 from compressor.inputs import Examples, converted, each
 from compressor.precision import LOW, in_precision, precisions
 from compressor.records.run import Export
+from compressor.shards import refuse_shards
 
 DEFAULT_OPSET = 18
 OPSETS = range(17, 24)
@@ -50,6 +51,7 @@ def export_onnx(
     says so. ``metadata`` goes into the file as strings. ``real_inputs`` take part in the comparison.
     """
     check_opset(opset)
+    refuse_shards(model)
     path = Path(path)
     model = folded(model)
     low = sorted(str(kind).removeprefix("torch.") for kind in precisions(model) if kind in LOW)
