@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, TypeVar
 
 from torch import Tensor, distributed, nn
@@ -14,24 +16,26 @@ from compressor.wrappers import process_group
 
 T = TypeVar("T")
 
+_ALONE = ContextVar("alone", default=False)
+
 SHARDS = (("torch.distributed.tensor", "DTensor"), ("torch.distributed.fsdp._flat_param", "FlatParameter"))
 
 
 class Ranks:
-    """Those of the process group of ``model`` when that is wrapped for DDP, else all; one alone without any.
+    """Those of ``group`` or of the process group of ``model`` when that is wrapped for DDP, else all; one without any.
 
     What is exchanged is small, and lies on the CPU afterwards. Every rank must ask for it, in the same order.
     """
 
-    def __init__(self, model: nn.Module) -> None:
-        self._group = process_group(model)
+    def __init__(self, model: nn.Module | None = None, *, group: distributed.ProcessGroup | None = None) -> None:
+        self._group = process_group(model) if model is not None else group
 
     @property
     def several(self) -> bool:
         """Whether there is anyone to agree with."""
-        return (
-            distributed.is_available() and distributed.is_initialized() and distributed.get_world_size(self._group) > 1
-        )
+        if _ALONE.get() or not (distributed.is_available() and distributed.is_initialized()):
+            return False
+        return distributed.get_world_size(self._group) > 1
 
     def of_first(self, make: Callable[[], T]) -> T:
         """What ``make`` returns on the first rank; only there it is called."""
@@ -50,6 +54,19 @@ class Ranks:
         held: list[Any] = [None] * distributed.get_world_size(self._group)
         distributed.all_gather_object(held, _on_cpu(value), group=self._group)
         return held
+
+
+@contextmanager
+def alone(value: bool = True) -> Iterator[None]:
+    """Inside, this process decides for itself, though there are others: they are doing something else.
+
+    With ``value`` False they take part again.
+    """
+    before = _ALONE.set(value)
+    try:
+        yield
+    finally:
+        _ALONE.reset(before)
 
 
 def refuse_shards(parameters: Iterable[Tensor]) -> None:

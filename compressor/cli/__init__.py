@@ -59,7 +59,7 @@ class LazyGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
-        from compressor.cli.stopping import signals_as_exceptions
+        from compressor.stopping import signals_as_exceptions
 
         with _failures(), signals_as_exceptions():
             return super().invoke(ctx)
@@ -76,7 +76,7 @@ class LazyGroup(click.Group):
 @contextlib.contextmanager
 def _failures() -> Iterator[None]:
     """Wrong usage is one line, like every other error, and so is being stopped."""
-    from compressor.cli.stopping import exit_code, name_of, what_is_kept
+    from compressor.stopping import exit_code, name_of, what_is_kept
 
     try:
         yield

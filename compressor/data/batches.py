@@ -9,6 +9,7 @@ from torch import Generator, Tensor
 
 from compressor.data.normalization import Normalization
 from compressor.data.samples import Augmentation, Samples
+from compressor.data.shares import WHOLE, Share
 from compressor.errors import DataError, UsageError
 
 
@@ -21,10 +22,13 @@ def batches(
     shuffle: Generator | None = None,
     augmentation: Augmentation | None = None,
     drop_last: bool = False,
+    share: Share = WHOLE,
+    done: int = 0,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield images, float32 (batch, channels, height, width), and labels, int64 (batch,), on ``device``.
 
-    ``shuffle`` draws the order and the augmentation; without it the order is that of ``samples``.
+    ``shuffle`` draws the order and the augmentation; without it the order is that of ``samples``. Of every batch only
+    the part of ``share`` is made, as it would be in the whole one; the first ``done`` batches are left out.
     Raises ValueError for an augmentation without ``shuffle``, `UsageError` for a batch size that cannot be.
     """
     if augmentation is not None and shuffle is None:
@@ -40,9 +44,15 @@ def batches(
         end = len(order) // batch_size * batch_size if drop_last else len(order)
         for start in range(0, end, batch_size):
             indices = order[start : start + batch_size]
+            own = share.part(len(indices))
+            # Drawn for the whole batch, also where none of it is made: what comes after it stays the same.
+            view = augmentation.drawn(len(indices), shuffle) if augmentation is not None and shuffle is not None else None
+            if start < done * batch_size:
+                continue
+            indices = indices[own]
             images = samples.images[indices].to(device)
-            if augmentation is not None and shuffle is not None:
-                images = augmentation.apply(images, shuffle)
+            if view is not None:
+                images = view.part(own).of(images)
             yield normalized(images, normalization, device), samples.labels[indices].to(device)
 
     return generate()

@@ -66,6 +66,10 @@ class View:
         parts = self.top, self.left, self.mirrored
         return View(self.shift, *(None if part is None else part[indices.to(part.device)] for part in parts))
 
+    def part(self, places: slice) -> View:
+        """Those of the samples at ``places``, side by side."""
+        return View(self.shift, *(None if one is None else one[places] for one in (self.top, self.left, self.mirrored)))
+
     def of(self, images: Tensor) -> Tensor:
         """The samples' ``images``, (samples, channels, height, width), augmented."""
         device = images.device

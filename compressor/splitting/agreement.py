@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 from compressor.errors import UsageError
 
 if TYPE_CHECKING:
+    from torch import nn
+
+    from compressor.ranks import Ranks
     from compressor.splitting.base import SplittingBase
 
 
@@ -39,17 +42,22 @@ def agree(splitting: SplittingBase) -> None:
 
 def refuse_other_weights(splitting: SplittingBase) -> None:
     """Raise `UsageError`, on all ranks, unless they have the same weights."""
-    if not splitting.ranks.several:
-        return
-    # As text, in which two numbers that are none are equal.
-    sums = {name: str(float(p.detach().abs().double().sum())) for name, p in splitting.model.named_parameters()}
-    each = splitting.ranks.of_each(sums)
-    other = next((name for name in sums if len({one[name] for one in each}) > 1), None)
+    other = differing(splitting.model, splitting.ranks)
     if other is not None:
         raise UsageError(
             f"after a step the ranks have different weights ({other}), so they do not train one network: wrap it in "
             "DistributedDataParallel, or train a network each without torch.distributed"
         )
+
+
+def differing(model: nn.Module, ranks: Ranks) -> str | None:
+    """The first parameter of ``model`` that is not the same on all ``ranks``; they all ask."""
+    if not ranks.several:
+        return None
+    # As text, in which two numbers that are none are equal.
+    sums = {name: str(float(p.detach().abs().double().sum())) for name, p in model.named_parameters()}
+    each = ranks.of_each(sums)
+    return next((name for name in sums if len({one[name] for one in each}) > 1), None)
 
 
 def _flat(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import math
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -18,20 +19,25 @@ from torch.optim.lr_scheduler import LambdaLR
 from compressor.data.feeds import Data, channels_last, feed_of
 from compressor.data.normalization import Normalization
 from compressor.data.samples import DataSet
-from compressor.errors import CompressorWarning, Diverged
+from compressor.data.shares import WHOLE
+from compressor.errors import CompressorError, CompressorWarning, Diverged
 from compressor.inputs import samples_in
 from compressor.layer_kinds import NORMS
 from compressor.loggers import Log
 from compressor.progress import Progress, silent
+from compressor.ranks import Ranks, alone
 from compressor.records import Metric
 from compressor.records.run import Epoch
+from compressor.splitting.agreement import differing
 from compressor.splitting.base import SplittingBase
+from compressor.stopping import Deferred, Stop
 from compressor.training.averaging import WeightAverage
 from compressor.training.batchnorm import reestimate_on
 from compressor.training.form import require_optimizer_form, require_rates, require_same_form
 from compressor.training.objective import distilled, loss_of
 from compressor.training.pace import Pace, numbers_of
 from compressor.training.recipe import Recipe
+from compressor.training.team import Team, fabric_of
 from compressor.training.validation import validated
 from compressor.training.views import Views
 from compressor.training.zeros import keep_zeros
@@ -40,6 +46,9 @@ from compressor.training.zeros import keep_zeros
 RETRIES = 3
 # Steps between figures for loggers, besides those of every epoch.
 LOG_EVERY = 50
+
+Keep = Callable[[bool], None]
+"""Writes a state where one is due after a step; with True in any case."""
 
 
 class Loop:
@@ -56,16 +65,21 @@ class Loop:
         views: Views | None,
         progress: Progress | None,
         log: Log | None,
+        team: Team | None,
+        signals: Deferred,
     ) -> None:
+        self.team, self.signals = team, signals
+        self.share, self.ranks = (team.share, team.ranks) if team is not None else (WHOLE, Ranks())
         self.model, self.recipe, self.normalization = model, recipe, normalization
         self.data, self.views = data, views
         self.splitting, self.progress, self.log = splitting, progress or silent, log
         self.feed = feed_of(data, normalization)
-        self.epoch_steps = recipe.epoch_steps(self.feed.count(recipe.batch_size))
+        self.epoch_steps = recipe.epoch_steps(self.feed.count(recipe.batch_size, self.share.size))
         self.total_steps = recipe.epochs * self.epoch_steps
         self.step, self.retries, self.accuracy = 0, 0, ""
+        self.begun: dict[str, Any] | None = None
         self.shuffle = torch.Generator().manual_seed(recipe.seed + recipe.before)
-        self.fabric: Fabric = recipe.fabric()
+        self.fabric: Fabric = recipe.fabric() if team is None else fabric_of(recipe, team.place)
         self.pace = Pace(self.fabric.device)
         # Faster convolutions on CPUs and tensor cores alike; undone in `finish`.
         model.to(self.fabric.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -77,34 +91,38 @@ class Loop:
         self.inner_optimizer: Optimizer = optimizer
         self.wrapped, self.optimizer = self.fabric.setup(model, optimizer)
 
-    def epoch(self, number: int) -> Epoch:
-        """Do the ``number``-th, from 1, or undo it where it diverged; `Diverged` where that was once too often."""
-        before = {**self._undoable(), "model": copy.deepcopy(self.model.state_dict())}
-        loss = self._pass(number)
+    def epoch(self, number: int, keep: Keep) -> Epoch:
+        """Do the ``number``-th, from 1, or undo it where it diverged; `Diverged` where that was once too often.
+
+        It goes on with one that was begun. ``keep`` is called after every step, and before a signal is let through.
+        """
+        begun = self.begun = self.begun or self._begin()
+        self._pass(number, begun, keep)
+        loss = self._loss_of_all(begun)
         pace = self.pace.figures(self.total_steps - self.step) if self.log is not None else {}
-        diverged = not (math.isfinite(loss) and self._finite())
-        if diverged:
-            self._undo(before, loss)
-        validation = validated(
-            self.model, self.data, self.normalization, self.splitting, self.recipe.seed, average=self.average
-        )
-        self.accuracy = "" if validation is None else _shown(validation)
-        splitting = self.splitting
-        epoch = Epoch(
-            epoch=number,
-            loss=None if diverged else loss,
-            validation=validation,
-            macs_kept=splitting.macs_kept if splitting is not None else None,
-            beta=splitting.beta if splitting is not None and math.isfinite(splitting.beta) else None,
-            gap=splitting.gap() if splitting is not None else None,
-            lr_halved=diverged,
-        )
+        # Buffers of a norm are those of the first rank.
+        if self.ranks.of_first(lambda: not (math.isfinite(loss) and self._finite())):
+            self._undo(begun["before"], loss)
+            epoch = self._figures_of(number, None)
+        else:
+            try:
+                with self.signals.at_once():
+                    epoch = self._figures_of(number, loss)
+            except Stop:
+                keep(True)
+                raise
+        self.begun = None
         if self.log is not None:
             self.log({**numbers_of(epoch), **pace, "learning_rate": self.rate}, self.step)
         return epoch
 
+    @property
+    def epoch_done(self) -> int:
+        """Steps of the epoch that was begun."""
+        return int(self.begun["steps"]) if self.begun is not None else 0
+
     def state(self) -> dict[str, Any]:
-        """Everything that the next epoch reads: plain data and tensors, which are not copied."""
+        """Everything that the next step reads: plain data and tensors, which are not copied."""
         names, device = self.model.state_dict(), self.fabric.device
         return {
             **self._undoable(),
@@ -118,21 +136,35 @@ class Loop:
             "random": torch.get_rng_state(),
             "random on the device": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
             "device": device.type,
+            "processes": self.share.size,
+            "begun": self.begun,
         }
 
     def go_on(self, state: Mapping[str, Any]) -> None:
         """Begin where ``state`` was taken, in a training with the same arguments."""
         device = self.fabric.device
-        require_same_form(state, self.state(), beside=("random on the device",))
+        # Older ones were written after whole epochs of one process.
+        state = {"processes": 1, "begun": None, **state}
+        require_same_form(state, self.state(), beside=("random on the device", "begun"))
         require_optimizer_form(state["optimizer"], self.inner_optimizer)
         require_rates(state["rates"], self.scheduler.base_lrs)
-        if state["device"] != device.type:
+        if state["device"] != device.type and self._speaks:
             warnings.warn(
                 f"the training was begun on {state['device']} and goes on on {device.type}: "
                 "its result is that of neither alone",
                 CompressorWarning,
                 stacklevel=4,
             )
+        if state["processes"] != self.share.size and self._speaks:
+            warnings.warn(
+                f"the training was begun by {_processes(state['processes'])} and goes on with "
+                f"{_processes(self.share.size)}: its result is that of neither alone",
+                CompressorWarning,
+                stacklevel=4,
+            )
+        if (begun := state["begun"]) is not None:
+            require_same_form(begun, self._begin(), beside=("loss",))
+            self.begun = {**begun, "loss": begun["loss"].to(device)}
         self.model.load_state_dict(state["model"])
         for name, buffer in state["buffers"].items():
             owner, _, own = name.rpartition(".")
@@ -157,10 +189,20 @@ class Loop:
         return float(self.scheduler.get_last_lr()[0])
 
     def adopt_average(self) -> None:
-        """End with the average of the weights, where there is one, and with its statistics."""
+        """End with the average of the weights, where there is one, and with its statistics, which one rank finds.
+
+        `CompressorError` where the processes have other weights than each other.
+        """
+        if (name := differing(self.model, self.ranks)) is not None:
+            raise CompressorError(
+                f"the {self.share.size} processes ended with different weights ({name}), so what they computed is not "
+                "one training; the loss or the network does other things on one than on another"
+            )
         if self.average is not None:
             self.average.adopt()
-            reestimate_on(self.model, self.data, self.normalization, self.recipe.seed)
+            if self._speaks:
+                with alone():
+                    reestimate_on(self.model, self.data, self.normalization, self.recipe.seed)
 
     def finish(self) -> None:
         """Leave the network on the CPU, as it came, and in evaluation mode."""
@@ -168,19 +210,37 @@ class Loop:
         self.model.to("cpu").to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         self.model.eval()
 
-    def _pass(self, number: int) -> float:
-        """One pass over the training part; the mean loss."""
+    @property
+    def _speaks(self) -> bool:
+        """Whether this is the only process, or the first."""
+        return self.team is None or self.team.first
+
+    def _begin(self) -> dict[str, Any]:
+        """An epoch: what it is undone to, how its order is drawn, and what is done of it."""
+        return {
+            "before": {**self._undoable(), "model": copy.deepcopy(self.model.state_dict())},
+            "shuffle": self.shuffle.get_state(),
+            "steps": 0,
+            "loss": torch.zeros((), device=self.fabric.device),
+            "count": 0,
+        }
+
+    def _pass(self, number: int, begun: dict[str, Any], keep: Keep) -> None:
+        """The rest of a pass over the training part, or all of it."""
         self.model.train()
         self.pace.begin()
-        total, count = torch.zeros((), device=self.fabric.device), 0
+        self.shuffle.set_state(begun["shuffle"])
+        done = begun["steps"] * self.recipe.accumulate
         # As many batches as make a step; `zip` leaves out those that make none.
-        for together in zip(*[self._batches(number)] * self.recipe.accumulate, strict=False):
+        for together in zip(*[self._batches(number, done)] * self.recipe.accumulate, strict=False):
+            self._seed_step()
             self.optimizer.zero_grad()
             with self.pace.network():
-                for batch, said in together:
-                    loss = self._loss(batch, said)
-                    self.fabric.backward(loss / len(together))
-                    total, count = total + loss.detach(), count + 1
+                for place, (batch, said) in enumerate(together, start=1):
+                    with self.fabric.no_backward_sync(self.wrapped, enabled=place < len(together)):
+                        loss = self._loss(batch, said)
+                        self.fabric.backward(loss / len(together))
+                    begun["loss"] = begun["loss"] + loss.detach()
             if self.recipe.clip is not None:
                 # What is no number is seen after the epoch.
                 limits: dict[str, Any] = {"max_norm": self.recipe.clip, "error_if_nonfinite": False}
@@ -190,21 +250,61 @@ class Loop:
             if self.average is not None:
                 self.average.update()
             self.step += 1
-            self.pace.step(sum(samples_in(self.feed.task.inputs(batch)) for batch, _ in together))
+            begun["steps"], begun["count"] = begun["steps"] + 1, begun["count"] + len(together)
+            samples = sum(samples_in(self.feed.task.inputs(batch)) for batch, _ in together)
+            self.pace.step(samples * self.share.size)
             # Reading the loss makes a GPU wait, so not at every step.
             if self.step % 5 == 0 or self.step == self.total_steps:
-                self.progress(self.step / self.total_steps, self._figures(number, float(total) / count))
+                mean = float(begun["loss"]) / begun["count"]
+                self.progress(self.step / self.total_steps, self._figures(number, mean))
             if self.log is not None and self.step % LOG_EVERY == 0:
-                self.log({"loss": float(total) / count, "learning_rate": self.rate}, self.step)
-        return float(total) / count
+                self.log({"loss": float(begun["loss"]) / begun["count"], "learning_rate": self.rate}, self.step)
+            keep(self.signals.came)
+            self.signals.let_through()
 
-    def _batches(self, number: int) -> Iterator[tuple[Any, Any]]:
-        """Batches and, where it was asked before, what the teacher says of them."""
+    def _seed_step(self) -> None:
+        """Other ranks than the first begin each step with random numbers of their own, so that no state has theirs."""
+        if not self._speaks:
+            text = f"{self.recipe.seed} {self.recipe.before} {self.step} {self.share.rank}"
+            torch.manual_seed(int.from_bytes(hashlib.sha256(text.encode()).digest()[:7]))
+
+    def _loss_of_all(self, begun: dict[str, Any]) -> float:
+        """The mean loss of an epoch, over all ranks."""
+        each = self.ranks.of_each(float(begun["loss"]) / begun["count"])
+        return sum(each) / len(each)
+
+    def _figures_of(self, number: int, loss: float | None) -> Epoch:
+        """What there is to say of an epoch, undone where there is no ``loss``; the first rank measures, the others wait.
+
+        So it is the metric of any task, on the same samples in the same order as with one process.
+        """
+        with alone():
+            validation = None
+            if self._speaks:
+                validation = validated(
+                    self.model, self.data, self.normalization, self.splitting, self.recipe.seed, average=self.average
+                )
+            self.accuracy = "" if validation is None else _shown(validation)
+            splitting = self.splitting
+            return Epoch(
+                epoch=number,
+                loss=loss,
+                validation=validation,
+                macs_kept=splitting.macs_kept if splitting is not None else None,
+                beta=splitting.beta if splitting is not None and math.isfinite(splitting.beta) else None,
+                gap=splitting.gap() if splitting is not None else None,
+                lr_halved=loss is None,
+            )
+
+    def _batches(self, number: int, done: int) -> Iterator[tuple[Any, Any]]:
+        """Batches but for the first that are ``done`` and, where it was asked before, what the teacher says of them."""
         epoch = self.recipe.before + number - 1
         known: dict[str, Any] = {
             "batch_size": min(self.recipe.batch_size, self.data.train_samples),
             "device": self.fabric.device,
             "shuffle": self.shuffle,
+            "share": self.share,
+            "done": done,
         }
         if self.views is None or not isinstance(self.data, DataSet):
             return ((batch, None) for batch in self.feed.epoch(epoch, **known))
@@ -266,6 +366,10 @@ class Loop:
         if self.splitting is not None and self.splitting.macs_kept is not None:
             parts.append(f"MACs kept {100 * self.splitting.macs_kept:.0f} %")
         return "  ".join(part for part in parts if part)
+
+
+def _processes(count: int) -> str:
+    return "one process" if count == 1 else f"{count} processes"
 
 
 def _shown(metric: Metric) -> str:

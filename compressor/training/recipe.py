@@ -136,14 +136,20 @@ class Recipe:
 
     def fabric(self) -> Fabric:
         """Lightning Fabric for the chosen device and precision; `UsageError` when they do not go together."""
-        accelerator, _, index = pick_device(self.device).partition(":")
-        if accelerator == "cpu" and self.precision == "16":
-            raise UsageError("--precision 16 needs a GPU; on the CPU use bf16 or 32")
+        device = pick_device(self.device)
+        refuse_half_on_cpu(self, device)
+        accelerator, _, index = device.partition(":")
         return Fabric(
             accelerator=accelerator,
             devices=[int(index)] if index else 1,
             precision=PRECISIONS[self.precision],  # type: ignore[arg-type]
         )
+
+
+def refuse_half_on_cpu(recipe: Recipe, device: str) -> None:
+    """Raise `UsageError` where ``recipe`` asks for a precision that the ``device`` has not."""
+    if device == "cpu" and recipe.precision == "16":
+        raise UsageError("--precision 16 needs a GPU; on the CPU use bf16 or 32")
 
 
 def pick_device(text: str) -> str:

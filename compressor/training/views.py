@@ -15,6 +15,7 @@ from torch import Generator, Tensor, nn
 from compressor.data.batches import normalized, shuffled
 from compressor.data.normalization import Normalization
 from compressor.data.samples import DataSet, View
+from compressor.data.shares import WHOLE, Share
 from compressor.equivalence import eval_mode
 from compressor.progress import Progress, silent
 
@@ -37,15 +38,19 @@ class Views:
         normalization: Normalization | None,
         device: torch.device,
         shuffle: Generator,
+        share: Share = WHOLE,
+        done: int = 0,
     ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Images, labels and the teacher's logits of the training part as the ``epoch``-th (from 0) sees it.
 
-        ``shuffle`` draws the order; samples that do not fill the last batch are left out.
+        ``shuffle`` draws the order; samples that do not fill the last batch are left out, and so are the first ``done``
+        batches. Of every batch only the part of ``share`` is made.
         """
         turn = epoch % len(self.views)
         view, logits, samples = self.views[turn], self.logits[turn], data.train
-        for indices in shuffled(len(samples), shuffle).split(batch_size):  # type: ignore[no-untyped-call]
+        for indices in shuffled(len(samples), shuffle).split(batch_size)[done:]:  # type: ignore[no-untyped-call]
             if len(indices) == batch_size:
+                indices = indices[share.part(batch_size)]
                 part = samples.take(indices.to(samples.images.device))
                 images = view.take(indices).of(part.images.to(device))
                 yield normalized(images, normalization, device), part.labels.to(device), logits[indices].to(device)

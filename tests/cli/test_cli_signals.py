@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from compressor.cli.stopping import signals_as_exceptions
+from compressor.stopping import signals_as_exceptions
 from compressor.errors import CompressorError
 
 CODES = {"SIGINT": ("Ctrl-C", 130), "SIGTERM": ("SIGTERM", 143), "SIGHUP": ("SIGHUP", 129)}
