@@ -10,13 +10,15 @@ from compressor.errors import UsageError
 
 ADDRESS, PORT = "MASTER_ADDR", "MASTER_PORT"
 NUMBERS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", PORT)
+# Set for those that the first rank started itself.
+STARTED = "COMPRESSOR_STARTED"
 # Those of `fabric run`, which would overrule what our own options say of a device.
 OF_FABRIC = "LT_"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Rank ``rank`` of ``size`` processes, ``local_rank`` of ``local_size`` on this machine; where they find each other."""
+    """Rank ``rank`` of ``size`` processes, ``local_rank`` of ``local_size`` on this machine, and where they meet."""
 
     rank: int
     size: int
@@ -24,6 +26,8 @@ class Place:
     local_size: int
     address: str
     port: int
+    started: bool = False
+    """By the first rank itself, whose end is theirs, and not by a launcher."""
 
     @property
     def nodes(self) -> int:
@@ -33,8 +37,13 @@ class Place:
     @property
     def environment(self) -> dict[str, str]:
         """The variables from which `given_place` reads it."""
-        numbers = (self.rank, self.size, self.local_rank, self.local_size, self.port)
-        return {ADDRESS: self.address, **{name: str(number) for name, number in zip(NUMBERS, numbers, strict=True)}}
+        numbers = map(str, (self.rank, self.size, self.local_rank, self.local_size, self.port))
+        own = {STARTED: "1"} if self.started else {}
+        return {
+            **own,
+            ADDRESS: self.address,
+            **{name: str(number) for name, number in zip(NUMBERS, numbers, strict=True)},
+        }
 
 
 def given_place(environment: Mapping[str, str] = os.environ) -> Place | None:
@@ -46,7 +55,7 @@ def given_place(environment: Mapping[str, str] = os.environ) -> Place | None:
         return None
     texts = {name: environment[name] for name in NUMBERS}
     if wrong := next((name for name, text in texts.items() if not text.isdecimal()), None):
-        raise UsageError(f"{wrong} in the environment must be a whole number, as torchrun sets it, got {texts[wrong]!r}")
+        raise UsageError(f"{wrong} in the environment must be a whole number, as of torchrun, got {texts[wrong]!r}")
     rank, size, local_rank, local_size, port = map(int, texts.values())
     if not (0 <= rank < size and 0 <= local_rank < local_size <= size):
         raise UsageError(
@@ -58,7 +67,13 @@ def given_place(environment: Mapping[str, str] = os.environ) -> Place | None:
     if size == 1:
         return None
     return Place(
-        rank=rank, size=size, local_rank=local_rank, local_size=local_size, address=environment[ADDRESS], port=port
+        rank=rank,
+        size=size,
+        local_rank=local_rank,
+        local_size=local_size,
+        address=environment[ADDRESS],
+        port=port,
+        started=STARTED in environment,
     )
 
 

@@ -115,4 +115,6 @@ def main() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")  # as stderr: no figure is lost to a terminal without its sign
     # Waiting threads that spin make training several times slower when other work shares the processors.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    # What torch's C++ tells its makers, of connections that end above all; what fails is an exception.
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     compress.main(prog_name="compress", args=sys.argv[1:])

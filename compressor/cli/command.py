@@ -16,6 +16,7 @@ import click
 from compressor.cli.outputs import written
 from compressor.cli.parsing import Parsed, parse_float, parse_integer, parse_size
 from compressor.errors import CompressorError, UsageError
+from compressor.launcher import Place, forget_fabric, given_place
 from compressor.limits import DEFAULT_MEMORY, memory_limit
 
 SIZE = Parsed("size", parse_size)
@@ -62,15 +63,19 @@ class Command(click.Command):
         from compressor.cli.console import Console, printable
         from compressor.cli.library_messages import passed_to
 
-        # It announces every precision, at any verbosity.
-        logging.getLogger("lightning_fabric.utilities.rank_zero").setLevel(logging.WARNING)
+        # They announce every precision and process, at any verbosity.
+        for name in ("rank_zero", "distributed"):
+            logging.getLogger(f"lightning_fabric.utilities.{name}").setLevel(logging.WARNING)
+        forget_fabric()
         debug = ctx.params.pop("debug")
         ctx.obj = Console(as_json=ctx.params.pop("as_json"), quiet=ctx.params.pop("quiet"))
         limit = ctx.params.pop("max_memory") or DEFAULT_MEMORY
+        work = super().invoke
         try:
             # What a network prints is no result.
             with memory_limit(limit), redirect_stdout(sys.stderr), passed_to(ctx.obj.warn):
-                return super().invoke(ctx)
+                place = given_place()
+                return work(ctx) if place is None or place.rank == 0 else _follow(ctx, place)
         except KeyboardInterrupt as stop:
             if not hasattr(stop, "__notes__"):
                 stop.add_note(written(ctx))
@@ -84,6 +89,16 @@ class Command(click.Command):
             # Who knows what is kept adds it as a note.
             lines = [message, *getattr(error, "__notes__", [])]
             raise Failure("; ".join(map(_one_line, lines)), 2 if isinstance(error, UsageError) else 1) from error
+
+
+def _follow(ctx: click.Context, place: Place) -> None:
+    """Of several processes the first one runs the command, and where it trains the others help."""
+    if "devices" in ctx.params:
+        from compressor.cli.console import Console
+        from compressor.cli.launching import follow
+
+        ctx.obj = Console(quiet=True)
+        follow(ctx.obj, place, ctx.params)
 
 
 def command(name: str) -> Callable[[Callable[..., Any]], click.Command]:

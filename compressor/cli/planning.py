@@ -13,7 +13,8 @@ from compressor.cli.penalty_options import penalty_options
 if TYPE_CHECKING:
     from compressor.pipeline import RunPlan
 
-PLAN = ("opset", "threads", "provider", "max_seconds", "checkpoint_every", "log", "allow_chance", "allow_fallback")
+STATES = ("checkpoint_every", "checkpoint_steps")
+PLAN = (*STATES, "opset", "threads", "provider", "max_seconds", "log", "allow_chance", "allow_fallback")
 
 
 def run_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -42,6 +43,7 @@ def run_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def plan_of(options: dict[str, Any], command: str) -> RunPlan:
     """The run that the options describe; `UsageError` for what it cannot be."""
+    from compressor.cli.launching import crew_of
     from compressor.cli.training import costs_of, recipe_of
     from compressor.errors import UsageError
     from compressor.methods import method
@@ -56,4 +58,5 @@ def plan_of(options: dict[str, Any], command: str) -> RunPlan:
     recipe = recipe_of(options)
     penalties = SplittingConfig(**{key: options[key] for key in SplittingConfig.__dataclass_fields__})
     others = {key: options[key] for key in PLAN}
-    return RunPlan(recipe=recipe, penalties=penalties, costs=costs_of(options), command=command, **others)
+    crew = crew_of(options)
+    return RunPlan(recipe=recipe, penalties=penalties, costs=costs_of(options), command=command, crew=crew, **others)

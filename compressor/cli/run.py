@@ -53,6 +53,7 @@ def run(console: Console, model: str, **options: Any) -> None:
     from msgspec.structs import replace
 
     from compressor.cli.forecast import show_plan
+    from compressor.cli.launching import expect
     from compressor.cli.loading import load_network, load_samples, provenance
     from compressor.cli.publishing import show
     from compressor.cli.training import require_met
@@ -77,6 +78,7 @@ def run(console: Console, model: str, **options: Any) -> None:
     wanted = search_of(options, plan, given)
     network, data = load_samples(console, load_network(model, options), options)
     plan = plan.noted(provenance(network.metadata.data, data))
+    expect(plan.crew, plan.recipe)
     if options["plan"]:
         show_plan(console, network, data, plan, runs=1 if wanted is None else wanted.probes)
         return

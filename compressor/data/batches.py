@@ -1,4 +1,4 @@
-"""Batches of normalised images, shuffled and augmented on the device they are used on."""
+"""Batches of normalised images, shuffled where they lie, and augmented on the device they are used on."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Generator, Tensor
 
+from compressor.data.device import ahead, drawing_on
 from compressor.data.normalization import Normalization
 from compressor.data.samples import Augmentation, Samples
 from compressor.data.shares import WHOLE, Share
@@ -39,45 +40,60 @@ def batches(
         raise UsageError(f"batch size {batch_size} is more than the {len(samples)} samples there are")
 
     def generate() -> Iterator[tuple[Tensor, Tensor]]:
-        order = torch.arange(len(samples)) if shuffle is None else shuffled(len(samples), shuffle)
-        order = order.to(samples.images.device)
+        where, whole = samples.labels.device, Normalizer(normalization, device)
+        order = torch.arange(len(samples), device=where) if shuffle is None else shuffled(len(samples), shuffle, where)
         end = len(order) // batch_size * batch_size if drop_last else len(order)
-        for start in range(0, end, batch_size):
-            indices = order[start : start + batch_size]
-            own = share.part(len(indices))
-            # Drawn for the whole batch, also where none of it is made: what comes after it stays the same.
-            view = augmentation.drawn(len(indices), shuffle) if augmentation is not None and shuffle is not None else None
-            if start < done * batch_size:
-                continue
-            indices = indices[own]
-            images = samples.images[indices].to(device)
-            if view is not None:
-                images = view.part(own).of(images)
-            yield normalized(images, normalization, device), samples.labels[indices].to(device)
+        starts, part = range(0, end, batch_size), share.part(batch_size)
+        draw = drawing_on(device, shuffle) if augmentation is not None and shuffle is not None else None
+
+        def varied(images: Tensor, part: slice) -> Tensor:
+            # Drawn for the whole batch, so that it is the same however many processes share it.
+            if augmentation is None or draw is None:
+                return images
+            return augmentation.drawn(len(images) * share.size, draw).part(part).of(images)
+
+        for _ in starts[:done]:
+            if augmentation is not None and draw is not None:
+                augmentation.drawn(batch_size, draw)
+        own = (samples.take(order[start : start + batch_size][part]) for start in starts[done:])
+        for images, labels in ahead(((one.images, one.labels) for one in own), device):
+            yield whole(varied(images, part)), labels
 
     return generate()
 
 
-def normalized(images_uint8: Tensor, normalization: Normalization | None, device: torch.device | str = "cpu") -> Tensor:
-    """Bring uint8 images (samples, channels, height, width) to float32 in [0, 1], then normalise them.
+class Normalizer:
+    """Brings uint8 images (samples, channels, height, width) to float32 in [0, 1] on ``device`` and normalises them.
 
-    Raises `DataError` when the images have another number of channels than ``normalization``.
+    What it subtracts and divides by is made once: on a GPU every constant is a copy that waits.
     """
-    images = images_uint8.to(device).to(torch.float32).div_(255)
-    if normalization is None:
-        return images
-    channels = images.shape[1]
-    if normalization.channels not in (1, channels):
-        raise DataError(
-            f"normalization {normalization} is for {normalization.channels} channels, the images have {channels}"
+
+    def __init__(self, normalization: Normalization | None, device: torch.device | str = "cpu") -> None:
+        self._normalization, self._device = normalization, device
+        self._constants = (
+            [torch.tensor(values, device=device).view(-1, 1, 1) for values in (normalization.mean, normalization.std)]
+            if normalization is not None
+            else None
         )
-    mean, std = (
-        torch.tensor(values, dtype=torch.float32, device=device).view(-1, 1, 1)
-        for values in (normalization.mean, normalization.std)
-    )
-    return images.sub_(mean).div_(std)
+
+    def __call__(self, images_uint8: Tensor) -> Tensor:
+        """Raises `DataError` when the images have another number of channels than the normalisation."""
+        images = images_uint8.to(self._device).to(torch.float32).div_(255)
+        if self._normalization is None or self._constants is None:
+            return images
+        own, channels = self._normalization, images.shape[1]
+        if own.channels not in (1, channels):
+            raise DataError(f"normalization {own} is for {own.channels} channels, the images have {channels}")
+        mean, std = self._constants
+        return images.sub_(mean).div_(std)
 
 
-def shuffled(samples: int, shuffle: Generator) -> Tensor:
-    """The places of so many samples in an order that ``shuffle`` draws."""
-    return torch.randperm(samples, generator=shuffle, device=shuffle.device)
+def normalized(images_uint8: Tensor, normalization: Normalization | None, device: torch.device | str = "cpu") -> Tensor:
+    """One batch through a `Normalizer`."""
+    return Normalizer(normalization, device)(images_uint8)
+
+
+def shuffled(samples: int, shuffle: Generator, device: torch.device | str = "cpu") -> Tensor:
+    """The places of so many samples on ``device``, in an order that ``shuffle`` draws."""
+    own = drawing_on(device, shuffle)
+    return torch.randperm(samples, generator=own, device=own.device)

@@ -14,6 +14,7 @@ import torch
 from torch import Generator, Tensor
 
 from compressor.data.batches import batches
+from compressor.data.device import ahead
 from compressor.data.loaders import Loaders, Part, digest_of
 from compressor.data.normalization import Normalization
 from compressor.data.randomness import OwnRandomness
@@ -21,7 +22,6 @@ from compressor.data.samples import DataSet, Samples
 from compressor.data.shares import WHOLE, Share, cut, rounds
 from compressor.errors import DataError
 from compressor.inputs import samples_in
-from compressor.structures import mapped
 from compressor.tasks.base import Task
 from compressor.user_code import foreign
 
@@ -134,8 +134,7 @@ class ImageFeed:
         samples = self._samples(part)
         if not len(samples):
             raise DataError("there are no samples to evaluate on; choose another part or a larger --val-fraction")
-        for images, labels in batches(samples, batch_size=MEASURED, normalization=self.normalization):
-            yield images.to(device), labels.to(device)
+        return ahead(batches(samples, batch_size=MEASURED, normalization=self.normalization), device)
 
     def fingerprint(self, part: Part) -> str:
         """SHA-256 of images and labels."""
@@ -238,6 +237,9 @@ class LoaderFeed:
         return
 
     def _drawn(self, loader: Iterable[Any], part: Part, device: torch.device | str, seed: int) -> Iterator[Any]:
+        return ahead(self._given(loader, part, seed), device)
+
+    def _given(self, loader: Iterable[Any], part: Part, seed: int) -> Iterator[Any]:
         own, what = OwnRandomness(seed), f"the {part} part of {self.data.ref} failed to give a batch"
         with own.drawn(), foreign(what):
             given = iter(loader)
@@ -247,5 +249,4 @@ class LoaderFeed:
             if batch is self:
                 return
             # What torch's DataLoader makes of samples that are tuples.
-            batch = tuple(batch) if type(batch) is list else batch
-            yield mapped(batch, lambda tensor: tensor.to(device))
+            yield tuple(batch) if type(batch) is list else batch

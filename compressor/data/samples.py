@@ -11,6 +11,7 @@ from torch import Generator, Tensor
 
 from compressor.data.normalization import Normalization
 from compressor.errors import UsageError
+from compressor.structures import mapped
 from compressor.tasks.base import Task
 from compressor.tasks.classification import CLASSIFICATION
 
@@ -63,12 +64,15 @@ class View:
 
     def take(self, indices: Tensor) -> View:
         """Those of the samples at ``indices``."""
-        parts = self.top, self.left, self.mirrored
-        return View(self.shift, *(None if part is None else part[indices.to(part.device)] for part in parts))
+        return mapped(self, lambda part: part[indices.to(part.device)])  # type: ignore[no-any-return]
+
+    def to(self, device: torch.device) -> View:
+        """The same on ``device``."""
+        return mapped(self, lambda part: part.to(device))  # type: ignore[no-any-return]
 
     def part(self, places: slice) -> View:
         """Those of the samples at ``places``, side by side."""
-        return View(self.shift, *(None if one is None else one[places] for one in (self.top, self.left, self.mirrored)))
+        return mapped(self, lambda part: part[places])  # type: ignore[no-any-return]
 
     def of(self, images: Tensor) -> Tensor:
         """The samples' ``images``, (samples, channels, height, width), augmented."""

@@ -34,8 +34,8 @@ class Share:
         """Raise `DataError`, on all ranks, unless all have the same ``digest``."""
         if self.ranks is not None and len(set(self.ranks.of_each(digest))) > 1:
             raise DataError(
-                f"{what} differ from process to process, of which each takes its part; draw their order from the global "
-                "generators of torch, numpy or Python, which are set to the same seed, and leave the division to compress"
+                f"{what} differ from process to process, and each is to take its part of the same; leave dividing them "
+                "to compress, and draw their order from the global generators, which have the same seed on all"
             )
 
 
@@ -70,7 +70,7 @@ def cut(loader: Any, share: Share, what: str) -> DataLoader[Any] | None:
         return None
     return DataLoader(
         loader.dataset,
-        batch_sampler=_Own(loader.batch_sampler, share, what),  # type: ignore[arg-type]
+        batch_sampler=_Own(loader.batch_sampler, share, what),
         num_workers=loader.num_workers,
         collate_fn=loader.collate_fn,
         pin_memory=loader.pin_memory,

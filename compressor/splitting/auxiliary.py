@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -45,10 +46,25 @@ def in_units(penalty: Penalty, units: dict[Tensor, float], weights: list[Tensor]
     scales = [units[weight] for weight in weights]
     degree = penalty.degree
     if degree is None:
-        return lambda step: [penalty.prox(w / unit, step).mul_(unit) for w, unit in zip(weights, scales, strict=True)]
+        alike = len({(weight.dtype, weight.device) for weight in weights}) == 1
+        return partial(_as_one if penalty.separable and alike else _each, penalty, weights, scales)
     # r(W / unit) = unit^-degree r(W): the unit goes into the step instead of twice through the tensor.
     factors = [unit ** (2 - degree) for unit in scales]
     return lambda step: penalty.prox_each(weights, [step * factor for factor in factors])
+
+
+def _as_one(penalty: Penalty, weights: list[Tensor], scales: list[float], step: float) -> list[Tensor]:
+    """All entries behind each other: on a GPU the number of calls counts, and a formula for every tensor has many."""
+    parts = torch._foreach_div(weights, scales)
+    made = penalty.prox(torch.cat([part.flatten() for part in parts]), step)
+    sizes = [part.numel() for part in parts]
+    found = [part.view(w.shape) for part, w in zip(torch.split(made, sizes), weights, strict=True)]
+    torch._foreach_mul_(found, scales)
+    return found
+
+
+def _each(penalty: Penalty, weights: list[Tensor], scales: list[float], step: float) -> list[Tensor]:
+    return [penalty.prox(w / unit, step).mul_(unit) for w, unit in zip(weights, scales, strict=True)]
 
 
 def units_of(weights: Sequence[Tensor]) -> list[float]:

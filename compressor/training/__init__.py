@@ -25,7 +25,6 @@ from compressor.training.states import State
 from compressor.training.team import Team
 from compressor.training.views import Views
 
-
 Run = Callable[[], dict[str, Any]]
 
 

@@ -28,7 +28,8 @@ class WeightAverage:
         # Without the growth what came first would count for longer than all that came after it.
         decay = min(self._decay, self._steps / (10 + self._steps))
         torch._foreach_lerp_(self._average, self._parameters, 1 - decay)
-        torch._foreach_mul_(self._average, [parameter != 0 for parameter in self._parameters])
+        # 1, or 0 where the weight is, without a call for every tensor.
+        torch._foreach_mul_(self._average, torch._foreach_abs(torch._foreach_sign(self._parameters)))
 
     @contextmanager
     def shown(self) -> Iterator[None]:

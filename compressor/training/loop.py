@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import math
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from compressor.data.device import resident
 from compressor.data.feeds import Data, channels_last, feed_of
 from compressor.data.normalization import Normalization
 from compressor.data.samples import DataSet
@@ -46,6 +48,8 @@ from compressor.training.zeros import keep_zeros
 RETRIES = 3
 # Steps between figures for loggers, besides those of every epoch.
 LOG_EVERY = 50
+# Seconds between lines of progress.
+TELL_EVERY = 0.2
 
 Keep = Callable[[bool], None]
 """Writes a state where one is due after a step; with True in any case."""
@@ -71,15 +75,15 @@ class Loop:
         self.team, self.signals = team, signals
         self.share, self.ranks = (team.share, team.ranks) if team is not None else (WHOLE, Ranks())
         self.model, self.recipe, self.normalization = model, recipe, normalization
-        self.data, self.views = data, views
+        self.fabric: Fabric = recipe.fabric() if team is None else fabric_of(recipe, team.place)
+        self.data, self.views = resident(data, self.fabric.device), views
         self.splitting, self.progress, self.log = splitting, progress or silent, log
-        self.feed = feed_of(data, normalization)
+        self.feed = feed_of(self.data, normalization)
         self.epoch_steps = recipe.epoch_steps(self.feed.count(recipe.batch_size, self.share.size))
         self.total_steps = recipe.epochs * self.epoch_steps
-        self.step, self.retries, self.accuracy = 0, 0, ""
+        self.step, self.retries, self.accuracy, self.told = 0, 0, "", -math.inf
         self.begun: dict[str, Any] | None = None
         self.shuffle = torch.Generator().manual_seed(recipe.seed + recipe.before)
-        self.fabric: Fabric = recipe.fabric() if team is None else fabric_of(recipe, team.place)
         self.pace = Pace(self.fabric.device)
         # Faster convolutions on CPUs and tensor cores alike; undone in `finish`.
         model.to(self.fabric.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -253,10 +257,11 @@ class Loop:
             begun["steps"], begun["count"] = begun["steps"] + 1, begun["count"] + len(together)
             samples = sum(samples_in(self.feed.task.inputs(batch)) for batch, _ in together)
             self.pace.step(samples * self.share.size)
-            # Reading the loss makes a GPU wait, so not at every step.
-            if self.step % 5 == 0 or self.step == self.total_steps:
+            # Reading the loss makes a GPU wait, so no more often than people can read.
+            if time.monotonic() - self.told > TELL_EVERY or self.step == self.total_steps:
                 mean = float(begun["loss"]) / begun["count"]
                 self.progress(self.step / self.total_steps, self._figures(number, mean))
+                self.told = time.monotonic()
             if self.log is not None and self.step % LOG_EVERY == 0:
                 self.log({"loss": float(begun["loss"]) / begun["count"], "learning_rate": self.rate}, self.step)
             keep(self.signals.came)
@@ -271,12 +276,13 @@ class Loop:
     def _loss_of_all(self, begun: dict[str, Any]) -> float:
         """The mean loss of an epoch, over all ranks."""
         each = self.ranks.of_each(float(begun["loss"]) / begun["count"])
-        return sum(each) / len(each)
+        return math.fsum(each) / len(each)
 
     def _figures_of(self, number: int, loss: float | None) -> Epoch:
-        """What there is to say of an epoch, undone where there is no ``loss``; the first rank measures, the others wait.
+        """What there is to say of an epoch, undone where there is no ``loss``.
 
-        So it is the metric of any task, on the same samples in the same order as with one process.
+        The first rank measures, the others wait: so it is the metric of any task, on the same samples in the same order
+        as with one process.
         """
         with alone():
             validation = None
@@ -359,7 +365,8 @@ class Loop:
     def _finite(self) -> bool:
         # Not every buffer: a mask of attention is infinite from the start.
         norms = [buffer for module in self.model.modules() if isinstance(module, NORMS) for buffer in module.buffers()]
-        return all(bool(tensor.isfinite().all()) for tensor in (*self.model.parameters(), *norms))
+        finite = [tensor.isfinite().all() for tensor in (*self.model.parameters(), *norms)]
+        return bool(torch.stack(finite).all())
 
     def _figures(self, number: int, loss: float) -> str:
         parts = [f"epoch {number}/{self.recipe.epochs}", f"loss {loss:.3f}", self.accuracy]

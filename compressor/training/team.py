@@ -8,12 +8,13 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.plugins.environments import ClusterEnvironment
-from lightning_fabric.strategies import DDPStrategy
+from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import distributed
+from torch.distributed import Store  # type: ignore[attr-defined]  # torch says so only by running
 
 from compressor.data.feeds import Data
-from compressor.data.loaders import Loaders
+from compressor.data.samples import DataSet
 from compressor.data.shares import Share, require_divisible
 from compressor.errors import UsageError
 from compressor.launcher import Place
@@ -62,8 +63,14 @@ class Team:
         distributed.destroy_process_group()
 
 
-def join(place: Place, recipe: Recipe) -> Team:
-    """Wait until all processes are there; each is on its own device, cuda:LOCAL_RANK or the CPU."""
+def join(place: Place, recipe: Recipe, store: Store | None = None) -> Team:
+    """Wait until all processes are there; each is on its own device, cuda:LOCAL_RANK or the CPU.
+
+    They meet in ``store`` where it is given, else where the launcher says.
+    """
+    if store is not None:
+        backend = "gloo" if pick_device(recipe.device) == "cpu" else "nccl"
+        distributed.init_process_group(backend, store=store, rank=place.rank, world_size=place.size)
     fabric_of(recipe, place)
     return Team(place, distributed.new_group(backend="gloo", timeout=WAIT))
 
@@ -102,8 +109,8 @@ def check_devices(recipe: Recipe, processes: int) -> None:
 
 
 def check_batches(recipe: Recipe, data: Data, processes: int) -> None:
-    """Raise `UsageError` unless so many processes can share each batch; a user's batches are not divided."""
-    if not isinstance(data, Loaders):
+    """Raise `UsageError` unless so many processes can share each batch of images; a user's are not divided."""
+    if isinstance(data, DataSet):
         require_divisible(min(recipe.batch_size, data.train_samples), processes)
 
 

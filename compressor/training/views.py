@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor, nn
 
-from compressor.data.batches import normalized, shuffled
+from compressor.data.batches import Normalizer, normalized, shuffled
+from compressor.data.device import ahead
 from compressor.data.normalization import Normalization
 from compressor.data.samples import DataSet, View
 from compressor.data.shares import WHOLE, Share
@@ -46,14 +47,18 @@ class Views:
         ``shuffle`` draws the order; samples that do not fill the last batch are left out, and so are the first ``done``
         batches. Of every batch only the part of ``share`` is made.
         """
-        turn = epoch % len(self.views)
-        view, logits, samples = self.views[turn], self.logits[turn], data.train
-        for indices in shuffled(len(samples), shuffle).split(batch_size)[done:]:  # type: ignore[no-untyped-call]
-            if len(indices) == batch_size:
-                indices = indices[share.part(batch_size)]
-                part = samples.take(indices.to(samples.images.device))
-                images = view.take(indices).of(part.images.to(device))
-                yield normalized(images, normalization, device), part.labels.to(device), logits[indices].to(device)
+        turn, samples, whole = epoch % len(self.views), data.train, Normalizer(normalization, device)
+        # Where the samples lie: on a GPU, where they fit, so that nothing is copied at a step.
+        where, mine = samples.labels.device, share.part(batch_size)
+        view, logits = self.views[turn].to(where), self.logits[turn].to(where)
+        order = shuffled(len(samples), shuffle).to(where).split(batch_size)  # type: ignore[no-untyped-call]
+        drawn = (
+            (samples.take(indices[mine]), view.take(indices[mine]), logits[indices[mine]])
+            for indices in order[done:]
+            if len(indices) == batch_size
+        )
+        for part, own, said in ahead(drawn, device):
+            yield whole(own.of(part.images)), part.labels, said
 
 
 def draw_views(data: DataSet, count: int, seed: int) -> list[View]:
