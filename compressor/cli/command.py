@@ -95,7 +95,7 @@ def _follow(ctx: click.Context, place: Place) -> None:
     """Of several processes the first one runs the command, and where it trains the others help."""
     if "devices" in ctx.params:
         from compressor.cli.console import Console
-        from compressor.cli.launching import follow
+        from compressor.cli.following import follow
 
         ctx.obj = Console(quiet=True)
         follow(ctx.obj, place, ctx.params)

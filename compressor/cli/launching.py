@@ -1,7 +1,6 @@
 """The other processes of a training: started here or by ``torchrun``, and what becomes of them.
 
-Only the first one runs the command. The others read the same arguments, load the same network and data, and train what
-the first one sends.
+Only the first one runs the command; what the others do is in `compressor.cli.following`.
 """
 
 from __future__ import annotations
@@ -9,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shlex
 import signal
 import subprocess
 import sys
@@ -27,7 +25,6 @@ from compressor.launcher import Place, given_place
 if TYPE_CHECKING:
     from torch.distributed import Store  # type: ignore[attr-defined]  # torch says so only by running
 
-    from compressor.cli.console import Console
     from compressor.stages.jobs import Crew
     from compressor.training.recipe import Recipe
 
@@ -50,7 +47,8 @@ def processes_of(options: dict[str, Any]) -> int:
         if nodes not in {None, 1}:
             raise UsageError(
                 f"--num-nodes {nodes} needs torchrun on every machine: torchrun --nnodes {nodes} --nproc-per-node "
-                f"{devices or 1} --rdzv-backend c10d --rdzv-endpoint HOST:29500 -m compressor {shlex.join(arguments())}"
+                f"{devices or 1} --rdzv-backend c10d --rdzv-endpoint HOST:29500 -m compressor {arguments()[0]} ..., "
+                "with all that follows here"
             )
         size = devices or 1
     else:
@@ -93,42 +91,9 @@ def crew_of(options: dict[str, Any]) -> Crew | None:
     return crew
 
 
-def follow(console: Console, place: Place, options: dict[str, Any]) -> None:
-    """What a process does that is not the first: train what that one sends, print nothing, write nothing."""
-    # The first one is told as well, and its end is noticed; until they have met a launcher must be able to end this one.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
-    if place.started:
-        threading.Thread(target=_end_with_first, daemon=True).start()
-    import warnings
-
-    from compressor.cli.loading import load_network, load_samples
-    from compressor.cli.training import load_teacher, recipe_of
-    from compressor.errors import CompressorWarning
-    from compressor.stages.jobs import serve
-    from compressor.training.team import join
-
-    warnings.simplefilter("ignore", CompressorWarning)
-    try:
-        recipe = recipe_of(options)
-        network, data = load_samples(console, load_network(options["model"], options, seed=recipe.seed), options)
-        # That of a run is its dense network.
-        teacher = load_teacher(options) if "teacher" in options else network.model
-    except CompressorError:
-        if place.started or place.local_rank == 0:
-            raise
-        raise click.exceptions.Exit(1) from None  # the first of this machine says it
-    try:
-        team = join(place, recipe, _store(place) if place.started else None)
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)
-        serve(team, network, data, teacher)
-    except Exception as error:
-        if is_loss(error):
-            raise click.exceptions.Exit(LEFT) from error
-        error.add_note(f"rank {place.rank} of {place.size}")
-        raise
+def ready(rank: int) -> str:
+    """What a process that was started here leaves in the store when it has loaded all."""
+    return f"ready/{rank}"
 
 
 def is_loss(error: Exception) -> bool:
@@ -178,7 +143,7 @@ class _Started:
             words: IO[bytes] = self._stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115, it is one
             self._words.append(words)
             self._others.append(self._start(self._place(rank, store.port), words))
-        while not store.check([_ready(rank) for rank in range(1, self._size)]):
+        while not store.check([ready(rank) for rank in range(1, self._size)]):
             if any(process.poll() is not None for process in self._others):
                 raise self._loss()
             time.sleep(LOOK_S)
@@ -203,6 +168,8 @@ class _Started:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+            if process.stdin is not None:
+                process.stdin.close()
         self._stack.close()
 
     def _place(self, rank: int, port: int) -> Place:
@@ -238,20 +205,3 @@ class _Started:
                         process.kill()
                     os._exit(1)
                 return
-
-
-def _ready(rank: int) -> str:
-    return f"ready/{rank}"
-
-
-def _store(place: Place) -> Store:
-    from torch.distributed import TCPStore  # type: ignore[attr-defined]
-
-    store = TCPStore(place.address, place.port, place.size, is_master=False, wait_for_workers=False)
-    store.set(_ready(place.rank), "")
-    return store
-
-
-def _end_with_first() -> None:
-    sys.stdin.buffer.read()  # it ends with whoever holds the other end
-    os._exit(LEFT)

@@ -84,8 +84,9 @@ class Crew:
         self._stack.close()
         if self._team is not None and not self._lost:
             self._team.say(None)
-            self._team.leave()
         self._launch.end(lost=bool(self._lost))
+        if self._team is not None:
+            self._team.leave()
 
     def meet(self, recipe: Recipe) -> Team:
         """Wait until all are there, ``recipe`` says on which devices; `CompressorError` where one is lost."""

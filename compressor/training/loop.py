@@ -102,9 +102,9 @@ class Loop:
         """
         begun = self.begun = self.begun or self._begin()
         self._pass(number, begun, keep)
-        loss = self._loss_of_all(begun)
+        loss = float(begun["loss"]) / begun["count"]
         pace = self.pace.figures(self.total_steps - self.step) if self.log is not None else {}
-        # Buffers of a norm are those of the first rank.
+        # Which are those of the first rank, with its buffers of norms.
         if self.ranks.of_first(lambda: not (math.isfinite(loss) and self._finite())):
             self._undo(begun["before"], loss)
             epoch = self._figures_of(number, None)
@@ -244,7 +244,7 @@ class Loop:
                     with self.fabric.no_backward_sync(self.wrapped, enabled=place < len(together)):
                         loss = self._loss(batch, said)
                         self.fabric.backward(loss / len(together))
-                    begun["loss"] = begun["loss"] + loss.detach()
+                    begun["loss"] = begun["loss"] + self._over_ranks(loss.detach())
             if self.recipe.clip is not None:
                 # What is no number is seen after the epoch.
                 limits: dict[str, Any] = {"max_norm": self.recipe.clip, "error_if_nonfinite": False}
@@ -273,10 +273,13 @@ class Loop:
             text = f"{self.recipe.seed} {self.recipe.before} {self.step} {self.share.rank}"
             torch.manual_seed(int.from_bytes(hashlib.sha256(text.encode()).digest()[:7]))
 
-    def _loss_of_all(self, begun: dict[str, Any]) -> float:
-        """The mean loss of an epoch, over all ranks."""
-        each = self.ranks.of_each(float(begun["loss"]) / begun["count"])
-        return math.fsum(each) / len(each)
+    def _over_ranks(self, loss: Tensor) -> Tensor:
+        """Its mean over all ranks, which nothing waits for."""
+        if self.team is None:
+            return loss
+        mean = self.fabric.all_reduce(loss.clone(), reduce_op="mean")
+        assert isinstance(mean, Tensor)
+        return mean
 
     def _figures_of(self, number: int, loss: float | None) -> Epoch:
         """What there is to say of an epoch, undone where there is no ``loss``.

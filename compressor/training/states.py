@@ -62,7 +62,8 @@ class States:
 
     ``every`` so many epochs one is written, and one after the last epoch; with ``steps`` also after so many steps of an
     epoch. The last two are kept. As a context manager it adds to an exception what is kept, and where; without any
-    state the folder goes. `remove` it when the result is on disk. `UsageError` when ``every`` or ``steps`` is less than 1.
+    state the folder goes. `remove` it when the result is on disk. `UsageError` when ``every`` or ``steps`` is less than
+    1.
     """
 
     def __init__(self, base: Path, *, every: int = 1, steps: int | None = None) -> None:
