@@ -44,7 +44,7 @@ class Course(Record, frozen=True, kw_only=True):
 
     def __str__(self) -> str:
         """For people: how far it is."""
-        steps = f"{self.steps} steps of epoch {self.done + 1}" if self.steps else ""
+        steps = f"{self.steps} step{'s'[: self.steps > 1]} of epoch {self.done + 1}" if self.steps else ""
         epochs = f"epoch {self.done}" if self.done or not steps else ""
         return " and ".join(part for part in (epochs, steps) if part)
 
