@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from compressor.errors import UsageError
+from compressor.shards import local, places_here, whole
 
 
 def within(module: str, above: str) -> bool:
@@ -175,8 +176,8 @@ def vanishing_tensors(model: nn.Module, group: ChannelGroup) -> Iterator[tuple[n
 def zero(model: nn.Module, group: ChannelGroup, channels: Tensor) -> None:
     """Set everything that must vanish with ``channels`` (bool mask or indices) to exactly zero."""
     for parameter, member, axis in vanishing_tensors(model, group):
-        places = member.index[channels].flatten().to(parameter.device)
-        parameter.index_fill_(axis, places, 0.0)
+        places = places_here(member.index[channels].flatten(), parameter, axis)
+        local(parameter).index_fill_(axis, places, 0.0)
 
 
 @torch.no_grad()
@@ -185,7 +186,8 @@ def is_zero(model: nn.Module, group: ChannelGroup) -> Tensor:
     total = torch.zeros(group.channels, dtype=torch.bool)
     for parameter, member, axis in vanishing_tensors(model, group):
         rest = [dim for dim in range(parameter.ndim) if dim != axis]
+        sizes = whole(parameter.detach()).abs()
         # Not a sum of squares: squares of tiny weights underflow to zero.
-        largest = parameter.detach().abs().amax(rest) if rest else parameter.detach().abs()
+        largest = sizes.amax(rest) if rest else sizes
         total |= (largest.cpu()[member.index] != 0).any(1)
     return ~total

@@ -15,7 +15,7 @@ ATTENTION = (nn.MultiheadAttention, SlimAttention)
 PRODUCERS = (*CONVOLUTIONS, nn.Linear, nn.RNNBase, *ATTENTION)
 # All layers that make channels.
 MAKERS = (*PRODUCERS, nn.Embedding)
-NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 # What modules of other people that multiply with parameters of their own call how many channels these make and read.
 STATED_OUTPUTS = ("out_features", "out_channels", "out_dim", "output_dim", "embedding_dim", "nf")
 STATED_INPUTS = ("in_features", "in_channels", "in_dim", "input_dim", "nx")

@@ -2,33 +2,39 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from torch import Tensor, distributed, nn
 
-from compressor.errors import UsageError
 from compressor.structures import mapped
 from compressor.wrappers import process_group
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
 
 T = TypeVar("T")
 
 _ALONE = ContextVar("alone", default=False)
 
-SHARDS = (("torch.distributed.tensor", "DTensor"), ("torch.distributed.fsdp._flat_param", "FlatParameter"))
-
 
 class Ranks:
-    """Those of ``group`` or of the process group of ``model`` when that is wrapped for DDP, else all; one without any.
+    """Those of ``group``, or of the process group of ``model`` when that is wrapped for DDP or sharded by FSDP.
+
+    Else they are all, or one alone.
 
     What is exchanged is small, and lies on the CPU afterwards. Every rank must ask for it, in the same order.
     """
 
-    def __init__(self, model: nn.Module | None = None, *, group: distributed.ProcessGroup | None = None) -> None:
-        self._group = process_group(model) if model is not None else group
+    def __init__(self, model: nn.Module | None = None, *, group: ProcessGroup | None = None) -> None:
+        self._model, self._given = model, group
+
+    @property
+    def _group(self) -> ProcessGroup | None:
+        # `fully_shard` may be called after this is made.
+        return self._given if self._model is None else process_group(self._model)
 
     @property
     def several(self) -> bool:
@@ -67,17 +73,6 @@ def alone(value: bool = True) -> Iterator[None]:
         yield
     finally:
         _ALONE.reset(before)
-
-
-def refuse_shards(parameters: Iterable[Tensor]) -> None:
-    """Raise `UsageError` where a rank holds only a piece of a parameter, as under FSDP."""
-    # What shards a parameter has imported its class.
-    kinds = tuple(getattr(sys.modules[place], name) for place, name in SHARDS if place in sys.modules)
-    if any(isinstance(parameter, kinds) for parameter in parameters):
-        raise UsageError(
-            "FSDP leaves only a piece of every parameter on a rank, and channels are chosen and pulled whole; "
-            "train with DistributedDataParallel"
-        )
 
 
 def _on_cpu(value: T) -> T:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from compressor.shards import mesh_group
+
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
 
@@ -26,9 +28,10 @@ def unwrapped(model: nn.Module) -> tuple[nn.Module, str]:
 
 
 def process_group(model: nn.Module) -> ProcessGroup | None:
-    """The processes that a wrapper of DDP keeps equal; None without one."""
+    """The processes that a wrapper of DDP keeps equal, or that hold the shards of FSDP; None without either."""
     distributed = nn.parallel.DistributedDataParallel
-    return next((one.process_group for one, _ in _opened(model) if isinstance(one, distributed)), None)
+    wrapped = (one.process_group for one, _ in _opened(model) if isinstance(one, distributed))
+    return next(wrapped, None) or mesh_group(model)
 
 
 def _opened(model: nn.Module) -> Iterator[tuple[nn.Module, str]]:

@@ -17,7 +17,7 @@ ROOT = Path(compressor.__file__).parent
 FLOORS = (
     {"__version__", "errors"},
     {"foreign", "launcher", "limits", "locks", "stopping"},
-    {"processor", "regular_files"},
+    {"processor", "regular_files", "shards"},
     {"files", "methods", "process_memory", "progress", "records", "registry", "teaching", "user_code", "wrappers"},
     {"codec", "hooks", "loggers", "onnx_safety", "structures"},
     {"inputs", "ranks"},

@@ -179,10 +179,15 @@ training_options = stack(
     ),
     click.option(
         "--precision",
-        type=click.Choice(["32", "bf16", "16"]),
+        type=click.Choice(["auto", "32", "bf16", "16"]),
         default="32",
         show_default=True,
-        help="Precision of the arithmetic in training; weights stay in 32 bits.",
+        help="Precision of the arithmetic in training; weights stay in 32 bits. auto measures which is faster here.",
+    ),
+    click.option(
+        "--compile",
+        is_flag=True,
+        help="Compile the network with torch.compile first: quicker steps after a minute or so.",
     ),
     click.option(
         "--seed",

@@ -208,7 +208,7 @@ def show_training(console: Console, record: FineTuning, out: Path) -> None:
     for warning in record.projection.warnings if record.projection is not None else ():
         console.warn(warning)
     projected = _projection_tables(record.projection) if record.projection is not None else []
-    tried = [str(record.trials)] if record.trials is not None else []
+    tried = [str(known) for known in (record.trials, record.precision) if known is not None]
     document = {"out": str(out), **msgspec.structs.asdict(record)}
     console.result(document, _metric_table(record), *projected, *tried, wrote(out))
 

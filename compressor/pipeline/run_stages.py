@@ -240,7 +240,7 @@ def _fine_tuning_steps(record: FineTuning) -> list[tuple[Metric | None, str]]:
     zeros += f", the best of {record.trials.networks} choices that were tried" if record.trials and zeros else ""
     stale = "; BatchNorm statistics still lag behind" if record.reestimated else ""
     return [
-        (record.trained, f"end of sparse training{_together(record)}{stale}"),
+        (record.trained, f"end of sparse training{_together(record)}{_computed(record)}{stale}"),
         (record.projected, f"{zeros}{stale}"),
         (record.reestimated, "BatchNorm statistics re-estimated, the weights are the same"),
     ]
@@ -248,6 +248,11 @@ def _fine_tuning_steps(record: FineTuning) -> list[tuple[Metric | None, str]]:
 
 def _together(record: FineTuning) -> str:
     return f" by {record.processes} processes" if record.processes > 1 else ""
+
+
+def _computed(record: FineTuning) -> str:
+    """In which precision, where that was measured."""
+    return "" if record.precision is None else f", computed in {record.precision.chosen}"
 
 
 def _plain(metric: Metric | None) -> Metric | None:

@@ -93,6 +93,18 @@ class Tried(Record, frozen=True, kw_only=True):
         )
 
 
+class Precision(Record, frozen=True, kw_only=True):
+    """In which precision a training computed; a step in the one ``tried`` takes ``ratio`` of the time of one in 32."""
+
+    chosen: str
+    tried: str
+    ratio: float
+
+    def __str__(self) -> str:
+        """For people."""
+        return f"Computed in {self.chosen}: a step in {self.tried} takes {self.ratio:.2f} of the time of a step in 32."
+
+
 class FineTuning(Record, frozen=True, kw_only=True):
     """A training with or without penalties; metrics are on the test part, costs those of the network as it is.
 
@@ -113,6 +125,8 @@ class FineTuning(Record, frozen=True, kw_only=True):
     """How the channels were spread over the layers; None where the saliency alone decided."""
     processes: int = 1
     """How many trained it together, in the end."""
+    precision: Precision | None = None
+    """What was measured for ``--precision auto``."""
 
     @property
     def final(self) -> Metric:

@@ -40,6 +40,9 @@ class Saliency(ABC):
     def learn(self, losses: Iterable[Tensor]) -> None:  # noqa: B027
         """Take in the gradients of these losses, scalars with their graph; the weights stay as they are meanwhile."""
 
+    def follow(self) -> None:  # noqa: B027
+        """Look at the parameters that the network has now: `fully_shard` puts others in the place of those it had."""
+
     def pool(self, ranks: Ranks) -> None:  # noqa: B027
         """Bring together what all ``ranks`` have learned."""
 

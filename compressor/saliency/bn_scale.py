@@ -13,6 +13,7 @@ from compressor.groups import ChannelGroup
 from compressor.layer_kinds import NORMS
 from compressor.saliency.base import Saliency, relative
 from compressor.saliency.sums import per_channel
+from compressor.shards import whole
 
 
 class BnScale(Saliency):
@@ -32,7 +33,7 @@ class BnScale(Saliency):
 
     def _scales(self, group: ChannelGroup) -> list[Tensor]:
         return [
-            per_channel(parameter.detach().square(), axis, member.index)
+            per_channel(whole(parameter.detach()).square(), axis, member.index)
             for parameter, member, axis in vanishing_tensors(self.model, group)
             if member.role == "norm"
             and isinstance(norm := self.model.get_submodule(member.module), NORMS)

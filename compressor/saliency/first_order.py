@@ -17,6 +17,7 @@ from compressor.channels import vanishing_tensors
 from compressor.groups import ChannelGroup, Member
 from compressor.layer_kinds import NORMS
 from compressor.saliency.sums import per_place
+from compressor.shards import in_rows, local, summed
 
 
 class FirstOrder:
@@ -39,13 +40,19 @@ class FirstOrder:
 
     @torch.no_grad()
     def terms(self, gradients: Sequence[Tensor | None]) -> Tensor:
-        """(channels of all groups,) float32, on the device of the first parameter; no gradient is one of zero."""
+        """(channels of all groups,) float32, on the device of the first parameter; no gradient is one of zero.
+
+        The ranks add up what each finds in the rows that it holds.
+        """
         device = self.parameters[0].device
         self._index, self._owner = self._index.to(device), self._owner.to(device)  # the user may move the model
-        pairs = zip(self.parameters, gradients, strict=True)
-        known = [torch.zeros_like(one) if gradient is None else gradient for one, gradient in pairs]
-        products = torch._foreach_mul(self.parameters, known)
-        rows = [per_place(product, axis).float() for product, axis in zip(products, self._axes, strict=True)]
+        parts = [local(parameter) for parameter in self.parameters]
+        pairs = zip(parts, gradients, strict=True)
+        known = [torch.zeros_like(one) if gradient is None else local(gradient) for one, gradient in pairs]
+        triples = zip(torch._foreach_mul(parts, known), self.parameters, self._axes, strict=True)
+        rows = summed(
+            [in_rows(per_place(product, axis).float(), one, axis) for product, one, axis in triples], self.parameters
+        )
         found = torch.zeros(sum(self._sizes), device=device)
         return found.index_add_(0, self._owner, torch.cat(rows)[self._index])
 

@@ -9,6 +9,7 @@ from compressor.channels import vanishing_tensors
 from compressor.groups import ChannelGroup
 from compressor.saliency.base import Saliency, relative
 from compressor.saliency.sums import per_channel
+from compressor.shards import whole
 
 
 class Magnitude(Saliency):
@@ -20,7 +21,7 @@ class Magnitude(Saliency):
 
     def _norms(self, group: ChannelGroup) -> list[Tensor]:
         return [
-            per_channel(parameter.detach().square(), axis, member.index)
+            per_channel(whole(parameter.detach()).square(), axis, member.index)
             for parameter, member, axis in vanishing_tensors(self.model, group)
             if member.role == "producer"
         ]

@@ -46,6 +46,10 @@ class Taylor(Saliency):
         for loss in losses:
             self._add(torch.autograd.grad(loss, self._terms.parameters, allow_unused=True))
 
+    def follow(self) -> None:
+        """Look at the parameters that the network has now."""
+        self._terms = FirstOrder(self.model, self.groups)
+
     def pool(self, ranks: Ranks) -> None:
         """The average over what all have seen."""
         every = ranks.of_each((self._steps, self._mean))

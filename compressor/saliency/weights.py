@@ -14,6 +14,7 @@ from compressor.groups import ChannelGroup, Member
 from compressor.layer_kinds import NORMS
 from compressor.saliency.base import Saliency, relative
 from compressor.saliency.sums import per_channel, per_place
+from compressor.shards import whole
 
 
 class Weights(Saliency):
@@ -64,7 +65,7 @@ def _squared_gain(model: nn.Module, member: Member) -> Tensor | None:
         return None
     norm = model.get_submodule(member.feeds)
     assert isinstance(norm, NORMS)
-    squared = norm.weight.square() if norm.affine else None
+    squared = whole(norm.weight).square() if norm.affine else None
     if norm.running_var is None:
         return squared
     variance = norm.running_var + norm.eps
@@ -74,4 +75,4 @@ def _squared_gain(model: nn.Module, member: Member) -> Tensor | None:
 def _tensors(model: nn.Module, member: Member) -> list[tuple[Tensor, int]]:
     """The member's weights and biases, each with the axis of its channels."""
     module = model.get_submodule(member.module)
-    return [(getattr(module, name), axis) for name, axis in member.tensors]
+    return [(whole(getattr(module, name)), axis) for name, axis in member.tensors]

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from compressor.errors import UsageError
+from compressor.shards import any_sharded, local, summed
 
 if TYPE_CHECKING:
     from torch import nn
@@ -27,7 +28,9 @@ def agree(splitting: SplittingBase) -> None:
     """Take over the state of the first rank, where there are several; `UsageError`, on all, unless they are alike."""
     if not splitting.ranks.several:
         return
-    first, *others = splitting.ranks.of_each(dict(_flat(splitting.settings())))
+    # A state that is in shards only all ranks can bring together, each from its part.
+    step = {"step": splitting.step} if any_sharded(splitting.model) else {}
+    first, *others = splitting.ranks.of_each(dict(_flat(splitting.settings() | step)))
     for rank, other in enumerate(others, start=1):
         key = next((key for key in first | other if first.get(key) != other.get(key)), None)
         if key is not None:
@@ -37,7 +40,8 @@ def agree(splitting: SplittingBase) -> None:
             )
     if splitting.step == 0:
         splitting.pool()
-    splitting.load_state_dict(splitting.ranks.of_first(splitting.state_dict))
+    state = splitting.state_dict()
+    splitting.load_state_dict(splitting.ranks.of_first(lambda: state))
 
 
 def refuse_other_weights(splitting: SplittingBase) -> None:
@@ -54,8 +58,10 @@ def differing(model: nn.Module, ranks: Ranks) -> str | None:
     """The first parameter of ``model`` that is not the same on all ``ranks``; they all ask."""
     if not ranks.several:
         return None
+    names, parameters = zip(*model.named_parameters(), strict=True)
+    found = summed([local(parameter).detach().abs().double().sum() for parameter in parameters], parameters)
     # As text, in which two numbers that are none are equal.
-    sums = {name: str(float(p.detach().abs().double().sum())) for name, p in model.named_parameters()}
+    sums = {name: str(float(size)) for name, size in zip(names, found, strict=True)}
     each = ranks.of_each(sums)
     return next((name for name in sums if len({one[name] for one in each}) > 1), None)
 

@@ -19,10 +19,11 @@ from compressor.computed_weights import trainable
 from compressor.equivalence import Inputs
 from compressor.errors import CompressorWarning, UsageError
 from compressor.groups import ChannelGroup, is_zero, unprefixed, unwrapped
-from compressor.ranks import Ranks, refuse_shards
+from compressor.ranks import Ranks
 from compressor.records import Sparsity
 from compressor.records.run import Target
 from compressor.records.stages import Projection
+from compressor.shards import any_sharded, check_shards, local, refuse_flat, refuse_shards, settle
 from compressor.splitting.agreement import agree, refuse_other_weights
 from compressor.splitting.cautions import of_gap, of_zeros
 from compressor.splitting.config import SplittingConfig
@@ -32,7 +33,7 @@ from compressor.splitting.penalised import penalised_weights, twin_of
 from compressor.splitting.prunable import Prunable
 from compressor.splitting.taken_back import relative_change, taken_back
 from compressor.splitting.targets import binding
-from compressor.splitting.zero_target import share_of_zeros, surviving
+from compressor.splitting.zero_target import share_of_zeros, surviving, total
 
 # Below this a weight of W counts as zero, as in the code of Bui et al.
 TOLERANCE = 1e-5
@@ -55,7 +56,9 @@ class SplittingBase(ABC):
     ) -> None:
         self.model, prefix = unwrapped(model)
         self.ranks = Ranks(model)
-        refuse_shards(self.model.parameters())
+        refuse_shards(
+            self.model, "make the splitting of the whole network, before fully_shard, and attach it after that"
+        )
         trainable(self.model, wrapped="module." in prefix)
         self.config, self.total_steps, self.step = config, total_steps, 0
         self._weights = penalised_weights(self.model, example_input, config)
@@ -75,7 +78,7 @@ class SplittingBase(ABC):
         """
         if self._handles:
             raise UsageError("this splitting is attached already; call remove() of the handle that attach returned")
-        refuse_shards(self.model.parameters())
+        self._follow()
         trained = [innermost(optimizer) for optimizer in optimizers]
         check_optimizers(self.model, self._moved(), trained)
         agree_once, compare_once = (cache(partial(do, self)) for do in (agree, refuse_other_weights))
@@ -96,7 +99,7 @@ class SplittingBase(ABC):
 
         Where a gap |W - P(W)| / |W| is left this changes outputs: a `CompressorWarning` says so before.
         """
-        target = self.model if model is None else twin_of(self.model, model)
+        target = self._target(model)
         self._catch_up()
         before, gap = self.sparsity(), self.gap(model)
         told: list[str] = []
@@ -133,7 +136,7 @@ class SplittingBase(ABC):
     @torch.no_grad()
     def zero(self, model: nn.Module) -> None:
         """Zero in ``model``, an averaged copy that goes on to follow the weights, what `project` would zero now."""
-        self._zero(twin_of(self.model, model))
+        self._zero(self._target(model))
 
     @torch.no_grad()
     def mask(self, model: nn.Module | None = None) -> int:
@@ -141,15 +144,16 @@ class SplittingBase(ABC):
 
         In the methods where V takes over they become V. ``model`` is as in `project`.
         """
-        target = self.model if model is None else twin_of(self.model, model)
+        target = self._target(model)
         weights = self._same_in(target)
-        before = sum(int((weight == 0).sum()) for weight in weights)
-        for weight, v in zip(weights, self._v(), strict=False):
+        parts = [local(weight) for weight in weights]
+        before = total([(part == 0).sum() for part in parts], weights)
+        for part, v in zip(parts, self._v(), strict=False):
             if self.config.described.takes_over and target is self.model:
-                weight.copy_(v)
+                part.copy_(v)
             else:
-                weight.masked_fill_(v == 0, 0.0)
-        return sum(int((weight == 0).sum()) for weight in weights) - before
+                part.masked_fill_(local(v) == 0, 0.0)
+        return total([(part == 0).sum() for part in parts], weights) - before
 
     @torch.no_grad()
     def sparsity(self) -> dict[str, Sparsity]:
@@ -176,7 +180,7 @@ class SplittingBase(ABC):
 
         ``model`` is as in `project`. Found by projecting and taking it back, so with a copy of these weights.
         """
-        target = self.model if model is None else twin_of(self.model, model)
+        target = self._target(model)
         parameters = self._affected(target)
         with taken_back(parameters) as before:
             self._zero(target)
@@ -186,9 +190,13 @@ class SplittingBase(ABC):
     @torch.no_grad()
     def zeroed(self) -> Iterator[None]:
         """While the block lasts the model is as `project` would leave it now."""
-        with taken_back(self._affected(self.model)):
-            self._zero(self.model)
-            yield
+        model = self._target(None)
+        with taken_back(self._affected(model)):
+            self._zero(model)
+            try:
+                yield
+            finally:
+                settle(model)
 
     @abstractmethod
     def before_step(self, optimizer: Optimizer) -> None:
@@ -213,7 +221,8 @@ class SplittingBase(ABC):
         """What must be the same where a state is taken and where it is loaded."""
         return {
             "format": 1,
-            "config": self.config.to_plain(),
+            # Nothing in it is a dict: of one torch.distributed.checkpoint loads only what is there already.
+            "config": {k: tuple(v.items()) if isinstance(v, dict) else v for k, v in self.config.to_plain().items()},
             "total_steps": self.total_steps,
             "weights": {name: list(weight.shape) for name, weight in self._weights.items()},
             "groups": {group.name: group.channels for group in self.prunable.groups},
@@ -233,6 +242,46 @@ class SplittingBase(ABC):
     @abstractmethod
     def _zero(self, model: nn.Module) -> int:
         """Zero what projection zeroes; how many single weights were not zero before."""
+
+    def _follow(self) -> None:
+        """Go on with the parameters that `fully_shard` has put in the place of those that the network had.
+
+        `UsageError` where they lie in shards in which this does not find what it needs.
+        """
+        if not any_sharded(self.model):
+            return
+        if not self.config.described.target:
+            refuse_shards(
+                self.model,
+                f"--method {self.config.method} needs whole weights: train with DistributedDataParallel, or use budget",
+            )
+        refuse_flat(self.model)
+        settle(self.model)
+        now = dict(self.model.named_parameters(remove_duplicate=False))
+        if missing := [name for name in self._weights if name not in now]:
+            raise UsageError(
+                f"the network has no parameter {missing[0]} any more; wrap or compile parts of it before the splitting "
+                "is made"
+            )
+        if any(weight is not now[name] for name, weight in self._weights.items()):
+            moved: set[Tensor] = {
+                p for group in self.prunable.groups for p, _, _ in vanishing_tensors(self.model, group)
+            }
+            weights: dict[str, Tensor] = {name: now[name] for name in self._weights}
+            moved |= set(weights.values())
+            check_shards({name: parameter for name, parameter in now.items() if parameter in moved})
+            self._weights = weights
+            self._renew()
+
+    def _renew(self) -> None:  # noqa: B027
+        """Take over the parameters that the network has now."""
+
+    def _target(self, model: nn.Module | None) -> nn.Module:
+        """The model that was trained, or what it has for a twin in ``model``; with its shards in the modules."""
+        self._follow()
+        target = self.model if model is None else twin_of(self.model, model)
+        settle(target)
+        return target
 
     def _outcomes(self, kept: Sequence[int]) -> list[Target]:
         """What ``kept`` channels of each group come to in every target."""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from compressor.channels import vanishing_tensors
 from compressor.groups import ChannelGroup
+from compressor.shards import along, local
 
 
 class DroppedChannels:
@@ -20,7 +21,8 @@ class DroppedChannels:
     keep these channels alone. Trimmed, every other penalty selects the same and differs in nothing.
 
     All rows of all penalised parameters are numbered through, so that a pull is one product a parameter and one
-    operation on the vector of all rows. Nothing is read back to the host.
+    operation on the vector of all rows. Nothing is read back to the host. Where parameters lie in shards these are the
+    rows that the rank holds, and nothing is exchanged.
     """
 
     def __init__(self, model: nn.Module, groups: Sequence[ChannelGroup]) -> None:
@@ -36,7 +38,8 @@ class DroppedChannels:
                 owner[member.index.cpu()] = start + torch.arange(group.channels)[:, None]
         self.parameters: list[Tensor] = list(axes)
         self._axes = [axes[parameter] for parameter in self.parameters]
-        self._owner = torch.cat([owners[parameter] for parameter in self.parameters])
+        held = [along(owners[parameter], parameter, axes[parameter]) for parameter in self.parameters]
+        self._owner = torch.cat(held)
         self._gone = torch.zeros(starts[-1] + 1)
         self._place(torch.device("cpu"))
 
@@ -57,17 +60,17 @@ class DroppedChannels:
         """W <- W + share (U - W), in place."""
         self._follow()
         torch.index_select(1 - share * self._gone, 0, self._owner, out=self._factor)
-        torch._foreach_mul_(self.parameters, self._views)
+        torch._foreach_mul_([local(parameter) for parameter in self.parameters], self._views)
 
     def reference_pull(self, share: float) -> None:
         """What `pull` does, one row at a time: the readable definition that the tests hold it to."""
         self._follow()
         start = 0
         for parameter, axis in zip(self.parameters, self._axes, strict=True):
-            for row, w in enumerate(parameter.unbind(axis)):
+            for row, w in enumerate(local(parameter).unbind(axis)):
                 u = torch.zeros_like(w) if self._gone[self._owner[start + row]] else w.clone()
                 w.add_(u - w, alpha=share)
-            start += parameter.shape[axis]
+            start += local(parameter).shape[axis]
 
     def _follow(self) -> None:
         """The user may move the model after the start."""
@@ -77,7 +80,7 @@ class DroppedChannels:
     def _place(self, device: torch.device) -> None:
         self._owner, self._gone = self._owner.to(device), self._gone.to(device)
         self._factor = torch.ones(len(self._owner), device=device)
-        sizes = [parameter.shape[axis] for parameter, axis in zip(self.parameters, self._axes, strict=True)]
+        sizes = [local(parameter).shape[axis] for parameter, axis in zip(self.parameters, self._axes, strict=True)]
         self._views = [
             part.view([-1 if dim == axis else 1 for dim in range(parameter.ndim)])
             for part, parameter, axis in zip(torch.split(self._factor, sizes), self.parameters, self._axes, strict=True)

@@ -10,6 +10,7 @@ from torch import Tensor
 from compressor.methods import Rows
 from compressor.penalties import GroupPenalty, Subgradient
 from compressor.records import Sparsity
+from compressor.shards import whole
 
 
 def as_rows(weight: Tensor, kind: Rows) -> Tensor:
@@ -67,7 +68,7 @@ def sparsity(tensors: Sequence[Tensor], tolerance: float = 0.0, kind: Rows = "fi
     """Share of weights with |w| <= ``tolerance`` and of groups whose mean |w| is: as Bui et al. measure it."""
     zeros = weights = dead = groups = 0
     for tensor in tensors:
-        rows = as_rows(tensor.detach(), kind).abs()
+        rows = as_rows(whole(tensor.detach()), kind).abs()
         zeros, weights = zeros + int((rows <= tolerance).sum()), weights + rows.numel()
         dead, groups = dead + int((rows.mean(1) <= tolerance).sum()), groups + len(rows)
     return Sparsity(weights=zeros / max(1, weights), groups=dead / max(1, groups))

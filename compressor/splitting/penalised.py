@@ -13,6 +13,7 @@ from compressor.errors import UnknownName, UsageError
 from compressor.groups import unwrapped
 from compressor.layer_kinds import NORMS, PRODUCERS, matrices
 from compressor.positions import output_positions
+from compressor.shards import any_sharded
 from compressor.splitting.config import SplittingConfig
 
 
@@ -88,6 +89,8 @@ def twin_of(model: nn.Module, other: nn.Module) -> nn.Module:
     candidate: object = unwrapped(other)[0]
     while isinstance(candidate, nn.Module):
         if {name: parameter.shape for name, parameter in candidate.named_parameters()} == wanted:
+            if any_sharded(candidate) != any_sharded(model):
+                raise UsageError("of the model to project and the one that was trained only one lies in shards (FSDP)")
             return candidate
         # Averaged and exponentially averaged models hold the copy as ``module``.
         inner = getattr(candidate, "module", None)

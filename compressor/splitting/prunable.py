@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cached_property
 
 import numpy as np
 import torch
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 
 from compressor.alignment import Alignment
 from compressor.channels import branches, shared_places, ties, vanishing_tensors
-from compressor.costs import CostModel, Kind, cost_model
+from compressor.costs import Kind, cost_model
 from compressor.costs.latency import latency_model
 from compressor.equivalence import Inputs
 from compressor.errors import UsageError
@@ -20,6 +19,7 @@ from compressor.groups import ChannelGroup, find_groups, is_zero, zero
 from compressor.layer_kinds import is_matrix
 from compressor.records.costs import Aims
 from compressor.records.stages import Pair
+from compressor.shards import whole
 from compressor.splitting.config import SplittingConfig
 from compressor.splitting.paper_groups import as_rows, rows_axis
 from compressor.splitting.penalised import matches
@@ -34,7 +34,8 @@ NOT_CHOSEN = "not in --layers"
 class Prunable:
     """The prunable groups of ``model``; with a target those whose producers are all among the penalised layers.
 
-    Costs are counted at one sample of ``example_input``.
+    Costs are counted at one sample of ``example_input``: ``macs`` and ``parameters``, where there are groups, are
+    functions of the channels kept.
     """
 
     def __init__(
@@ -56,6 +57,10 @@ class Prunable:
         held = {group.tie for group in every if not free[group]} - {None}
         self.groups = tuple(group for group in every if free[group] and group.tie not in held)
         self._others = tuple(group for group in every if group not in self.groups)
+        if self.groups:
+            # At once, while the network is whole: it is run for them.
+            self.macs = cost_model(model, example_input, self.groups, "macs")
+            self.parameters = cost_model(model, example_input, self.groups, "params")
 
     @property
     def excluded(self) -> dict[str, str]:
@@ -75,16 +80,6 @@ class Prunable:
         rest = len(self._others) - len(named)
         more = f" and {rest} other group{'s'[: rest > 1]}" if named and rest else ""
         return f", because these stay: {', '.join(named)}{more} (compress inspect shows all)" if named else ""
-
-    @cached_property
-    def macs(self) -> CostModel:
-        """MACs as a function of the channels kept."""
-        return cost_model(self.model, self._example, self.groups, "macs")
-
-    @cached_property
-    def parameters(self) -> CostModel:
-        """Parameters as a function of the channels kept."""
-        return cost_model(self.model, self._example, self.groups, "params")
 
     def limit(self, target: Target, aims: Aims) -> Limit:
         """The target as a limit on a cost model; `UsageError` for a latency without what was measured."""
@@ -155,10 +150,10 @@ def _used(model: nn.Module, group: ChannelGroup, role: str) -> Tensor:
     for member in group.members:
         if member.role == role:
             module = model.get_submodule(member.module)
-            weights = [
+            matrices = [
                 (getattr(module, name).detach(), axis) for name, axis in member.tensors if is_matrix(module, name)
             ]
-            rows = [(weight != 0).transpose(0, axis).flatten(1).any(1).cpu() for weight, axis in weights]
+            rows = [(whole(one) != 0).transpose(0, axis).flatten(1).any(1).cpu() for one, axis in matrices]
             used.append(torch.stack([row[member.index].any(1) for row in rows]).any(0))
     return torch.stack(used) if used else torch.zeros(0, group.channels, dtype=torch.bool)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from dataclasses import astuple
 from typing import Any
 
 from torch import Tensor
@@ -87,7 +87,8 @@ class Selection:
             "kept": list(self.kept),
             "saliency": self.saliency.state_dict(),
             "worth": (self.choice.value, self.choice.bound),
-            "spread": {} if self.spread is None else vars(self.spread),
+            # A tuple is one thing for torch.distributed.checkpoint, which cannot load a part that is not there yet.
+            "spread": None if self.spread is None else astuple(self.spread),
             "dropped": self.channels.dropped(),
         }
 
@@ -95,7 +96,7 @@ class Selection:
         """Go on where `state_dict` was taken."""
         self.saliency.load_state_dict(state["saliency"])
         self.choice = Choice(list(state["kept"]), *state["worth"])
-        self.spread = Spread(**state["spread"]) if state["spread"] else None
+        self.spread = Spread(*state["spread"]) if state["spread"] else None
         if self.spread is not None and [len(score) for score in self.spread.scores] != self._channels:
             raise UsageError("the state belongs to another splitting: it has other groups of channels")
         self.channels.set(state["dropped"])
@@ -103,14 +104,22 @@ class Selection:
     def select(self, ratio: Callable[[float], float] = float) -> None:
         """Choose the survivors from the weights as they are; ``ratio`` gives what each share allows by now."""
         shares = [ratio(limit.share) for limit in self.limits]
+        # On every rank, where weights lie in shards; each may know other rows.
+        worth = self._worth(shares) if self.spread is None else self.spread.scores
+
+        def chosen() -> tuple[list[Tensor], Choice]:
+            return worth, self.budget.allocate(worth, shares)
+
         # BatchNorm's statistics, and costs that were measured, differ from rank to rank.
-        chosen = partial(self._chosen, shares)
         worth, self.choice = chosen() if self._ranks is None else self._ranks.of_first(chosen)
         self.channels.keep_best(worth, self.kept)
 
-    def _chosen(self, shares: Sequence[float]) -> tuple[list[Tensor], Choice]:
-        worth = self._worth(shares) if self.spread is None else self.spread.scores
-        return worth, self.budget.allocate(worth, shares)
+    def follow(self) -> None:
+        """Go on with the parameters that the network has now: `fully_shard` has put others in their place."""
+        dropped = self.channels.dropped()
+        self.channels = DroppedChannels(self._prunable.model, self._prunable.groups)
+        self.channels.set(dropped)
+        self.saliency.follow()
 
     def settle(self, loss: Callable[[Sequence[Tensor]], float], most: int) -> None:
         """Spread the channels over the groups so that ``loss`` is least, of at most so many tries, and keep to that.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch import Tensor
 from compressor import penalties
 from compressor.errors import UsageError
 from compressor.penalties import step_of
+from compressor.shards import cut, like, local, whole
 from compressor.splitting.auxiliary import AuxiliaryVariables, in_units, units_of
 from compressor.splitting.config import SplittingConfig
 from compressor.splitting.schedule import PULL_EVERY, SELECTED, Schedule, implicit_share, prox_step
@@ -21,7 +22,7 @@ from compressor.splitting.zero_target import smallest, threshold_of_share
 DIVERGED = 1e6
 
 Left = Callable[[], list[Tensor]]
-"""Which of the weights are in channels that survive: bool, of each weight's shape."""
+"""Which of the weights are in channels that survive: bool, of the shape of what this rank holds of each."""
 
 
 class SingleWeights:
@@ -33,7 +34,7 @@ class SingleWeights:
         self.penalty = penalties.penalty(config.penalty_name, **config.penalty_args)
         # It acts until the zeros are chosen.
         self._lambda = (config.strength or 0.0) / SELECTED
-        # Which weights are zero from half time on: bool, of each weight's shape.
+        # Which weights are zero from half time on: bool, of each weight's shape, in shards where that is.
         self.fixed: list[Tensor] | None = None
         self._split(units_of(self.weights))
 
@@ -44,7 +45,7 @@ class SingleWeights:
         if self.fixed is None:
             self._auxiliary.pull(share, prox_step(span, beta, self._lambda))
             return
-        for weight, zeros in zip(self.weights, self._fixed_here(), strict=True):
+        for weight, zeros in zip(map(local, self.weights), map(local, self._fixed_here()), strict=True):
             # Not a product with the mask: that of an infinite weight and zero is no number.
             weight.copy_(torch.where(zeros, weight * (1 - share), weight))
 
@@ -62,24 +63,26 @@ class SingleWeights:
     def fix(self, step: int, left: Left) -> None:
         """Choose which weights are zero from now on: those that a target asks for, or the zeros of V."""
         if self._target is not None:
-            self.fixed = smallest(self.weights, left(), self._units, self._target)
+            found = smallest(self.weights, left(), self._units, self._target)
+            self.fixed = [like(zeros, weight) for zeros, weight in zip(found, self.weights, strict=True)]
         else:
             length = prox_step(self._span, self._schedule.beta(step), self._lambda)
-            self.fixed = [v == 0 for _, v in self._auxiliary.targets(length)]
+            self.fixed = [like(local(v) == 0, weight) for weight, v in self._auxiliary.targets(length)]
 
     def v(self, step: int) -> list[Tensor]:
         """V of each weight tensor."""
         if self.fixed is not None:
             pairs = zip(self.weights, self._fixed_here(), strict=True)
-            return [weight.masked_fill(zeros, 0.0) for weight, zeros in pairs]
+            return [like(local(weight).masked_fill(local(zeros), 0.0), weight) for weight, zeros in pairs]
         return [v for _, v in self._auxiliary.targets(prox_step(0.0, self._schedule.beta(step), self._lambda))]
 
     def state_dict(self) -> dict[str, Any]:
-        """The units, lambda and the zeros that are fixed."""
+        """The units, lambda and the zeros that are fixed; of weights in shards the ranks exchange these."""
         return {
             "units": {name: self._units[weight] for name, weight in zip(self._names, self.weights, strict=True)},
             "lambda": self._lambda,
-            "fixed": None if self.fixed is None else [zeros.clone() for zeros in self.fixed],
+            # A tuple is one thing for torch.distributed.checkpoint, which cannot load a part that is not there yet.
+            "fixed": None if self.fixed is None else tuple(whole(zeros).clone() for zeros in self.fixed),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -91,7 +94,14 @@ class SingleWeights:
             )
         self._lambda = state["lambda"]
         self._split([state["units"][name] for name in self._names])
-        self.fixed = None if fixed is None else [zeros.clone() for zeros in fixed]
+        self.fixed = None if fixed is None else self._cut([zeros.clone() for zeros in fixed])
+
+    def follow(self, weights: Sequence[Tensor]) -> None:
+        """Go on with ``weights``, which `fully_shard` has put in the place of those that this had."""
+        units = list(self._units.values())
+        self.weights = list(weights)
+        self._split(units)
+        self.fixed = None if self.fixed is None else self._cut(self.fixed)
 
     @property
     def _span(self) -> float:
@@ -101,6 +111,9 @@ class SingleWeights:
     def _split(self, units: list[float]) -> None:
         self._units = dict(zip(self.weights, units, strict=True))
         self._auxiliary = AuxiliaryVariables(self.weights, partial(in_units, self.penalty, self._units))
+
+    def _cut(self, fixed: Sequence[Tensor]) -> list[Tensor]:
+        return [cut(zeros, weight) for zeros, weight in zip(fixed, self.weights, strict=True)]
 
     def _fixed_here(self) -> list[Tensor]:
         """The zeros on the devices of the weights, to which the user may have moved them since."""

@@ -15,6 +15,7 @@ from compressor.errors import UsageError
 from compressor.groups import ChannelGroup, is_zero, zero
 from compressor.records.costs import Aims
 from compressor.records.run import Target as Outcome
+from compressor.shards import refuse_shards, settle
 from compressor.splitting.agreement import check_state
 from compressor.splitting.base import SplittingBase
 from compressor.splitting.config import Arguments, SplittingConfig
@@ -123,6 +124,7 @@ class Splitting(SplittingBase):
 
         One that `observes` the training learns from those of batches.
         """
+        refuse_shards(self.model, "call calibrate before fully_shard")
         if self._selection is not None:
             self._selection.saliency.learn(losses)
 
@@ -132,6 +134,7 @@ class Splitting(SplittingBase):
         ``loss`` says what a network loses without the channels of `groups` that it gets: bool (channels,) for each
         group, True where a channel goes. Without a target nothing is tried.
         """
+        refuse_shards(self.model, "call settle before fully_shard")
         if self._selection is not None:
             self._selection.settle(loss, most)
 
@@ -169,6 +172,7 @@ class Splitting(SplittingBase):
 
     def revise(self) -> None:
         """Choose the survivors anew from the weights as they are; needed only when they were set from outside."""
+        settle(self.model)
         if self._selection is not None:
             self._selection.select(partial(self.schedule.budget, self.step))
 
@@ -209,6 +213,12 @@ class Splitting(SplittingBase):
             self._selection.load_state_dict(state)
         self.step = state["step"]
         self._observed = self.step - 1
+
+    def _renew(self) -> None:
+        if self._single is not None:
+            self._single.follow(list(self._weights.values()))
+        if self._selection is not None:
+            self._selection.follow()
 
     def pool(self) -> None:
         """Bring together what the saliency has learned on all ranks; what was tried on the first binds."""

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from compressor.shards import local, summed
+
 
 @contextmanager
 @torch.no_grad()
@@ -23,7 +25,11 @@ def taken_back(parameters: Sequence[Tensor]) -> Iterator[list[Tensor]]:
 
 def relative_change(parameters: Sequence[Tensor], before: Sequence[Tensor]) -> float:
     """|W - W_0| / |W_0| of all ``parameters`` W together, ``before`` W_0; 0 when nothing has changed."""
-    pairs = zip(parameters, before, strict=True)
-    lost = sum(float((parameter - old).double().square().sum()) for parameter, old in pairs)
-    whole = sum(float(old.double().square().sum()) for old in before)
+    pairs = [(local(parameter), local(old)) for parameter, old in zip(parameters, before, strict=True)]
+    lost = _total([(part - old).double().square().sum() for part, old in pairs], parameters)
+    whole = _total([old.double().square().sum() for _, old in pairs], parameters)
     return float((lost / whole) ** 0.5) if lost else 0.0
+
+
+def _total(sums: Sequence[Tensor], parameters: Sequence[Tensor]) -> float:
+    return sum(float(part) for part in summed(sums, parameters))

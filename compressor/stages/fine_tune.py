@@ -29,7 +29,7 @@ from compressor.progress import Progress
 from compressor.records import Metric
 from compressor.records.costs import Aims, Costs
 from compressor.records.run import Epoch
-from compressor.records.stages import FineTuning, Projection
+from compressor.records.stages import FineTuning, Precision, Projection
 from compressor.regular_files import read_bytes
 from compressor.splitting import Splitting, SplittingConfig
 from compressor.splitting.base import SplittingBase
@@ -41,14 +41,15 @@ from compressor.stages.trials import settle, tried, untrained_splitting
 from compressor.training import train
 from compressor.training.batchnorm import reestimate_on
 from compressor.training.evaluation import measure
-from compressor.training.recipe import OPTIMIZER_TENSORS, Recipe
+from compressor.training.precision import measured_precision
+from compressor.training.recipe import AUTO, OPTIMIZER_TENSORS, Recipe
 from compressor.training.settings import settings_fingerprint
 from compressor.training.states import KEPT, State, States
 from compressor.training.team import Team, check_batches
 from compressor.training.views import Views
 
 # In the folder of the states, while the training goes on.
-METRICS, AIMS = "metrics.jsonl", "aims.json"
+METRICS, AIMS, PRECISION = "metrics.jsonl", "aims.json", "precision.json"
 
 OnEpoch = Callable[[Epoch], None]
 
@@ -108,7 +109,8 @@ def fine_tune(
             groups = KnownGroups(network, states.folder / GROUPS).kept()
     aims = aims or _aims(network, penalties, groups, costs, runtime, states, progress)
     model, normalization = copy.deepcopy(network.model), network.metadata.normalization
-    example = network.example_input()
+    example, precision = network.example_input(), _precision(network, data, recipe, states)
+    recipe = recipe if precision is None else replace(recipe, precision=precision.chosen)
     splitting = splitting_for(model, example, data, recipe, penalties, groups, aims, processes=processes)
     if resumed is None and isinstance(splitting, Splitting):
         settle(splitting, network.with_model(model), data, penalties.trials or 0, recipe.seed)
@@ -163,6 +165,7 @@ def fine_tune(
         aims=aims if aims != Aims() else None,
         trials=tried(splitting.spread) if isinstance(splitting, Splitting) else None,
         processes=processes,
+        precision=precision,
     )
     return FineTuned(Network(model, _metadata(network.metadata, data, recipe, penalties, record)), record)
 
@@ -191,6 +194,19 @@ def _aims(
     if known is not None and aims != Aims():
         write_bytes(known, encode(aims))
     return aims
+
+
+def _precision(network: Network, data: Data, recipe: Recipe, states: States | None) -> Precision | None:
+    """What was measured for ``--precision auto``; a training that goes on keeps to what it began with."""
+    if recipe.precision != AUTO:
+        return None
+    known = states.folder / PRECISION if states is not None else None
+    if known is not None and known.exists():
+        return decode(read_bytes(known), Precision, str(known))
+    measured = measured_precision(network.model, data, recipe, network.metadata.normalization)
+    if known is not None:
+        write_bytes(known, encode(measured))
+    return measured
 
 
 def _space(model: nn.Module, recipe: Recipe) -> int:

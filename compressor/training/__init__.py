@@ -19,6 +19,7 @@ from compressor.ranks import alone
 from compressor.records.run import Epoch
 from compressor.splitting.base import SplittingBase
 from compressor.stopping import deferred
+from compressor.training.gpu_math import fast_math
 from compressor.training.loop import Loop
 from compressor.training.recipe import Recipe
 from compressor.training.states import State
@@ -67,7 +68,7 @@ def train(
     first one also validates, keeps and tells.
     """
     epochs = list(resumed.course.epochs) if resumed is not None else []
-    with torch.random.fork_rng(devices=[]), _together(team), deferred() as signals:
+    with torch.random.fork_rng(devices=[]), fast_math(recipe.on), _together(team), deferred() as signals:
         # Dropout in the user's network draws from the global generator.
         torch.manual_seed(recipe.seed + recipe.before)
         run = Loop(model, data, recipe, normalization, splitting, teacher, views, progress, log, team, signals)

@@ -21,7 +21,7 @@ SAMPLES = 2048
 BATCH = 128
 
 
-Norm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
+Norm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d | nn.SyncBatchNorm
 Seen = tuple[Tensor, Tensor, Tensor]
 """How many batches a norm has seen, and their average mean and variance."""
 

@@ -8,6 +8,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -35,6 +36,7 @@ from compressor.splitting.base import SplittingBase
 from compressor.stopping import Deferred, Stop
 from compressor.training.averaging import WeightAverage
 from compressor.training.batchnorm import reestimate_on
+from compressor.training.compiling import compiled, compiling
 from compressor.training.form import require_optimizer_form, require_rates, require_same_form
 from compressor.training.objective import distilled, loss_of
 from compressor.training.pace import Pace, numbers_of
@@ -93,7 +95,7 @@ class Loop:
         self.average = WeightAverage(model, recipe.ema) if recipe.ema is not None else None
         self.scheduler = LambdaLR(optimizer, self._rate)
         self.inner_optimizer: Optimizer = optimizer
-        self.wrapped, self.optimizer = self.fabric.setup(model, optimizer)
+        self.wrapped, self.optimizer = self.fabric.setup(compiled(model) if recipe.compile else model, optimizer)
 
     def epoch(self, number: int, keep: Keep) -> Epoch:
         """Do the ``number``-th, from 1, or undo it where it diverged; `Diverged` where that was once too often.
@@ -239,7 +241,7 @@ class Loop:
         for together in zip(*[self._batches(number, done)] * self.recipe.accumulate, strict=False):
             self._seed_step()
             self.optimizer.zero_grad()
-            with self.pace.network():
+            with self.pace.network(), compiling() if self.recipe.compile else nullcontext():
                 for place, (batch, said) in enumerate(together, start=1):
                     with self.fabric.no_backward_sync(self.wrapped, enabled=place < len(together)):
                         loss = self._loss(batch, said)

@@ -20,6 +20,8 @@ LARGEST_RATES = {"adamw": 1e37, "sgd": 1e38}
 # How many tensors the optimiser keeps for each parameter.
 OPTIMIZER_TENSORS = {"adamw": 2, "sgd": 1}
 PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
+# Whichever is faster: `compressor.training.precision` measures it before the training.
+AUTO = "auto"
 # No training takes as many epochs, and numbers of 32 bits end there.
 MOST_EPOCHS, LARGEST = 1_000_000, 3e38
 
@@ -33,6 +35,7 @@ class Recipe:
     `compressor.training.rates.SCHEDULES`. Where there is a teacher, ``teacher_share`` of the loss is by what it says.
     With ``ema`` the result is the moving average of the weights, which decays by that from step to step. The gradients
     of ``accumulate`` batches make one step of the optimiser, shortened to a norm of ``clip`` where they are longer.
+    With ``compile`` the network is compiled by torch first.
     """
 
     epochs: int
@@ -49,6 +52,7 @@ class Recipe:
     ema: float | None = None
     accumulate: int = 1
     clip: float | None = None
+    compile: bool = False
     before: int = 0
     after: int = 0
 
@@ -58,8 +62,8 @@ class Recipe:
             raise UsageError(f"--optimizer must be one of {', '.join(LEARNING_RATES)}, got {self.optimizer!r}")
         if self.schedule not in SCHEDULES:
             raise UsageError(f"--schedule must be one of {', '.join(SCHEDULES)}, got {self.schedule!r}")
-        if self.precision not in PRECISIONS:
-            raise UsageError(f"--precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}")
+        if self.precision not in {AUTO, *PRECISIONS}:
+            raise UsageError(f"--precision must be one of {', '.join([AUTO, *PRECISIONS])}, got {self.precision!r}")
         self._check_rates()
 
     def _check_counts(self) -> None:
@@ -134,6 +138,16 @@ class Recipe:
             return AdamW(groups, lr=self.learning_rate)
         return SGD(groups, lr=self.learning_rate, momentum=self.momentum, nesterov=self.momentum > 0)
 
+    @property
+    def on(self) -> torch.device:
+        """The chosen device; `UsageError` when it is not there."""
+        return torch.device(pick_device(self.device))
+
+    @property
+    def arithmetic(self) -> str:
+        """The precision as Fabric calls it; 32 bits while it is not known which one is faster."""
+        return PRECISIONS.get(self.precision, PRECISIONS["32"])
+
     def fabric(self) -> Fabric:
         """Lightning Fabric for the chosen device and precision; `UsageError` when they do not go together."""
         device = pick_device(self.device)
@@ -142,7 +156,7 @@ class Recipe:
         return Fabric(
             accelerator=accelerator,
             devices=[int(index)] if index else 1,
-            precision=PRECISIONS[self.precision],  # type: ignore[arg-type]
+            precision=self.arithmetic,  # type: ignore[arg-type]
         )
 
 

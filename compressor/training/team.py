@@ -19,7 +19,7 @@ from compressor.data.shares import Share, require_divisible
 from compressor.errors import UsageError
 from compressor.launcher import Place
 from compressor.ranks import Ranks
-from compressor.training.recipe import PRECISIONS, Recipe, pick_device, refuse_half_on_cpu
+from compressor.training.recipe import Recipe, pick_device, refuse_half_on_cpu
 
 # How long one waits for what the first rank does alone, a whole benchmark for example; who is gone is noticed at once.
 WAIT = timedelta(days=365)
@@ -85,7 +85,7 @@ def fabric_of(recipe: Recipe, place: Place) -> Fabric:
         devices=place.local_size,
         num_nodes=place.nodes,
         strategy=strategy,
-        precision=PRECISIONS[recipe.precision],  # type: ignore[arg-type]
+        precision=recipe.arithmetic,  # type: ignore[arg-type]
     )
     fabric.launch()
     return fabric

@@ -150,7 +150,7 @@ TRAINING = {
     "--lr nan": (2, "--lr must be positive, got nan"),
     "--batch-size 1": (2, "--batch-size must be at least 2, got 1"),
     "--optimizer adam": (2, "'adam' is not one of 'sgd', 'adamw'"),
-    "--precision 8": (2, "'8' is not one of '32', 'bf16', '16'"),
+    "--precision 8": (2, "'8' is not one of 'auto', '32', 'bf16', '16'"),
     "--seed -1": (2, "--seed must be 0 or more, got -1"),
     "--device gpu": (2, "--device must be auto, cpu, cuda or cuda:INDEX, got 'gpu'"),
     "--device cuda:99": (2, "--device cuda:99 is not available"),

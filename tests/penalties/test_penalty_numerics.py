@@ -154,3 +154,18 @@ def test_on_a_gpu_l1_minus_l2_calls_at_most_twice_the_operators_of_l1():
     l1, l1_l2 = calls_of_a_pull("l1"), calls_of_a_pull("l1-l2")
     assert 20 < l1 < 60
     assert l1_l2 <= 2 * l1
+
+
+def test_on_a_gpu_more_weights_go_together():
+    made = []
+
+    def prox_of(batch):
+        made.append(len(batch))
+        return lambda step: batch
+
+    for device, batches in (("cpu", [2, 2, 2, 2]), ("meta", [8])):
+        made.clear()
+        variables = AuxiliaryVariables([torch.empty(2**18, device=device) for _ in range(8)], prox_of)
+        assert len([*variables.targets(0.1)]) == 8
+        variables.pull(0.1, 0.1)
+        assert made == batches

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 import warnings
@@ -134,28 +133,6 @@ def statistics(rank, ranks):
     return found
 
 
-def sharded(rank, ranks):
-    """What is said of a network that FSDP has sharded, before the splitting is made and after it."""
-    from torch.distributed.fsdp import fully_shard
-
-    told = []
-    for before in (True, False):
-        model = network(norms=False)
-        with contextlib.suppress(UsageError):
-            if before:
-                fully_shard(model)
-            splitting = compressor.Splitting(model, IMAGE, target_macs=0.5, total_steps=STEPS)
-        try:
-            if before:
-                compressor.Splitting(model, IMAGE, target_macs=0.5, total_steps=STEPS)
-            else:
-                fully_shard(model)
-                splitting.attach(torch.optim.SGD(model.parameters(), lr=0.05))
-        except UsageError as error:
-            told.append(str(error))
-    return told
-
-
 def on_rank(rank, ranks, folder):
     warnings.simplefilter("ignore")
     torch.manual_seed(rank)
@@ -174,7 +151,6 @@ def on_rank(rank, ranks, folder):
         "not one network": refused(rank, ranks, wrapped=False),
         "apart": apart(rank, ranks),
         "statistics": statistics(rank, ranks),
-        "sharded": sharded(rank, ranks),
     }
     whole = {"arch": f"{__file__}:network", "arch_args": {"norms": False}, "input_shape": (3, 8, 8)}
     compressor.save(network(norms=False), Path(folder) / "all.pt", **whole, overwrite=True)

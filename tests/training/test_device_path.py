@@ -222,3 +222,36 @@ def test_batches_for_the_cpu_are_taken_one_by_one():
     given = ahead(source, "cpu")
     assert int(next(given)) == 0
     assert len([*source]) == 2
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("where", ["cpu", "cuda"])
+def test_on_a_gpu_batches_are_those_of_the_cpu(where):
+    options = {"batch_size": BATCH, "normalization": DATA.normalization}
+    given = list(batches(on(torch.device(where), DATA.train), device="cuda", **options))
+    for (images, labels), (known, its) in zip(given, batches(DATA.train, **options), strict=True):
+        assert images.is_cuda
+        torch.testing.assert_close(images.cpu(), known)
+        assert torch.equal(labels.cpu(), its)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("penalty", [None, "none", *PENALTIES])
+def test_on_a_gpu_a_step_waits_for_nothing(penalty, groups):
+    splitting = splitting_of(penalty, groups) if penalty else None
+    seen, loss = [], Loop._loss
+
+    def strict(self, batch, said):
+        seen.append(batch)
+        # The first step makes what all others use.
+        torch.cuda.set_sync_debug_mode("error" if 1 < len(seen) < STEPS else "default")
+        return loss(self, batch, said)
+
+    model = splitting.model if splitting else resnet20()
+    recipe = Recipe(epochs=1, batch_size=BATCH, device="cuda")
+    try:
+        with patch.object(Loop, "_loss", strict), patch("compressor.training.loop.TELL_EVERY", 1e9):
+            train(model, DATA, recipe, normalization=None, splitting=splitting)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert len(seen) == STEPS

@@ -17,7 +17,7 @@ from compressor.training.recipe import Recipe, pick_device
         ({"epochs": 0}, "--epochs must be at least 1, got 0"),
         ({"batch_size": 1}, "--batch-size must be at least 2, got 1"),
         ({"optimizer": "lion"}, "--optimizer must be one of adamw, sgd, got 'lion'"),
-        ({"precision": "8"}, "--precision must be one of 32, bf16, 16, got '8'"),
+        ({"precision": "8"}, "--precision must be one of auto, 32, bf16, 16, got '8'"),
         ({"lr": 0.0}, "--lr must be positive, got 0"),
         ({"lr": float("nan")}, "--lr must be positive, got nan"),
         ({"lr": float("inf")}, "--lr must be positive, got inf"),
