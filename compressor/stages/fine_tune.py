@@ -45,7 +45,7 @@ from compressor.training.precision import measured_precision
 from compressor.training.recipe import AUTO, OPTIMIZER_TENSORS, Recipe
 from compressor.training.settings import settings_fingerprint
 from compressor.training.states import KEPT, State, States
-from compressor.training.team import Team, check_batches
+from compressor.training.team import Team, check_together
 from compressor.training.views import Views
 
 # In the folder of the states, while the training goes on.
@@ -97,7 +97,7 @@ def fine_tune(
     check_fit(network, data)
     rehearse(network, data)
     processes = crew.size if crew is not None else 1
-    check_batches(recipe, data, processes)
+    check_together(network.model, recipe, data, processes)
     penalties = penalties or SplittingConfig()
     resumed = None
     if states is not None:

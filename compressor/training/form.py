@@ -33,7 +33,7 @@ def require_same_form(found: Any, fresh: Any, *, place: str = "", beside: Sequen
 def _is_like(found: Any, fresh: Any) -> bool:
     match fresh:
         case None:
-            return found is None or isinstance(found, list | Tensor)
+            return found is None or isinstance(found, list | tuple | Tensor)
         case Mapping():
             return isinstance(found, Mapping) and (not fresh or found.keys() == fresh.keys())
         case list() | tuple():

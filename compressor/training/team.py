@@ -10,7 +10,7 @@ import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from lightning_fabric.strategies.ddp import DDPStrategy
-from torch import distributed
+from torch import distributed, nn
 from torch.distributed import Store  # type: ignore[attr-defined]  # torch says so only by running
 
 from compressor.data.feeds import Data
@@ -108,8 +108,14 @@ def check_devices(recipe: Recipe, processes: int) -> None:
         )
 
 
-def check_batches(recipe: Recipe, data: Data, processes: int) -> None:
-    """Raise `UsageError` unless so many processes can share each batch of images; a user's are not divided."""
+def check_together(model: nn.Module, recipe: Recipe, data: Data, processes: int) -> None:
+    """Raise `UsageError` unless so many processes can train ``model`` and share each batch; a user's are not divided."""
+    synchronised = [name for name, module in model.named_modules() if isinstance(module, nn.SyncBatchNorm)]
+    if processes > 1 and synchronised:
+        raise UsageError(
+            f"{synchronised[0]} is a SyncBatchNorm, which waits for all processes also where one of them measures the "
+            "network alone; use BatchNorm with several processes"
+        )
     if isinstance(data, DataSet):
         require_divisible(min(recipe.batch_size, data.train_samples), processes)
 

@@ -18,6 +18,7 @@ from compressor.data.shares import Share, require_divisible, rounds
 from compressor.errors import DataError, UsageError
 from compressor.tasks.classification import CLASSIFICATION
 from compressor.training import train
+from compressor.training.team import check_together
 
 pytestmark = pytest.mark.filterwarnings("ignore::compressor.errors.CompressorWarning")
 EPOCH_BATCHES = 13
@@ -148,6 +149,13 @@ def test_the_parts_of_a_batch_are_those_of_the_whole_one(size, done):
     for whole, *parts in zip(drawn()[done:], *each, strict=True):
         assert torch.equal(whole[0], torch.cat([images for images, _ in parts]))
         assert torch.equal(whole[1], torch.cat([labels for _, labels in parts]))
+
+
+def test_norms_that_wait_for_each_other_are_refused():
+    model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(on_team.network(norms=True))
+    check_together(model, RECIPE, DATA, 1)
+    with pytest.raises(UsageError, match=r"layers\.1 is a SyncBatchNorm, which waits for all processes"):
+        check_together(model, RECIPE, DATA, 2)
 
 
 def test_batches_that_cannot_be_divided_are_refused():
