@@ -29,12 +29,14 @@ def fingerprint(tensors: Mapping[str, Tensor]) -> str:
 
 
 def data_fingerprint(data: Data) -> str:
-    """SHA-256 of the images and labels of all three parts; of a user's batches of their code and the first ones."""
+    """SHA-256 of the images and labels of all three parts; of a user's batches of their code and the first ones.
+
+    Images that are not in memory are not all read for it: see `compressor.data.streaming.StreamedImages.identity`.
+    """
     if isinstance(data, Loaders):
         return data.fingerprint
     parts = {"train": data.train, "val": data.val, "test": data.test}
-    tensors = {f"{name}.{kind}": getattr(part, kind) for name, part in parts.items() for kind in ("images", "labels")}
-    return fingerprint(tensors)
+    return fingerprint({f"{name}.{kind}": x for name, part in parts.items() for kind, x in part.identity().items()})
 
 
 def task_fingerprint(task: Task) -> str | None:

@@ -17,6 +17,7 @@ def show_plan(console: Console, network: Network, data: Data, plan: RunPlan, *, 
     from compressor.data.samples import DataSet
     from compressor.errors import UsageError
     from compressor.pipeline.run_forecast import forecast_run
+    from compressor.pipeline.teacher_views import asked_live
     from compressor.report.plan_tables import plan_lines, plan_table, width_table
     from compressor.report.terminal import FittedTable
 
@@ -25,4 +26,4 @@ def show_plan(console: Console, network: Network, data: Data, plan: RunPlan, *, 
     with console.progress("planning") as progress:
         forecast = forecast_run(network, data, plan, runs=runs, progress=progress)
     tables = [FittedTable(table) for table in (plan_table(forecast), width_table(forecast)) if table.rows]
-    console.result(forecast, *tables, *plan_lines(forecast))
+    console.result(forecast, *tables, *asked_live(data), *plan_lines(forecast))

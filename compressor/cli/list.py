@@ -15,7 +15,7 @@ Rows = list[dict[str, Any]]
 
 
 @command("list")
-@click.argument("kind", metavar="penalties|methods|models|architectures|data|tasks|providers")
+@click.argument("kind", metavar="penalties|methods|models|architectures|augmentations|data|tasks|providers")
 def list_(console: Console, kind: str) -> None:
     """List the penalties, methods, models and so on, by name."""
     if kind not in KINDS:
@@ -90,6 +90,14 @@ def _data() -> Rows:
     return [{"--data": reader.form, "what it is": summary(reader)} for reader in readers]
 
 
+def _augmentations() -> Rows:
+    from compressor.data.augmentations import AUGMENTATIONS
+    from compressor.registry import resolve, summary
+
+    kinds = {name: resolve("augmentation", AUGMENTATIONS, name) for name in sorted(AUGMENTATIONS)}
+    return [{"--augment": name, "what it does": summary(kind)} for name, kind in kinds.items()]
+
+
 def _methods() -> Rows:
     from compressor.methods import METHODS
 
@@ -134,6 +142,7 @@ def _tasks() -> Rows:
 
 KINDS: dict[str, Callable[[], Rows]] = {
     "architectures": _architectures,
+    "augmentations": _augmentations,
     "data": _data,
     "methods": _methods,
     "models": _models,

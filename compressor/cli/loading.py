@@ -103,8 +103,17 @@ def load_known_samples(console: Console, network: Network, options: dict[str, An
 
 def _is_here(ref: str) -> bool:
     """Whether the files of a data set are on this machine; those without files always are."""
-    _, colon, place = ref.partition(":")
-    return not colon or Path(place).exists()
+    return all(path.exists() for path in _places(ref))
+
+
+def _places(ref: str) -> list[Path]:
+    """The files or folders that a data set names."""
+    from compressor.data.shards import expanded
+
+    name, colon, place = ref.partition(":")
+    if name == "webdataset":
+        return expanded(place) or [Path(place).expanduser()]
+    return [Path(place).expanduser()] if colon else []
 
 
 def _reaches_out(ref: str, source: Path | None) -> bool:
@@ -112,11 +121,10 @@ def _reaches_out(ref: str, source: Path | None) -> bool:
 
     A file from somebody else could name any place of this machine. Places are relative to the current folder.
     """
-    _, colon, place = ref.partition(":")
-    if not colon or source is None:
+    if source is None:
         return False
     try:
-        return not Path(place).resolve().is_relative_to(source.resolve().parent)
+        return not all(path.resolve().is_relative_to(source.resolve().parent) for path in _places(ref))
     except (OSError, ValueError, RuntimeError):  # no path, or links in a ring
         return True
 
@@ -148,6 +156,7 @@ def read_samples(
     ``source`` is the file that knows them: without the user's word it is followed only into its own folder.
     """
     from compressor.data import load_data
+    from compressor.data.augmentations import augmented
     from compressor.data.samples import in_order_of
 
     ref = options["data"] or (known.ref if known is not None else None)
@@ -159,7 +168,10 @@ def read_samples(
     own = known if known is not None and known.ref == ref else None
     choice: dict[str, Any] = {"val_fraction": own.val_fraction, "split_seed": own.split_seed} if own else {}
     choice |= {key: options[key] for key in ("val_fraction", "split_seed", "max_train") if options[key] is not None}
-    data = in_order_of(load_data(ref, _image_shape(shape), **choice), classes)
+    data = load_data(ref, _image_shape(shape), **choice, workers=options["data_workers"])
+    if data.streamed:
+        console.note(f"{ref} exceeds --max-memory: its images stay on the disk and are decoded for every batch anew")
+    data = in_order_of(data, classes)
     if classes is not None and data.classes != tuple(classes):
         console.warn(
             f"the network's classes ({_few(classes)}) are not those of {ref} ({_few(data.classes)}); "
@@ -167,7 +179,8 @@ def read_samples(
         )
     if own is not None and data.split_seed != own.split_seed:
         console.warn(f"the network was trained with --split-seed {own.split_seed}, so it may have seen test samples")
-    return for_task(data, options)
+    data = for_task(data, options)
+    return data if options.get("augment") is None else augmented(data, options["augment"])
 
 
 def _refuse_place(ref: str) -> None:

@@ -105,6 +105,13 @@ data_options = stack(
         "--split-seed", type=int, help="Seed that draws the samples held out for validation and test.  [default: 0]"
     ),
     click.option("--max-train", type=int, help="Train on at most this many samples."),
+    click.option(
+        "--data-workers",
+        type=int,
+        metavar="PROCESSES",
+        help="Processes that decode images which exceed --max-memory and so stay on the disk; 0: none beside this "
+        "one.  [default: one a processor, at most 8]",
+    ),
 )
 
 device_option = click.option(
@@ -119,6 +126,12 @@ training_options = stack(
         default=64,
         show_default=True,
         help="Samples in a training step, of all processes together.",
+    ),
+    click.option(
+        "--augment",
+        metavar="NAME,...",
+        help="How training images are varied: none, or one or more of shift-flip, random-resized-crop, trivial, mixup "
+        "and cutmix (compress list augmentations).  [default: shift-flip, as much as suits the data]",
     ),
     click.option(
         "--optimizer",

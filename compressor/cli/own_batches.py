@@ -20,8 +20,10 @@ READING = {
     "val_fraction": "--val-fraction",
     "split_seed": "--split-seed",
     "max_train": "--max-train",
+    "data_workers": "--data-workers",
     "normalize": "--normalize",
     "batch_size": "--batch-size",
+    "augment": "--augment",
 }
 
 

@@ -11,6 +11,8 @@ from compressor.cli.options import costs_option, runtime_options, stack, teacher
 from compressor.cli.penalty_options import penalty_options
 
 if TYPE_CHECKING:
+    from compressor.checkpoints import Network
+    from compressor.data.feeds import Data
     from compressor.pipeline import RunPlan
 
 STATES = ("checkpoint_every", "checkpoint_steps")
@@ -60,3 +62,13 @@ def plan_of(options: dict[str, Any], command: str) -> RunPlan:
     others = {key: options[key] for key in PLAN}
     crew = crew_of(options)
     return RunPlan(recipe=recipe, penalties=penalties, costs=costs_of(options), command=command, crew=crew, **others)
+
+
+def notes_of(plan: RunPlan, network: Network, data: Data) -> tuple[str, ...]:
+    """Notes for the reader of its report; from now on the other processes are there that a launcher has started."""
+    from compressor.cli.launching import expect
+    from compressor.cli.loading import provenance
+    from compressor.pipeline.teacher_views import asked_live
+
+    expect(plan.crew, plan.recipe)
+    return *provenance(network.metadata.data, data), *asked_live(data)

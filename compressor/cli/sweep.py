@@ -14,7 +14,7 @@ from compressor.cli.console import Console
 from compressor.cli.options import data_options, model_options, out_option, overwrite_option
 from compressor.cli.parsing import Parsed, shortened
 from compressor.cli.penalty_options import penalty_options
-from compressor.cli.planning import plan_of, run_options
+from compressor.cli.planning import notes_of, plan_of, run_options
 from compressor.errors import UsageError
 from compressor.launcher import given_place
 from compressor.records.run import TargetKind
@@ -94,8 +94,7 @@ def sweep(console: Console, model: str, **options: Any) -> None:
     from msgspec.structs import replace
 
     from compressor.benchmarking.environment import allowed_cpus
-    from compressor.cli.launching import expect
-    from compressor.cli.loading import load_network, load_samples, provenance
+    from compressor.cli.loading import load_network, load_samples
     from compressor.cli.workers import command_line, end_with_parent, helpers, share_processors
     from compressor.pipeline.sweep import SweepCallbacks, SweepPlan
     from compressor.pipeline.sweep import sweep as work
@@ -114,8 +113,7 @@ def sweep(console: Console, model: str, **options: Any) -> None:
     options[f"target_{kind}"] = max(targets)
     plan = SweepPlan(run=plan_of(options, command_line()), kind=kind, targets=targets)
     network, data = load_samples(console, load_network(model, options), options)
-    plan = plan.noted(provenance(network.metadata.data, data))
-    expect(plan.run.crew, plan.run.recipe)
+    plan = plan.noted(notes_of(plan.run, network, data))
 
     def complete(report: SweepReport) -> SweepReport:
         return replace(report, warnings=tuple(dict.fromkeys((*console.warnings, *report.warnings))))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from compressor.data.reader import Reader, Shape
 from compressor.data.samples import DataSet
 from compressor.data.split import split, subset
+from compressor.data.streaming import decoded_by
 from compressor.errors import DataError, UsageError
 from compressor.registry import resolve
 
@@ -14,8 +15,10 @@ DATASETS = {
     "curves": "compressor.data.curves:Curves",
     "digits": "compressor.data.digits:Digits",
     "folder": "compressor.data.folder:Folder",
+    "hf": "compressor.data.hugging_face:HuggingFace",
     "mnist": "compressor.data.mnist:Mnist",
     "npz": "compressor.data.npz:Npz",
+    "webdataset": "compressor.data.shards:WebDataset",
 }
 
 
@@ -26,8 +29,12 @@ def load_data(
     val_fraction: float = 0.1,
     split_seed: int = 0,
     max_train: int | None = None,
+    workers: int | None = None,
 ) -> DataSet:
     """Read the data set ``ref`` (``name`` or ``name:PLACE``) into memory, split into train, val and test.
+
+    Image files that are more than may be in memory stay on the disk, and are decoded for every batch anew, by so many
+    ``workers``, processes, or by this one where they are 0; by default one for each processor, 8 at most.
 
     ``input_shape`` is the network's (channels, height, width); None keeps the native shape of the data.
     A test part of the data's own is kept as it is; otherwise it is 20 % of every class, drawn with
@@ -37,15 +44,21 @@ def load_data(
     Raises `UnknownName` or `UsageError` for a wrong argument, `DataError` for samples that cannot be used.
     """
     _check(input_shape, val_fraction, split_seed, max_train)
+    if workers is not None and workers < 0:
+        raise UsageError(f"number of processes that decode must be 0 or more, got {workers}")
     reader, place = _reader(ref)
     parts = reader.read(place, input_shape)
     _check_names(ref, parts.classes)
     train, val, test = split(parts, val_fraction=val_fraction, seed=split_seed)
     if not len(train) or not len(test):
         raise DataError(f"{ref} has too few samples to split: {len(train)} to train and {len(test)} to test remain")
+    if max_train is not None:
+        train = subset(train, max_train, seed=split_seed)
+    if workers is not None:
+        train, val, test = (decoded_by(part, workers) for part in (train, val, test))
     return DataSet(
         ref=ref,
-        train=train if max_train is None else subset(train, max_train, seed=split_seed),
+        train=train,
         val=val,
         test=test,
         classes=parts.classes,

@@ -11,7 +11,11 @@ from compressor.data.device import ahead, drawing_on
 from compressor.data.normalization import Normalization
 from compressor.data.samples import Augmentation, Samples
 from compressor.data.shares import WHOLE, Share
+from compressor.data.variation import Variation
 from compressor.errors import DataError, UsageError
+
+# Images that are measured at once.
+MEASURED = 256
 
 
 def batches(
@@ -21,15 +25,18 @@ def batches(
     normalization: Normalization | None,
     device: torch.device | str = "cpu",
     shuffle: Generator | None = None,
-    augmentation: Augmentation | None = None,
+    augmentation: Variation | None = None,
     drop_last: bool = False,
     share: Share = WHOLE,
     done: int = 0,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield images, float32 (batch, channels, height, width), and labels, int64 (batch,), on ``device``.
 
+    An augmentation that mixes samples makes of the labels shares of the classes, float32 (batch, classes).
+
     ``shuffle`` draws the order and the augmentation; without it the order is that of ``samples``. Of every batch only
-    the part of ``share`` is made, as it would be in the whole one; the first ``done`` batches are left out.
+    the part of ``share`` is made: crops and mirroring as in the whole one, any other augmentation for itself. The first
+    ``done`` batches are left out.
     Raises ValueError for an augmentation without ``shuffle``, `UsageError` for a batch size that cannot be.
     """
     if augmentation is not None and shuffle is None:
@@ -43,21 +50,24 @@ def batches(
         where, whole = samples.labels.device, Normalizer(normalization, device)
         order = torch.arange(len(samples), device=where) if shuffle is None else shuffled(len(samples), shuffle, where)
         end = len(order) // batch_size * batch_size if drop_last else len(order)
-        starts, part = range(0, end, batch_size), share.part(batch_size)
-        draw = drawing_on(device, shuffle) if augmentation is not None and shuffle is not None else None
-
-        def varied(images: Tensor, part: slice) -> Tensor:
-            # Drawn for the whole batch, so that it is the same however many processes share it.
-            if augmentation is None or draw is None:
-                return images
-            return augmentation.drawn(len(images) * share.size, draw).part(part).of(images)
-
-        for _ in starts[:done]:
-            if augmentation is not None and draw is not None:
+        starts, mine = range(0, end, batch_size), share.part(batch_size)
+        own = ahead(samples.read(order[start : start + batch_size][mine] for start in starts[done:]), device)
+        if augmentation is None or shuffle is None:
+            yield from ((whole(images), labels) for images, labels in own)
+        elif isinstance(augmentation, Augmentation):
+            draw = drawing_on(device, shuffle)
+            for _ in starts[:done]:
                 augmentation.drawn(batch_size, draw)
-        own = (samples.take(order[start : start + batch_size][part]) for start in starts[done:])
-        for images, labels in ahead(((one.images, one.labels) for one in own), device):
-            yield whole(varied(images, part)), labels
+            for images, labels in own:
+                # Drawn for the whole batch, so that it is the same however many processes share it.
+                size = len(images) * share.size
+                yield whole(augmentation.drawn(size, draw).part(share.part(size)).of(images)), labels
+        else:
+            # Each part begins with a seed of its own, so that nothing need be drawn for those before it.
+            begin = int(torch.randint(2**62, (), generator=shuffle))
+            for number, (images, labels) in enumerate(own, start=done):
+                draw = Generator().manual_seed(begin + number * share.size + share.rank)
+                yield augmentation.mixed(whole(augmentation.apply(images, draw)), labels, draw)
 
     return generate()
 

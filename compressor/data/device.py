@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 import torch
-from torch import Generator
+from torch import Generator, Tensor
 
 from compressor.data.samples import DataSet, Samples
 from compressor.structures import mapped, tensors
@@ -20,13 +20,13 @@ SHARE = 4
 
 def resident(data: D, device: torch.device) -> D:
     """``data`` with its training part on ``device``, where that is a GPU with room; else as it is."""
-    if not isinstance(data, DataSet) or device.type != "cuda":
+    if not isinstance(data, DataSet) or device.type != "cuda" or not isinstance(data.train.images, Tensor):
         return data
-    own = data.train
+    images, labels = data.train.images, data.train.labels
     free, _ = torch.cuda.mem_get_info(device)
-    if (own.images.nbytes + own.labels.nbytes) * SHARE > free:
+    if (images.nbytes + labels.nbytes) * SHARE > free:
         return data
-    return replace(data, train=Samples(own.images.to(device), own.labels.to(device)))
+    return replace(data, train=Samples(images.to(device), labels.to(device)))
 
 
 def ahead(batches: Iterable[Any], device: torch.device | str) -> Iterator[Any]:
@@ -68,5 +68,5 @@ def drawing_on(device: torch.device | str, shuffle: Generator) -> Generator:
     return Generator(device).manual_seed(int(begin))
 
 
-def _pinned(tensor: torch.Tensor) -> torch.Tensor:
+def _pinned(tensor: Tensor) -> Tensor:
     return tensor.pin_memory() if tensor.device.type == "cpu" else tensor

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import torch
 from torch import Generator, Tensor
 
-from compressor.data.batches import batches
+from compressor.data.batches import MEASURED, batches
 from compressor.data.device import ahead
 from compressor.data.loaders import Loaders, Part, digest_of
 from compressor.data.normalization import Normalization
@@ -26,8 +26,6 @@ from compressor.tasks.base import Task
 from compressor.user_code import foreign
 
 Data = DataSet | Loaders
-# Images that are measured at once.
-MEASURED = 256
 
 
 class Feed(Protocol):
@@ -137,10 +135,10 @@ class ImageFeed:
         return ahead(batches(samples, batch_size=MEASURED, normalization=self.normalization), device)
 
     def fingerprint(self, part: Part) -> str:
-        """SHA-256 of images and labels."""
+        """SHA-256 of images and labels; of images that are not in memory as `Samples.identity` says."""
         samples = self._samples(part)
         digest = hashlib.sha256(str(tuple(samples.images.shape)).encode())
-        for tensor in (samples.images, samples.labels):
+        for tensor in samples.identity().values():
             digest.update(tensor.cpu().contiguous().numpy().data)
         return digest.hexdigest()
 

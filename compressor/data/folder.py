@@ -7,9 +7,8 @@ from pathlib import Path
 
 import torch
 
-from compressor.data.image_files import decode_all, native_shape
-from compressor.data.reader import Parts, Shape, check_images
-from compressor.data.samples import Augmentation, Samples
+from compressor.data.reader import Parts, Shape
+from compressor.data.streaming import Labelled, image_parts
 from compressor.data.trees import Name, Tree, open_tree
 from compressor.errors import DataError
 
@@ -25,26 +24,17 @@ class Folder:
     form = "folder:DIR or folder:FILE.zip"
 
     def read(self, place: str, shape: Shape | None) -> Parts:
-        """Decode every image into memory; ``train``, ``test`` and ``val`` folders are taken as the split."""
+        """Decode every image into memory, or when needed; ``train``, ``test`` and ``val`` folders are the split."""
         with open_tree(Path(place).expanduser()) as tree:
             layout = find_layout(tree)
-            wanted = shape or native_shape(tree, layout.train[0][0])
-            if wanted[0] not in (1, 3):
-                raise DataError(f"{place} gives 1 or 3 channels, the network wants {wanted[0]}")
-            count = sum(len(part) for part in (layout.train, layout.val, layout.test) if part)
-            check_images(count, wanted, place)
-
-            def samples(part: Part) -> Samples:
-                images = decode_all(tree, [name for name, _ in part], wanted)
-                return Samples(images, torch.tensor([label for _, label in part]))
-
-            return Parts(
-                train=samples(layout.train),
-                val=samples(layout.val) if layout.val else None,
-                test=samples(layout.test) if layout.test else None,
-                classes=layout.classes,
-                augmentation=Augmentation(shift=wanted[1] // 8, flip=True),
+            train, val, test = (
+                Labelled(tree.encoded([name for name, _ in part]), torch.tensor([label for _, label in part]))
+                if part
+                else None
+                for part in (layout.train, layout.val, layout.test)
             )
+        assert train is not None
+        return image_parts(place, train, val, test, classes=layout.classes, shape=shape)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from torch import Tensor
 from compressor.data.normalization import Normalization
 from compressor.data.samples import Augmentation, Samples
 from compressor.errors import DataError
-from compressor.limits import check_memory
+from compressor.limits import allowed, check_memory
 
 Shape = tuple[int, int, int]
 
@@ -48,12 +48,18 @@ def shape_text(shape: tuple[int, ...]) -> str:
 
 
 def check_images(count: int, shape: Shape, place: str) -> None:
-    """Raise `DataError` when ``count`` images of ``shape`` are more than may be in memory.
+    """Raise `DataError` when ``count`` images of ``shape`` are more than may be in memory."""
+    check_memory(_bytes(count, shape), f"{place} with {count} images of {shape_text(shape)}", kind=DataError)
 
-    They are there twice while they are shared out over the parts.
-    """
-    what = f"{place} with {count} images of {shape_text(shape)}"
-    check_memory(2 * count * math.prod(shape), what, kind=DataError)
+
+def exceeds_memory(count: int, shape: Shape) -> bool:
+    """Whether `check_images` would refuse so many images."""
+    return _bytes(count, shape) > allowed()
+
+
+def _bytes(count: int, shape: Shape) -> int:
+    """They are there twice while they are shared out over the parts."""
+    return 2 * count * math.prod(shape)
 
 
 def resize_grey(images: Tensor, shape: Shape | None, place: str) -> Tensor:

@@ -2,45 +2,97 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import tee
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from compressor.data.normalization import Normalization
+from compressor.data.variation import Variation
 from compressor.errors import UsageError
 from compressor.structures import mapped
 from compressor.tasks.base import Task
 from compressor.tasks.classification import CLASSIFICATION
 
 
+class Stored(Protocol):
+    """Images that lie elsewhere than in memory, in the place of a tensor of them."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Images, channels, height and width."""
+
+    def __getitem__(self, indices: Tensor) -> Stored:
+        """Some of them, in that order; nothing is read."""
+
+    def read(self, batches: Iterable[Tensor]) -> Iterator[Tensor]:
+        """The images at each of the ``batches`` of indices, uint8 (batch, channels, height, width)."""
+
+    def identity(self) -> Tensor:
+        """A hash, uint8, that tells these images from others."""
+
+
 @dataclass(frozen=True)
 class Samples:
     """Images, uint8 (samples, channels, height, width), and their labels, int64 (samples,)."""
 
-    images: Tensor
+    images: Tensor | Stored
     labels: Tensor
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def take(self, indices: Tensor) -> Samples:
-        """The samples at ``indices``, in that order."""
+        """The samples at ``indices``, in that order; of images that are not in memory none is read."""
         return Samples(self.images[indices], self.labels[indices])
+
+    def read(self, batches: Iterable[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Images, uint8 (batch, channels, height, width), and labels at each of the ``batches`` of indices."""
+        images, labels = self.images, self.labels
+        if isinstance(images, Tensor):
+            for indices in batches:
+                here = indices.to(images.device)
+                yield images[here], labels[here]
+            return
+        asked, kept = tee(batches)
+        for indices, read in zip(kept, images.read(asked), strict=True):
+            yield read, labels[indices.cpu()]
+
+    def identity(self) -> dict[str, Tensor]:
+        """What tells these samples from others: images and labels, or a hash in the place of the images."""
+        images = self.images if isinstance(self.images, Tensor) else self.images.identity()
+        return {"images": images, "labels": self.labels}
 
 
 @dataclass(frozen=True)
-class Augmentation:
-    """Random crops after padding with ``shift`` black pixels on every side, and random mirroring."""
+class Augmentation(Variation):
+    """Random crops after padding with black pixels, and random mirroring, as much as suits the data set.
+
+    ``shift`` is the number of pixels on every side.
+    """
 
     shift: int = 0
     flip: bool = False
 
+    draws_anywhere = True
+
     def __post_init__(self) -> None:
         if self.shift < 0:
             raise UsageError(f"shift must be 0 or more pixels, got {self.shift}")
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        """Of a data set that wants neither, none."""
+        return "shift-flip" if self.shift or self.flip else "none"
+
+    @classmethod
+    def for_images(cls, own: Variation, classes: int, shape: tuple[int, int, int]) -> Variation:
+        """As much as suits the data set."""
+        return own
 
     def apply(self, images: Tensor, generator: Generator) -> Tensor:
         """Augment ``images``, (samples, channels, height, width), each in its own way."""
@@ -98,7 +150,7 @@ class DataSet:
     test: Samples
     classes: tuple[str, ...]
     normalization: Normalization | None
-    augmentation: Augmentation
+    augmentation: Variation
     split_seed: int
     val_fraction: float
     task: Task = CLASSIFICATION
@@ -112,6 +164,11 @@ class DataSet:
     def train_samples(self) -> int:
         """How many samples there are to train on."""
         return len(self.train)
+
+    @property
+    def streamed(self) -> bool:
+        """Whether the images are read when they are needed, because they are more than may be in memory."""
+        return not isinstance(self.train.images, Tensor)
 
     @property
     def input_shape(self) -> tuple[int, int, int]:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from zipfile import ZipFile
 
-from compressor.data.zips import ENTRY_MEMORY, check_entry, open_zip
+from compressor.data.encoded import Encoded, LooseFiles, Names, ZippedFiles
+from compressor.data.zips import ENTRY_MEMORY, open_zip
 from compressor.errors import DataError
 from compressor.limits import check_memory
-from compressor.regular_files import read_bytes
 
 DEEPEST = 64  # folders inside each other
 USUAL_RATIO = 100  # of what a zip file holds to its own size: images are packed already
@@ -24,14 +24,13 @@ Name = tuple[str, ...]
 class Tree:
     """Files and folders, each as the parts of its relative path, sorted; hidden ones are left out.
 
-    ``size`` and ``read`` give the bytes of a file, and raise OSError or the like.
+    ``encoded`` gives files of it, by number, which can be read when the tree is closed as well.
     """
 
     path: Path
     files: list[Name]
     folders: list[Name]
-    size: Callable[[Name], int]
-    read: Callable[[Name], bytes]
+    encoded: Callable[[Sequence[Name]], Encoded]
 
     def children(self, root: Name) -> list[str]:
         """Names of the folders directly in ``root``."""
@@ -70,8 +69,7 @@ def _folder(path: Path) -> Tree:
         path,
         files,
         folders,
-        lambda name: path.joinpath(*name).stat().st_size,
-        lambda name: read_bytes(path.joinpath(*name), kind=DataError),
+        lambda names: LooseFiles(path, Names("/".join(name) for name in names)),
     )
 
 
@@ -102,11 +100,10 @@ def _zip(path: Path, archive: ZipFile) -> Tree:
     unpacked, packed = sum(info.file_size for info in entries.values()), path.stat().st_size
     check_memory(unpacked, f"{path} unpacked", held=USUAL_RATIO * packed, kind=DataError)
 
-    def read(name: Name) -> bytes:
-        check_entry(entries[name], path.joinpath(*name))
-        return archive.read(entries[name])
+    def encoded(names: Sequence[Name]) -> Encoded:
+        return ZippedFiles.of(path, ("/".join(name) for name in names), (entries[name] for name in names))
 
-    return _tree(path, files, folders, lambda name: entries[name].file_size, read)
+    return _tree(path, files, folders, encoded)
 
 
 def _check_depth(path: Path, name: Name) -> None:
@@ -114,10 +111,8 @@ def _check_depth(path: Path, name: Name) -> None:
         raise DataError(f"{path} has more than {DEEPEST} folders inside each other")
 
 
-def _tree(
-    path: Path, files: list[Name], folders: set[Name], size: Callable[[Name], int], read: Callable[[Name], bytes]
-) -> Tree:
-    return Tree(path=path, files=_visible(files), folders=_visible(folders - {()}), size=size, read=read)
+def _tree(path: Path, files: list[Name], folders: set[Name], encoded: Callable[[Sequence[Name]], Encoded]) -> Tree:
+    return Tree(path=path, files=_visible(files), folders=_visible(folders - {()}), encoded=encoded)
 
 
 def _visible(names: list[Name] | set[Name]) -> list[Name]:

@@ -143,4 +143,4 @@ def _parts(data: Data, processes: int) -> dict[str, Any]:
         known: dict[str, Any] = {"processes": processes} if processes > 1 else {}
         return {"train_samples": data.train_samples, **known, **others}
     known = {"split_seed": data.split_seed, "val_fraction": data.val_fraction}
-    return {**known, "train_samples": len(data.train), **others}
+    return {**known, "train_samples": len(data.train), "augmentation": str(data.augmentation), **others}

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from compressor.checkpoints import Network
 from compressor.checkpoints.fingerprints import data_fingerprint, fingerprint
-from compressor.data.samples import DataSet, View
+from compressor.data.feeds import Data
+from compressor.data.samples import Augmentation, DataSet, View
 from compressor.files import write_bytes
 from compressor.progress import Progress
 from compressor.tasks.classification import Classification
@@ -25,9 +26,22 @@ FLOAT_BYTES, MOST_BYTES = 4, 2**28
 
 
 def fit(count: int, data: DataSet) -> bool:
-    """Whether the task is one of classes, and what is said of ``count`` views of every sample fits into memory."""
-    classes = isinstance(data.task, Classification)
-    return classes and FLOAT_BYTES * count * len(data.train) * len(data.classes) <= MOST_BYTES
+    """Whether the task is one of classes, images are shifted and mirrored alone, and what is said fits into memory.
+
+    Of ``count`` views of every sample. Other augmentations show no image twice in the same way.
+    """
+    known = isinstance(data.task, Classification) and isinstance(data.augmentation, Augmentation)
+    return known and FLOAT_BYTES * count * len(data.train) * len(data.classes) <= MOST_BYTES
+
+
+def asked_live(data: Data) -> tuple[str, ...]:
+    """A note for the reader of a report where the augmentation asks more of the dense network; else none."""
+    if not isinstance(data, DataSet) or isinstance(data.augmentation, Augmentation):
+        return ()
+    return (
+        f"The dense network is asked at every step: with --augment {data.augmentation} no image is seen twice in the "
+        "same way, so that its answers cannot be kept.",
+    )
 
 
 class TeacherViews:

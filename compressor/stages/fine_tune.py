@@ -257,7 +257,8 @@ def _projected(
 def _metadata(known: Metadata, data: Data, recipe: Recipe, penalties: SplittingConfig, record: FineTuning) -> Metadata:
     settings = vars(penalties) if penalties.any else {}
     measured = {f"test_{record.final.name.replace(' ', '_')}": record.final.value}
-    figures: dict[str, Any] = {**vars(recipe), **settings, "data": data.ref, **measured}
+    varied = {} if isinstance(data, Loaders) else {"augmentation": str(data.augmentation)}
+    figures: dict[str, Any] = {**vars(recipe), **settings, "data": data.ref, **varied, **measured}
     if projection := record.projection:
         figures |= {
             "gap": projection.gap,

@@ -17,7 +17,8 @@ from torch.distributed import Store  # type: ignore[attr-defined]  # torch says 
 from compressor.checkpoints import Network, load, save
 from compressor.checkpoints.fingerprints import data_fingerprint, task_fingerprint
 from compressor.data.feeds import Data, feed_of
-from compressor.data.samples import Augmentation, DataSet, Samples
+from compressor.data.samples import DataSet, Samples
+from compressor.data.variation import Variation
 from compressor.equivalence import Inputs
 from compressor.errors import CompressorError, Diverged, UsageError
 from compressor.files import scratch_folder
@@ -51,7 +52,7 @@ class Job:
     teacher: Mapping[str, Tensor] | None
     views: Views | None
     resumed: State | None
-    drawn: tuple[Samples, Augmentation] | None = None
+    drawn: tuple[Samples, Variation] | None = None
 
 
 class Launch(Protocol):

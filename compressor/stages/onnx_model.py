@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ def _fed(data: Data) -> int:
     """Bytes of what is given at once."""
     if isinstance(data, Loaders):
         return sum(tensor.nbytes for _, tensor in tensors(data.first["test"]))
-    return 4 * data.test.images[:IMAGES].numel()
+    return 4 * min(IMAGES, len(data.test)) * prod(data.input_shape)
 
 
 class _OnnxModel(nn.Module):

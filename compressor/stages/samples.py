@@ -97,7 +97,7 @@ def real_inputs(network: Network, data: Data | None) -> Any:
         return Given(inputs).cut(REAL_SAMPLES)[0].split(REAL_SAMPLES)[0]
     count = min(REAL_SAMPLES, len(data.test))
     places = torch.arange(count) * len(data.test) // count
-    return normalized(data.test.images[places], network.metadata.normalization)
+    return normalized(next(data.test.read([places]))[0], network.metadata.normalization)
 
 
 def drawn_samples(data: DataSet, count: int, seed: int) -> Samples:

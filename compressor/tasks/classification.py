@@ -22,7 +22,8 @@ TEMPERATURE = 2.0
 class Classification(Task):
     """Class scores (samples x classes) against one label each: cross-entropy, accuracy.
 
-    A batch is (inputs, labels), int64 (samples,). ``class_weights`` weigh the loss of each class, and
+    A batch is (inputs, labels), int64 (samples,); in training labels may also be shares of the classes, float (samples,
+    classes), as mixed samples have them. ``class_weights`` weigh the loss of each class, and
     ``label_smoothing`` is the share of a label that goes to all classes alike.
     """
 
@@ -40,10 +41,20 @@ class Classification(Task):
 
     def loss(self, model: nn.Module, batch: Any) -> Tensor:
         """Cross-entropy."""
-        logits = self.outputs(model, batch)
-        return F.cross_entropy(
-            logits, batch[1], weights_on(self.class_weights, logits), label_smoothing=self.label_smoothing
-        )
+        logits, labels = self.outputs(model, batch), batch[1]
+        weights = weights_on(self.class_weights, logits)
+        if not labels.is_floating_point():
+            return F.cross_entropy(logits, labels, weights, label_smoothing=self.label_smoothing)
+        if labels.ndim != 2 or labels.shape[1] > logits.shape[1]:
+            raise DataError(
+                f"labels are {shape_of(labels)}; the network tells {logits.shape[1]} classes apart: give the number of "
+                "each sample's class, or its shares of the classes"
+            )
+        # A network may tell more classes apart than the data have.
+        labels = F.pad(labels, (0, logits.shape[1] - labels.shape[1]))
+        total = F.cross_entropy(logits, labels, weights, label_smoothing=self.label_smoothing, reduction="sum")
+        # The weights add up as those of plain labels do; torch divides by the number of samples.
+        return total / (len(labels) if weights is None else (labels @ weights).sum())
 
     def metrics(self, model: nn.Module, batches: Iterable[Any]) -> Found:
         """Accuracy."""

@@ -109,7 +109,7 @@ def check_devices(recipe: Recipe, processes: int) -> None:
 
 
 def check_together(model: nn.Module, recipe: Recipe, data: Data, processes: int) -> None:
-    """Raise `UsageError` unless so many processes can train ``model`` and share each batch; a user's are not divided."""
+    """Raise `UsageError` unless so many processes can train ``model`` and share a batch; a user's are not divided."""
     synchronised = [name for name, module in model.named_modules() if isinstance(module, nn.SyncBatchNorm)]
     if processes > 1 and synchronised:
         raise UsageError(

@@ -15,7 +15,7 @@ from torch import Generator, Tensor, nn
 from compressor.data.batches import Normalizer, normalized, shuffled
 from compressor.data.device import ahead
 from compressor.data.normalization import Normalization
-from compressor.data.samples import DataSet, View
+from compressor.data.samples import Augmentation, DataSet, View
 from compressor.data.shares import WHOLE, Share
 from compressor.equivalence import eval_mode
 from compressor.progress import Progress, silent
@@ -52,18 +52,17 @@ class Views:
         where, mine = samples.labels.device, share.part(batch_size)
         view, logits = self.views[turn].to(where), self.logits[turn].to(where)
         order = shuffled(len(samples), shuffle).to(where).split(batch_size)  # type: ignore[no-untyped-call]
-        drawn = (
-            (samples.take(indices[mine]), view.take(indices[mine]), logits[indices[mine]])
-            for indices in order[done:]
-            if len(indices) == batch_size
-        )
-        for part, own, said in ahead(drawn, device):
-            yield whole(own.of(part.images)), part.labels, said
+        full = [indices[mine] for indices in order[done:] if len(indices) == batch_size]
+        read = zip(full, samples.read(full), strict=True)
+        drawn = ((images, labels, view.take(indices), logits[indices]) for indices, (images, labels) in read)
+        for images, labels, own, said in ahead(drawn, device):
+            yield whole(own.of(images)), labels, said
 
 
 def draw_views(data: DataSet, count: int, seed: int) -> list[View]:
     """``count`` augmentations of every training sample, drawn from ``seed``."""
     generator = torch.Generator().manual_seed(seed)
+    assert isinstance(data.augmentation, Augmentation)  # others show no image twice
     return [data.augmentation.drawn(len(data.train), generator) for _ in range(count)]
 
 
@@ -81,8 +80,8 @@ def ask(
     indices, found = torch.arange(len(data.train)).split(BATCH), list[Tensor]()  # type: ignore[no-untyped-call]
     with eval_mode(teacher):
         for view in views:
-            for part in indices:
-                images = view.take(part).of(data.train.images[part].to(device))
+            for part, (images, _) in zip(indices, data.train.read(indices), strict=True):
+                images = view.take(part).of(images.to(device))
                 images = normalized(images, normalization, device).contiguous(memory_format=torch.channels_last)
                 found.append(teacher(images).float().cpu())
                 tell(len(found) / (len(views) * len(indices)), "asking the dense network")

@@ -94,6 +94,8 @@ OWN = ("--data", "mine.py:loaders")
         ((*OWN, "--task", "classification", "--batch-size", 8), "--batch-size does not go with --data mine.py:loaders"),
         ((*OWN, "--task", "classification", "--normalize", "imagenet"), "--normalize does not go with --data"),
         ((*OWN, "--task", "classification", "--max-train", 8), "--max-train does not go with --data"),
+        ((*OWN, "--task", "classification", "--augment", "none"), "--augment does not go with --data"),
+        ((*OWN, "--task", "classification", "--data-workers", 2), "--data-workers does not go with --data"),
         (("--data", "mine.py:wide", "--task", "classification"), "the network does not run on a batch of mine.py:wide"),
         (
             ("--data", "mine.py:dicts", "--task", "classification"),

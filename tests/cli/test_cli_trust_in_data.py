@@ -44,7 +44,11 @@ def test_an_onnx_file_has_no_more_trust(tiny, finished, compress):
 
 
 @pytest.mark.parametrize(
-    "ref", ["folder:/etc", "npz:/dev/zero", "npz:../up.npz", "npz:link/a.npz", "npz:\0", "mnist:/"]
+    "ref",
+    [
+        *("folder:/etc", "npz:/dev/zero", "npz:../up.npz", "npz:link/a.npz", "npz:\0", "mnist:/", "folder:~", "hf:~/x"),
+        *("webdataset:/etc", "webdataset:../{0..1}.tar", "webdataset:{0..1}/../../x.tar", "webdataset:link/{0..1}.tar"),
+    ],
 )
 def test_places_that_a_file_may_not_choose(tiny, compress, ref):
     network = load(tiny.checkpoint, trust_arch=True)

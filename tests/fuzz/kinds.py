@@ -31,7 +31,19 @@ FORMATS: dict[str, Format] = {
 TRAINED = (
     *("lr", "batch-size", "epochs", "seed", "strength", "target-macs", "target-params", "target-zeros", "penalty"),
     *("penalty-arg", "beta", "growth", "layers", "align", "optimizer", "precision", "val-fraction", "split-seed"),
-    *("max-train", "normalize", "input-shape", "arch-arg", "method", "group-penalty", "teacher", "data", "classes"),
+    *(
+        "max-train",
+        "data-workers",
+        "augment",
+        "normalize",
+        "input-shape",
+        "arch-arg",
+        "method",
+        "group-penalty",
+        "teacher",
+        "data",
+        "classes",
+    ),
 )
 VALUES = (
     *("0", "-1", "1e300", "-1e300", "1e-320", "nan", "inf", "-inf", "0.5", "2147483648", "9223372036854775808"),

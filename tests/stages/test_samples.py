@@ -4,9 +4,8 @@ import pytest
 import torch
 
 from compressor.checkpoints import Metadata, Network
-from compressor.data.batches import Augmentation
 from compressor.data.normalization import Normalization
-from compressor.data.samples import DataSet, Samples
+from compressor.data.samples import Augmentation, DataSet, Samples
 from compressor.sources import Architecture
 from compressor.stages.samples import real_inputs
 
