@@ -65,10 +65,15 @@ def plan_of(options: dict[str, Any], command: str) -> RunPlan:
 
 
 def notes_of(plan: RunPlan, network: Network, data: Data) -> tuple[str, ...]:
-    """Notes for the reader of its report; from now on the other processes are there that a launcher has started."""
+    """Notes for the reader of its report; from now on the other processes are there that a launcher has started.
+
+    `UsageError` where the processes cannot train ``network`` together.
+    """
     from compressor.cli.launching import expect
     from compressor.cli.loading import provenance
     from compressor.pipeline.teacher_views import asked_live
+    from compressor.training.team import check_together
 
+    check_together(network.model, plan.recipe, data, plan.processes)
     expect(plan.crew, plan.recipe)
     return *provenance(network.metadata.data, data), *asked_live(data)

@@ -15,6 +15,7 @@ from compressor.data.batches import batches
 from compressor.data.feeds import LoaderFeed
 from compressor.data.loaders import Loaders
 from compressor.data.shares import Share, require_divisible, rounds
+from compressor.data.variation import Variation
 from compressor.errors import DataError, UsageError
 from compressor.tasks.classification import CLASSIFICATION
 from compressor.training import train
@@ -149,6 +150,37 @@ def test_the_parts_of_a_batch_are_those_of_the_whole_one(size, done):
     for whole, *parts in zip(drawn()[done:], *each, strict=True):
         assert torch.equal(whole[0], torch.cat([images for images, _ in parts]))
         assert torch.equal(whole[1], torch.cat([labels for _, labels in parts]))
+
+
+class Mixing(Variation):
+    """Draws as much as it likes, and mixes."""
+
+    name, mixes = "mixing", True
+
+    def apply(self, images, generator):
+        count = int(torch.randint(9, (), generator=generator))
+        return images ^ torch.randint(255, (count + 1,), generator=generator).to(torch.uint8)[-1]
+
+    def mixed(self, images, labels, generator):
+        order = torch.randperm(len(labels), generator=generator)
+        return images[order], labels[order].float()
+
+
+def test_an_augmentation_that_mixes_goes_on_behind_batches_that_are_done():
+    def drawn(share, done=0):
+        given = {"batch_size": 16, "normalization": None, "drop_last": True, "augmentation": Mixing()}
+        shuffle = torch.Generator().manual_seed(0)
+        return [*batches(DATA.train, **given, shuffle=shuffle, share=share, done=done)]
+
+    shares = [Share(), Share(0, 2), Share(1, 2)]
+    for share in shares:
+        for (images, labels), (again, others) in zip(drawn(share)[2:], drawn(share, 2), strict=True):
+            assert torch.equal(images, again)
+            assert torch.equal(labels, others)
+    every, *parts = ([labels for _, labels in drawn(share)] for share in shares)
+    # The same samples, each once.
+    for whole, *own in zip(every, *parts, strict=True):
+        assert torch.equal(whole.sort().values, torch.cat(own).sort().values)
 
 
 def test_norms_that_wait_for_each_other_are_refused():
