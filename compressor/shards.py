@@ -7,7 +7,7 @@ something must be asked for by every rank, in the same order.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeGuard
 
 import torch
@@ -17,6 +17,7 @@ from compressor.errors import UsageError
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
+    from torch.distributed.fsdp import FSDPModule
     from torch.distributed.tensor import DTensor
 
 GATHER = (
@@ -36,8 +37,8 @@ def flat(tensor: object) -> bool:
 
 
 def any_sharded(model: nn.Module) -> bool:
-    """Whether ranks hold only parts of parameters of ``model``."""
-    return any(sharded(parameter) or flat(parameter) for parameter in model.parameters())
+    """Whether ranks hold only parts of parameters of ``model``, also while a forward pass has left whole ones there."""
+    return bool(_units(model)) or any(sharded(parameter) or flat(parameter) for parameter in model.parameters())
 
 
 def refuse_shards(model: nn.Module, instead: str) -> None:
@@ -46,46 +47,14 @@ def refuse_shards(model: nn.Module, instead: str) -> None:
         raise UsageError(f"the network lies in shards, of which every rank holds a part (FSDP); {instead}")
 
 
-def refuse_flat(model: nn.Module) -> None:
-    """Raise `UsageError` for the first FSDP, which cuts anywhere."""
-    if any(flat(parameter) for parameter in model.parameters()):
-        raise UsageError(
-            "FullyShardedDataParallel puts parameters together and cuts them anywhere, and channels are rows of single "
-            "ones; use torch.distributed.fsdp.fully_shard, which keeps rows whole, or DistributedDataParallel"
-        )
-
-
-def check_shards(parameters: Mapping[str, Tensor]) -> None:
-    """Raise `UsageError` unless each of ``parameters``, by name, is whole, or all lie in rows on the same ranks."""
-    names = [name for name, parameter in parameters.items() if sharded(parameter)]
-    if not names:
-        return
-    layouts = {}
-    for name, parameter in parameters.items():
-        if not sharded(parameter):
-            raise UsageError(
-                f"{name} is whole on every rank and {names[0]} lies in shards; call fully_shard on the network itself "
-                "too, without ignored_params"
-            )
-        if len(_split_dimensions(parameter)) != 1 or not parameter.placements[_dimension(parameter)].is_shard(0):
-            raise UsageError(
-                f"{name} is placed as {parameter.placements}, and only rows (dimension 0) of parameters may lie on "
-                "other ranks; use fully_shard without shard_placement_fn, and no tensor parallelism"
-            )
-        layouts[parameter.device_mesh, parameter.placements] = name
-    if len(layouts) > 1:
-        one, other, *_ = layouts.values()
-        raise UsageError(f"{one} and {other} lie on different ranks; call fully_shard with the same mesh for all")
-    ((mesh, _),) = layouts
-    if mesh.ndim > 1 and mesh.size() != distributed.get_world_size():
-        raise UsageError(
-            f"the mesh has {mesh.size()} of {distributed.get_world_size()} processes and {mesh.ndim} dimensions; one "
-            "with replicas must hold all processes"
-        )
+def split_dimensions(tensor: DTensor) -> list[int]:
+    """The dimensions of the mesh along which ranks hold different parts; along others they are replicas."""
+    return [place for place, placement in enumerate(tensor.placements) if not placement.is_replicate()]
 
 
 def mesh_group(model: nn.Module) -> ProcessGroup | None:
     """The processes that hold the parameters of ``model``, where they lie in shards."""
+    reshard(model)
     first = next((parameter for parameter in model.parameters() if sharded(parameter)), None)
     if first is None:
         return None
@@ -93,11 +62,10 @@ def mesh_group(model: nn.Module) -> ProcessGroup | None:
     return mesh.get_group(0) if mesh.ndim == 1 else distributed.group.WORLD
 
 
-def settle(model: nn.Module) -> None:
+def reshard(model: nn.Module) -> None:
     """Let modules hold their shards, not the whole parameters that a forward pass has left in them."""
-    modules = [module for module in model.modules() if _is_a(module, "torch.distributed.fsdp", "FSDPModule")]
-    for module in modules:
-        module.reshard()  # type: ignore[operator]
+    for unit in _units(model):
+        unit.reshard()
 
 
 def local(tensor: Tensor) -> Tensor:
@@ -212,12 +180,15 @@ def _ranks(tensor: DTensor) -> tuple[int, int]:
 
 
 def _dimension(tensor: DTensor) -> int:
-    return _split_dimensions(tensor)[0]
+    return split_dimensions(tensor)[0]
 
 
-def _split_dimensions(tensor: DTensor) -> list[int]:
-    """The dimensions of the mesh along which ranks hold different parts; along others they are replicas."""
-    return [place for place, placement in enumerate(tensor.placements) if not placement.is_replicate()]
+def _units(model: nn.Module) -> list[FSDPModule]:
+    return [module for module in model.modules() if _is_unit(module)]
+
+
+def _is_unit(module: nn.Module) -> TypeGuard[FSDPModule]:
+    return _is_a(module, "torch.distributed.fsdp", "FSDPModule")
 
 
 def _is_a(thing: object, module: str, name: str) -> bool:

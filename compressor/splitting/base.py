@@ -23,10 +23,11 @@ from compressor.ranks import Ranks
 from compressor.records import Sparsity
 from compressor.records.run import Target
 from compressor.records.stages import Projection
-from compressor.shards import any_sharded, check_shards, local, refuse_flat, refuse_shards, settle
+from compressor.shards import any_sharded, local, refuse_shards, reshard
 from compressor.splitting.agreement import agree, refuse_other_weights
 from compressor.splitting.cautions import of_gap, of_zeros
 from compressor.splitting.config import SplittingConfig
+from compressor.splitting.layouts import check_shards, refuse_flat
 from compressor.splitting.optimizers import Handle, check_optimizers, hook_in, innermost
 from compressor.splitting.paper_groups import sparsity
 from compressor.splitting.penalised import penalised_weights, twin_of
@@ -75,6 +76,10 @@ class SplittingBase(ABC):
 
         Where several processes train one network each attaches its own splitting, and all take equally many steps. At
         the first one they take over the state of the first rank; what it chooses later is chosen on all.
+
+        After `torch.distributed.fsdp.fully_shard` this goes on with the parameters in shards, and lets go of the whole
+        ones; `UsageError` for shards of another kind, or in the papers' methods. All that then asks other ranks for
+        something, as projection and state do, is to be called on every rank.
         """
         if self._handles:
             raise UsageError("this splitting is attached already; call remove() of the handle that attach returned")
@@ -196,7 +201,7 @@ class SplittingBase(ABC):
             try:
                 yield
             finally:
-                settle(model)
+                reshard(model)
 
     @abstractmethod
     def before_step(self, optimizer: Optimizer) -> None:
@@ -256,7 +261,7 @@ class SplittingBase(ABC):
                 f"--method {self.config.method} needs whole weights: train with DistributedDataParallel, or use budget",
             )
         refuse_flat(self.model)
-        settle(self.model)
+        reshard(self.model)
         now = dict(self.model.named_parameters(remove_duplicate=False))
         if missing := [name for name in self._weights if name not in now]:
             raise UsageError(
@@ -280,7 +285,7 @@ class SplittingBase(ABC):
         """The model that was trained, or what it has for a twin in ``model``; with its shards in the modules."""
         self._follow()
         target = self.model if model is None else twin_of(self.model, model)
-        settle(target)
+        reshard(target)
         return target
 
     def _outcomes(self, kept: Sequence[int]) -> list[Target]:

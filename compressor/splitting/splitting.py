@@ -15,7 +15,7 @@ from compressor.errors import UsageError
 from compressor.groups import ChannelGroup, is_zero, zero
 from compressor.records.costs import Aims
 from compressor.records.run import Target as Outcome
-from compressor.shards import refuse_shards, settle
+from compressor.shards import refuse_shards, reshard
 from compressor.splitting.agreement import check_state
 from compressor.splitting.base import SplittingBase
 from compressor.splitting.config import Arguments, SplittingConfig
@@ -172,7 +172,7 @@ class Splitting(SplittingBase):
 
     def revise(self) -> None:
         """Choose the survivors anew from the weights as they are; needed only when they were set from outside."""
-        settle(self.model)
+        reshard(self.model)
         if self._selection is not None:
             self._selection.select(partial(self.schedule.budget, self.step))
 

@@ -46,7 +46,8 @@ CONFIGS = {
     "frozen": {"target_macs": 0.7, "penalty": "l1"},
 }
 OF_NORMS = {name: CONFIGS[name] for name in ("taylor", "zeros")}
-# Those that are trained by AdamW, by SGD with momentum the others.
+# Those that are put in shards at once, not block by block; those that are trained by AdamW, not SGD with momentum.
+AT_ONCE = ("both", "frozen")
 BY_ADAM = ("weights", "zeros", "both")
 
 
@@ -77,9 +78,9 @@ def network(*, norms=False, frozen=False):
     return model
 
 
-def shard(model, mesh=None):
-    fully_shard(model.stem, mesh=mesh)
-    fully_shard(model.body, mesh=mesh)
+def shard(model, mesh=None, *, nested=True):
+    for part in (model.stem, model.body) if nested else ():
+        fully_shard(part, mesh=mesh)
     fully_shard(model, mesh=mesh)
 
 
@@ -104,7 +105,7 @@ def started(name, rank=0, ranks=1, *, norms=False, mesh=None, tries=0, attach=Tr
     if tries:
         splitting.settle(lambda dropped: float(sum(gone[0] for gone in dropped)), tries)
     if ranks > 1:
-        shard(model, mesh)
+        shard(model, mesh, nested=name not in AT_ONCE)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     by_adam = name in BY_ADAM
     optimizer = torch.optim.AdamW(trained, lr=0.01) if by_adam else torch.optim.SGD(trained, lr=0.05, momentum=0.9)

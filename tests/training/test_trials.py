@@ -129,7 +129,8 @@ def test_a_state_of_other_groups_is_refused():
     splitting = splitting_of(net)
     settle(splitting, net, DATA, 2, 0)
     state = splitting.state_dict()
-    state["spread"]["scores"][0] = state["spread"]["scores"][0][:-1]
+    scores, *others = state["spread"]
+    state["spread"] = ([scores[0][:-1], *scores[1:]], *others)
     with pytest.raises(UsageError, match="it has other groups of channels"):
         splitting_of(net).load_state_dict(state)
 
