@@ -111,7 +111,7 @@ class _Given:
     """Started by a launcher, which ends all when one ends."""
 
     def __init__(self, place: Place) -> None:
-        self._place = place
+        self._place, self.training = place, False
 
     def begin(self) -> tuple[Place, Store | None]:
         return self._place, None
@@ -129,7 +129,7 @@ class _Started:
     """Started here, once they are needed; they end with this process, however that ends."""
 
     def __init__(self, size: int) -> None:
-        self._size = size
+        self._size, self.training = size, False
         self._stack = contextlib.ExitStack()
         self._words: list[IO[bytes]] = []
         self._others: list[subprocess.Popen[bytes]] = []
@@ -198,8 +198,9 @@ class _Started:
     def _watch(self) -> None:
         """End this process where it does not notice by itself that another one is gone: a GPU waits for ever."""
         while not self._ended.wait(1.0):
-            if any(process.poll() is not None for process in self._others):
-                if not self._ended.wait(GRACE_S):
+            if self.training and any(process.poll() is not None for process in self._others):
+                self._ended.wait(GRACE_S)
+                if self.training:
                     click.echo(f"Error: {self._loss()}", err=True)
                     for process in self._others:
                         process.kill()

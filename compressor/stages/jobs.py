@@ -56,7 +56,9 @@ class Job:
 
 
 class Launch(Protocol):
-    """How the other processes come to be, and what becomes of them."""
+    """How the other processes come to be, and what becomes of them; ``training`` while they are needed."""
+
+    training: bool
 
     def begin(self) -> tuple[Place, Store | None]:
         """Where all meet; in a store that is there, or as the launcher says. `CompressorError` where one is lost."""
@@ -112,6 +114,7 @@ class Crew:
             made = job()
             team = self.meet(made.recipe)
             team.say(self._with_samples(made, data))
+            self._launch.training = True
             yield team
         except Diverged:
             raise  # on all of them, which wait for the next job
@@ -121,6 +124,8 @@ class Crew:
             if found is None:
                 raise
             raise found from error
+        finally:
+            self._launch.training = False
 
     def _with_samples(self, job: Job, data: Data) -> Job:
         if set(self._held) == {held_of(data)}:

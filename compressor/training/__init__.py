@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -19,6 +20,7 @@ from compressor.ranks import alone
 from compressor.records.run import Epoch
 from compressor.splitting.base import SplittingBase
 from compressor.stopping import deferred
+from compressor.training.going_on import go_on, state_of
 from compressor.training.gpu_math import fast_math
 from compressor.training.loop import Loop
 from compressor.training.recipe import Recipe
@@ -74,11 +76,11 @@ def train(
         run = Loop(model, data, recipe, normalization, splitting, teacher, views, progress, log, team, signals)
         if resumed is not None:
             with parsing("the state of the training", DamagedState):
-                run.go_on(resumed.run)
+                go_on(run, resumed.run)
 
         def kept(now: bool) -> None:
             if keep_within is not None:
-                keep_within(tuple(epochs), run.epoch_done, run.state, now=now)
+                keep_within(tuple(epochs), run.epoch_done, partial(state_of, run), now=now)
 
         try:
             while (done := sum(not epoch.lr_halved for epoch in epochs)) < recipe.epochs:
@@ -86,7 +88,7 @@ def train(
                 if on_epoch is not None:
                     on_epoch(epochs[-1])
                 if keep is not None:
-                    keep(tuple(epochs), run.state)
+                    keep(tuple(epochs), partial(state_of, run))
                 if signals.came:
                     kept(True)
                     signals.let_through()

@@ -6,8 +6,7 @@ import copy
 import hashlib
 import math
 import time
-import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from functools import partial
 from typing import Any
@@ -23,7 +22,7 @@ from compressor.data.feeds import Data, channels_last, feed_of
 from compressor.data.normalization import Normalization
 from compressor.data.samples import DataSet
 from compressor.data.shares import WHOLE
-from compressor.errors import CompressorError, CompressorWarning, Diverged
+from compressor.errors import CompressorError, Diverged
 from compressor.inputs import samples_in
 from compressor.layer_kinds import NORMS
 from compressor.loggers import Log
@@ -37,7 +36,6 @@ from compressor.stopping import Deferred, Stop
 from compressor.training.averaging import WeightAverage
 from compressor.training.batchnorm import reestimate_on
 from compressor.training.compiling import compiled, compiling
-from compressor.training.form import require_optimizer_form, require_rates, require_same_form
 from compressor.training.objective import distilled, loss_of
 from compressor.training.pace import Pace, numbers_of
 from compressor.training.recipe import Recipe
@@ -102,7 +100,7 @@ class Loop:
 
         It goes on with one that was begun. ``keep`` is called after every step, and before a signal is let through.
         """
-        begun = self.begun = self.begun or self._begin()
+        begun = self.begun = self.begun or self.begin()
         self._pass(number, begun, keep)
         loss = float(begun["loss"]) / begun["count"]
         pace = self.pace.figures(self.total_steps - self.step) if self.log is not None else {}
@@ -127,68 +125,6 @@ class Loop:
         """Steps of the epoch that was begun."""
         return int(self.begun["steps"]) if self.begun is not None else 0
 
-    def state(self) -> dict[str, Any]:
-        """Everything that the next step reads: plain data and tensors, which are not copied."""
-        names, device = self.model.state_dict(), self.fabric.device
-        return {
-            **self._undoable(),
-            "buffers": {name: buffer for name, buffer in self.model.named_buffers() if name not in names},
-            "optimizer": self.inner_optimizer.state_dict(),
-            "rates": list(self.scheduler.base_lrs),
-            "retries": self.retries,
-            "accuracy": self.accuracy,
-            "precision": self.fabric.strategy.precision.state_dict(),
-            "shuffle": self.shuffle.get_state(),
-            "random": torch.get_rng_state(),
-            "random on the device": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
-            "device": device.type,
-            "processes": self.share.size,
-            "begun": self.begun,
-        }
-
-    def go_on(self, state: Mapping[str, Any]) -> None:
-        """Begin where ``state`` was taken, in a training with the same arguments."""
-        device = self.fabric.device
-        # Older ones were written after whole epochs of one process.
-        state = {"processes": 1, "begun": None, **state}
-        require_same_form(state, self.state(), beside=("random on the device", "begun"))
-        require_optimizer_form(state["optimizer"], self.inner_optimizer)
-        require_rates(state["rates"], self.scheduler.base_lrs)
-        if state["device"] != device.type and self._speaks:
-            warnings.warn(
-                f"the training was begun on {state['device']} and goes on on {device.type}: "
-                "its result is that of neither alone",
-                CompressorWarning,
-                stacklevel=4,
-            )
-        if state["processes"] != self.share.size and self._speaks:
-            warnings.warn(
-                f"the training was begun by {_processes(state['processes'])} and goes on with "
-                f"{_processes(self.share.size)}: its result is that of neither alone",
-                CompressorWarning,
-                stacklevel=4,
-            )
-        if (begun := state["begun"]) is not None:
-            require_same_form(begun, self._begin(), beside=("loss",))
-            self.begun = {**begun, "loss": begun["loss"].to(device)}
-        self.model.load_state_dict(state["model"])
-        for name, buffer in state["buffers"].items():
-            owner, _, own = name.rpartition(".")
-            setattr(self.model.get_submodule(owner), own, buffer.to(device))
-        # The wrapper's own, which takes over what the inner one has replaced.
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.scheduler.last_epoch, self.scheduler.base_lrs = state["schedule"], list(state["rates"])
-        self.step, self.retries, self.accuracy = state["step"], state["retries"], state["accuracy"]
-        if self.splitting is not None:
-            self.splitting.load_state_dict(state["splitting"])
-        if self.average is not None:
-            self.average.load_state_dict(state["average"])
-        self.fabric.strategy.precision.load_state_dict(state["precision"])
-        self.shuffle.set_state(state["shuffle"])
-        torch.set_rng_state(state["random"])
-        if device.type == "cuda" and state["random on the device"] is not None:
-            torch.cuda.set_rng_state(state["random on the device"], device)
-
     @property
     def rate(self) -> float:
         """The learning rate of the next step."""
@@ -206,7 +142,7 @@ class Loop:
             )
         if self.average is not None:
             self.average.adopt()
-            if self._speaks:
+            if self.speaks:
                 with alone():
                     reestimate_on(self.model, self.data, self.normalization, self.recipe.seed)
 
@@ -217,14 +153,14 @@ class Loop:
         self.model.eval()
 
     @property
-    def _speaks(self) -> bool:
+    def speaks(self) -> bool:
         """Whether this is the only process, or the first."""
         return self.team is None or self.team.first
 
-    def _begin(self) -> dict[str, Any]:
+    def begin(self) -> dict[str, Any]:
         """An epoch: what it is undone to, how its order is drawn, and what is done of it."""
         return {
-            "before": {**self._undoable(), "model": copy.deepcopy(self.model.state_dict())},
+            "before": {**self.undoable(), "model": copy.deepcopy(self.model.state_dict())},
             "shuffle": self.shuffle.get_state(),
             "steps": 0,
             "loss": torch.zeros((), device=self.fabric.device),
@@ -271,7 +207,7 @@ class Loop:
 
     def _seed_step(self) -> None:
         """Other ranks than the first begin each step with random numbers of their own, so that no state has theirs."""
-        if not self._speaks:
+        if not self.speaks:
             text = f"{self.recipe.seed} {self.recipe.before} {self.step} {self.share.rank}"
             torch.manual_seed(int.from_bytes(hashlib.sha256(text.encode()).digest()[:7]))
 
@@ -291,7 +227,7 @@ class Loop:
         """
         with alone():
             validation = None
-            if self._speaks:
+            if self.speaks:
                 validation = validated(
                     self.model, self.data, self.normalization, self.splitting, self.recipe.seed, average=self.average
                 )
@@ -334,7 +270,7 @@ class Loop:
         with torch.no_grad(), self.fabric.autocast():
             return self.feed.task.outputs(self.teacher, batch)
 
-    def _undoable(self) -> dict[str, Any]:
+    def undoable(self) -> dict[str, Any]:
         """What an epoch that diverges is undone to; the optimiser begins anew."""
         return {
             "model": self.model.state_dict(),
@@ -378,10 +314,6 @@ class Loop:
         if self.splitting is not None and self.splitting.macs_kept is not None:
             parts.append(f"MACs kept {100 * self.splitting.macs_kept:.0f} %")
         return "  ".join(part for part in parts if part)
-
-
-def _processes(count: int) -> str:
-    return "one process" if count == 1 else f"{count} processes"
 
 
 def _shown(metric: Metric) -> str:

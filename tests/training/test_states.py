@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import shutil
 import signal
 from pathlib import Path
@@ -17,7 +18,14 @@ from torch.utils.data import DataLoader
 from compressor.checkpoints import Metadata, Network
 from compressor.data.loaders import Loaders
 from compressor.data.samples import Augmentation, DataSet
-from compressor.errors import CheckpointError, CompressorError, CompressorWarning, Diverged, UsageError
+from compressor.errors import (
+    CheckpointError,
+    CompressorError,
+    CompressorWarning,
+    DamagedState,
+    Diverged,
+    UsageError,
+)
 from compressor.records.stages import FineTuning
 from compressor.sources import Architecture
 from compressor.splitting import SplittingConfig
@@ -253,6 +261,27 @@ def test_states_within_an_epoch_cost_a_kill_few_steps(case, undisturbed, steps, 
     assert same(case.train(States(BASE, steps=steps)), undisturbed)
     # Seven were done, and the one in which it was killed is done again.
     assert len(losses) == 4 * EPOCHS + 1
+
+
+BEGUN = {
+    "no mapping": lambda run: run.update(begun=7),
+    "steps are text": lambda run: run["begun"].update(steps="many"),
+    "nothing to undo to": lambda run: run["begun"].pop("before"),
+    "other weights to undo to": lambda run: run["begun"]["before"]["model"].popitem(),
+    "shuffle": lambda run: run["begun"].update(shuffle=torch.zeros(3)),
+    "loss": lambda run: run["begun"].update(loss="low"),
+}
+
+
+@pytest.mark.parametrize("way", BEGUN)
+def test_a_damaged_epoch_that_was_begun_is_one_line(case, way, monkeypatch):
+    folder, _ = stopped_at(case, 3, monkeypatch)
+    (path,) = folder.glob("*.state")
+    content = torch.load(io.BytesIO(path.read_bytes()[states_module.DIGEST_BYTES :]), weights_only=True)
+    BEGUN[way](content["run"])
+    states_module._write(path, content)
+    with pytest.raises(DamagedState, match="the state of the training"):
+        case.train(States(BASE))
 
 
 def test_a_users_batches_are_gone_through_to_where_it_was(monkeypatch):
