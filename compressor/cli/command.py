@@ -8,6 +8,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from contextlib import redirect_stdout
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ class Command(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the callback; our own errors, the operating system's and an exit of foreign code become one line."""
-        from compressor.cli.console import Console, printable
+        from compressor.cli.console import Console, Silent, printable
         from compressor.cli.library_messages import passed_to
 
         # They announce every precision and process, at any verbosity.
@@ -72,10 +73,12 @@ class Command(click.Command):
         limit = ctx.params.pop("max_memory") or DEFAULT_MEMORY
         work = super().invoke
         try:
+            place = given_place()
+            if place is not None and place.rank > 0:
+                ctx.obj, work = Silent(), partial(_follow, place)
             # What a network prints is no result.
             with memory_limit(limit), redirect_stdout(sys.stderr), passed_to(ctx.obj.warn):
-                place = given_place()
-                return work(ctx) if place is None or place.rank == 0 else _follow(ctx, place)
+                return work(ctx)
         except KeyboardInterrupt as stop:
             if not hasattr(stop, "__notes__"):
                 stop.add_note(written(ctx))
@@ -91,13 +94,11 @@ class Command(click.Command):
             raise Failure("; ".join(map(_one_line, lines)), 2 if isinstance(error, UsageError) else 1) from error
 
 
-def _follow(ctx: click.Context, place: Place) -> None:
+def _follow(place: Place, ctx: click.Context) -> None:
     """Of several processes the first one runs the command, and where it trains the others help."""
     if "devices" in ctx.params:
-        from compressor.cli.console import Console
         from compressor.cli.following import follow
 
-        ctx.obj = Console(quiet=True)
         follow(ctx.obj, place, ctx.params)
 
 

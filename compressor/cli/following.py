@@ -8,14 +8,13 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from compressor.cli.console import Console
 from compressor.cli.launching import LEFT, is_loss, ready
-from compressor.errors import CompressorError, CompressorWarning
+from compressor.errors import CompressorError
 from compressor.launcher import Place
 
 if TYPE_CHECKING:
@@ -35,7 +34,6 @@ def follow(console: Console, place: Place, options: dict[str, Any]) -> None:
     from compressor.stages.jobs import serve
     from compressor.training.team import join
 
-    warnings.simplefilter("ignore", CompressorWarning)
     try:
         recipe = recipe_of(options)
         network, data = load_samples(console, load_network(options["model"], options, seed=recipe.seed), options)

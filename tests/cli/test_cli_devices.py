@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from compressor.cli import launching
+from compressor.errors import UsageError
 from compressor.training.loop import Loop
 from compressor.training.states import States
 
@@ -299,4 +300,6 @@ def test_torchrun_of_two_processes_makes_the_same(undisturbed, environment):
 
 def test_a_loss_is_known_by_its_words():
     assert launching.is_loss(RuntimeError("[../gloo/transport/tcp/pair.cc:534] Connection closed by peer [127.0.0.1]"))
+    assert launching.is_loss(torch.distributed.DistNetworkError("failed to recv, got 0 bytes"))
     assert not launching.is_loss(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+    assert not launching.is_loss(UsageError("the train part failed to give a batch: ConnectionError: refused by peer"))
