@@ -41,7 +41,7 @@ def any_sharded(model: nn.Module) -> bool:
     return bool(_units(model)) or any(sharded(parameter) or flat(parameter) for parameter in model.parameters())
 
 
-def refuse_shards(model: nn.Module, instead: str) -> None:
+def refuse_shards(model: nn.Module, instead: str = GATHER) -> None:
     """Raise `UsageError` where ranks hold only parts of parameters; ``instead`` says what to do."""
     if any_sharded(model):
         raise UsageError(f"the network lies in shards, of which every rank holds a part (FSDP); {instead}")

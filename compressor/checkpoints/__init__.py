@@ -30,6 +30,7 @@ from compressor.computed_weights import FOLDED, fold_weights, tell
 from compressor.errors import CheckpointError, UnknownName, UsageError
 from compressor.files import refuse_existing, write_bytes
 from compressor.inputs import Inputs
+from compressor.shards import refuse_shards
 from compressor.sources import Architecture, input_shape_of, refuse_reaching_out
 
 __all__ = ["DataChoice", "Metadata", "Network", "embedded", "fresh", "load", "save"]
@@ -138,6 +139,7 @@ def save(
     arguments are as in `load`. The architecture is built once more to record in which sizes the model
     differs from it. `UsageError` when the file exists and ``overwrite`` is not given, or the ending is unknown.
     """
+    refuse_shards(network if isinstance(network, nn.Module) else network.model)
     if isinstance(network, nn.Module):
         if arch is None:
             raise UsageError("saving a bare module needs arch=, for example arch='package.module:factory'")

@@ -18,6 +18,7 @@ from compressor.checkpoints.fields import field, named, sizes, texts
 from compressor.checkpoints.structure import Edit
 from compressor.codec import encode
 from compressor.data.normalization import Normalization
+from compressor.data.reader import RESIZE
 from compressor.errors import CheckpointError, first_line
 from compressor.sources import Architecture
 from compressor.structures import tensors
@@ -58,6 +59,8 @@ class Metadata:
     normalization: Normalization | None = None
     classes: tuple[str, ...] | None = None
     data: DataChoice | None = None
+    # How images of other sizes were brought to `input_shape`: "bilinear", the whole image, antialiased.
+    resize: str | None = None
     # What the network is called with where that is not one tensor of `input_shape`, and which of its outputs count.
     examples: tuple[Any, ...] = ()
     outputs: tuple[str, ...] = ()
@@ -88,6 +91,7 @@ class Metadata:
             "normalization": self.normalization.to_plain() if self.normalization else None,
             "classes": list(self.classes) if self.classes is not None else None,
             "data": vars(self.data) if self.data else None,
+            **({"resize": self.resize} if self.resize else {}),
             "history": [dict(stage) for stage in self.history],
             "tools": {
                 "compressor": __version__,
@@ -123,6 +127,7 @@ def from_plain(
             normalization=None if normalization is None else Normalization.from_plain(normalization),
             classes=None if field(header, "classes", list, NoneType) is None else texts(header, "classes"),
             data=DataChoice.from_plain(field(header, "data", Mapping, NoneType)),
+            resize=_resize(header) if "resize" in header else None,
             examples=_examples(header, held or {}) if "examples" in header else (),
             outputs=texts(header, "outputs") if "outputs" in header else (),
             history=tuple(named({"history": stage}, "history") for stage in field(header, "history", list)),
@@ -148,6 +153,13 @@ def _ref(architecture: Mapping[str, Any]) -> str:
     if len(ref) > LONGEST_REF:
         raise ValueError(f"ref may not have {len(ref):,} letters")
     return ref
+
+
+def _resize(header: Mapping[str, Any]) -> str:
+    resize: str = field(header, "resize", str)
+    if resize != RESIZE:
+        raise ValueError(f"resize must be {RESIZE!r}, it is {resize!r:.40}")
+    return resize
 
 
 def _examples(header: Mapping[str, Any], held: Mapping[str, Tensor]) -> tuple[Any, ...]:

@@ -74,11 +74,22 @@ def _groups(record: Inspection) -> list[Any]:
     return [
         f"{record.architecture}, input {'; '.join(record.inputs) or 'x'.join(map(str, record.input_shape))}{counted}: "
         f"{record.macs:,} MACs, {record.parameters:,} parameters, {record.zero_channels} zero channels.",
+        *_fed(record),
         table(("group", "channels", "members", "MACs", "parameters", "prunable"), rows, words=("prunable",)),
         *_tied(record.groups),
         *_branches(record.groups),
         *_left_alone(record.groups),
     ]
+
+
+def _fed(record: Inspection) -> list[str]:
+    """What an image has to go through before the network gets it."""
+    if len(record.input_shape) != 3 or record.normalization is None:
+        return []
+    size = "x".join(map(str, record.input_shape[1:]))
+    resized = f"resized to {size} as a whole ({record.resize}, antialiased), " if record.resize else ""
+    normalised = f" and normalised by {record.normalization}" if record.normalization != "none" else ""
+    return [f"Images are {resized}divided by 255{normalised}."]
 
 
 def _tied(groups: Sequence[GroupReport]) -> list[str]:

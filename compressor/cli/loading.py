@@ -208,6 +208,8 @@ def _image_shape(shape: Sequence[int] | None) -> tuple[int, int, int] | None:
 
 
 def _normalised(console: Console, network: Network, data: DataSet) -> Network:
+    """The network with what its inputs get from now on: how they are resized and normalised."""
+    network = replace(network, metadata=replace(network.metadata, resize=data.resize))
     if network.metadata.normalization is not None:
         return network
     if data.normalization is None:

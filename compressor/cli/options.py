@@ -82,8 +82,9 @@ data_options = stack(
     click.option(
         "--data",
         metavar="REF",
-        help="Data set: digits, curves, mnist:DIR, folder:DIR|FILE.zip or npz:FILE; by default the one that the "
-        "checkpoint names. Or file.py:NAME, a function that returns train, validation and test batches of your own.",
+        help="Data set: digits, curves, mnist:DIR, folder:DIR|FILE.zip, hf:FOLDER, npz:FILE or webdataset:DIR|PATTERN; "
+        "by default the one that the checkpoint names. Or file.py:NAME, a function that returns train, validation and "
+        "test batches of your own.",
     ),
     click.option(
         "--task",

@@ -66,6 +66,7 @@ def load_data(
         augmentation=parts.augmentation,
         split_seed=split_seed,
         val_fraction=val_fraction,
+        resize=parts.resize,
     )
 
 

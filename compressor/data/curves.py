@@ -21,7 +21,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from compressor.data.normalization import Normalization
-from compressor.data.reader import Parts, Shape, resize_grey
+from compressor.data.reader import RESIZE, Parts, Shape, resize_grey
 from compressor.data.samples import Augmentation, Samples
 from compressor.errors import DataError
 
@@ -79,6 +79,7 @@ class Curves:
             classes=("regular", "shaky"),
             normalization=Normalization((0.07,), (0.24,)),
             augmentation=Augmentation(shift=train.images.shape[2] // 16),
+            resize=RESIZE,
         )
 
 

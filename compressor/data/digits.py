@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from compressor.data.normalization import Normalization
-from compressor.data.reader import Parts, Shape, resize_grey
+from compressor.data.reader import RESIZE, Parts, Shape, resize_grey
 from compressor.data.samples import Augmentation, Samples
 
 FILE = Path(__file__).with_name("digits.npz")
@@ -30,4 +30,5 @@ class Digits:
             classes=tuple("0123456789"),
             normalization=Normalization.none(),
             augmentation=Augmentation(shift=images.shape[2] // 16),
+            resize=RESIZE,
         )

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from compressor.data.normalization import Normalization
-from compressor.data.reader import Parts, Shape, resize_grey
+from compressor.data.reader import RESIZE, Parts, Shape, resize_grey
 from compressor.data.samples import Augmentation, Samples
 from compressor.errors import DataError
 from compressor.foreign import parsing
@@ -40,6 +40,7 @@ class Mnist:
             classes=tuple("0123456789"),
             normalization=Normalization.none(),
             augmentation=Augmentation(shift=2),
+            resize=RESIZE,
         )
 
 

@@ -17,6 +17,7 @@ from compressor.limits import allowed, check_memory
 
 Shape = tuple[int, int, int]
 
+RESIZE = "bilinear"  # of whole images, antialiased, as Pillow does it; their proportions are not kept
 CHUNK = 4096  # images resized at once: the float copies stay small
 
 
@@ -30,6 +31,8 @@ class Parts:
     val: Samples | None = None
     test: Samples | None = None
     normalization: Normalization | None = None
+    resize: str | None = None
+    """How images of other sizes are brought to the shape that is wanted, `RESIZE`; None where they are refused."""
 
 
 class Reader(Protocol):

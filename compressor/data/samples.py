@@ -141,7 +141,8 @@ class DataSet:
     """What to train on, what to choose by, what to report on, and how the images want to be treated.
 
     ``normalization`` is what the data set itself suggests; None where only the network's maker knows it. ``task`` says
-    what of it is trained and measured: a batch is (images, labels).
+    what of it is trained and measured: a batch is (images, labels). ``resize`` says how images of other sizes were
+    brought to this one.
     """
 
     ref: str
@@ -154,6 +155,7 @@ class DataSet:
     split_seed: int
     val_fraction: float
     task: Task = CLASSIFICATION
+    resize: str | None = None
 
     @property
     def validates(self) -> bool:

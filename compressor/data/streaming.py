@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from compressor.data.batches import MEASURED
 from compressor.data.encoded import Encoded
 from compressor.data.image_files import decode, decode_all, native_shape
-from compressor.data.reader import Parts, Shape, check_images, exceeds_memory
+from compressor.data.reader import RESIZE, Parts, Shape, check_images, exceeds_memory
 from compressor.data.samples import Augmentation, Samples
 from compressor.errors import DataError
 
@@ -143,6 +143,7 @@ def image_parts(
         test=samples(test) if test is not None else None,
         classes=classes,
         augmentation=Augmentation(shift=wanted[1] // 8, flip=True),
+        resize=RESIZE,
     )
 
 

@@ -24,6 +24,7 @@ from compressor.files import scratch_folder
 from compressor.inputs import Examples, converted, each
 from compressor.precision import LOW, in_precision, precisions
 from compressor.records.run import Export
+from compressor.shards import refuse_shards
 
 DEFAULT_OPSET = 18
 OPSETS = range(17, 24)
@@ -50,6 +51,7 @@ def export_onnx(
     says so. ``metadata`` goes into the file as strings. ``real_inputs`` take part in the comparison.
     """
     check_opset(opset)
+    refuse_shards(model)
     path = Path(path)
     model = folded(model)
     low = sorted(str(kind).removeprefix("torch.") for kind in precisions(model) if kind in LOW)
@@ -98,6 +100,7 @@ def describe(known: Metadata) -> dict[str, str]:
         "normalization": known.normalization.to_plain() if known.normalization else None,
         "classes": list(known.classes) if known.classes else None,
         "data": vars(known.data) if known.data else None,
+        "resize": known.resize,
     }
     return {f"compressor.{key}": json.dumps(value) for key, value in entries.items() if value is not None}
 

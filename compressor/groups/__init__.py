@@ -16,7 +16,7 @@ from compressor.computed_weights import described, folded, tell
 from compressor.equivalence import Inputs
 from compressor.groups.probe import probed
 from compressor.groups.refusals import refuse
-from compressor.shards import GATHER, refuse_shards
+from compressor.shards import refuse_shards
 from compressor.wrappers import unwrapped
 
 __all__ = ["ChannelGroup", "Member", "find_groups", "is_zero", "unprefixed", "unwrapped", "zero"]
@@ -33,7 +33,7 @@ def find_groups(model: nn.Module, example_input: Inputs) -> tuple[ChannelGroup, 
     example, the groups are those of the network with plain weights in their place, and a `CompressorWarning` says so.
     """
     network, prefix = unwrapped(model)
-    refuse_shards(network, GATHER)
+    refuse_shards(network)
     refuse(network)
     with torch.inference_mode(False), torch.no_grad():
         plain = folded(network)

@@ -226,8 +226,9 @@ class Inspection(Record, frozen=True, kw_only=True):
 
     ``least_...`` are the costs of the smallest aligned network, None when nothing can be removed; ``..._with_changes``
     when all ``changes`` are made, None when there are none. ``inputs`` describes each example that was followed, where
-    it is not one random tensor of ``input_shape``; ``outputs`` are those that count, where not all do.
-    ``off_fast_path`` are the groups whose widths this machine's processor does not reward, each with its name.
+    it is not one random tensor of ``input_shape``; ``outputs`` are those that count, where not all do. ``resize`` is
+    how images of other sizes were brought to ``input_shape``. ``off_fast_path`` are the groups whose widths this
+    machine's processor does not reward, each with its name.
     """
 
     architecture: str
@@ -237,6 +238,7 @@ class Inspection(Record, frozen=True, kw_only=True):
     normalization: str | None
     classes: tuple[str, ...] | None
     data: str | None
+    resize: str | None = None
     history: tuple[Mapping[str, Any], ...]
     macs: int
     parameters: int

@@ -267,6 +267,6 @@ def _metadata(known: Metadata, data: Data, recipe: Recipe, penalties: SplittingC
         }
     described = known.with_stage("fine-tune", **figures)
     if isinstance(data, Loaders):  # code, which no checkpoint names as its data
-        return replace(described, data=None)
+        return replace(described, data=None, resize=None)
     choice = DataChoice(ref=data.ref, split_seed=data.split_seed, val_fraction=data.val_fraction)
-    return replace(described, data=choice, classes=known.classes or data.classes)
+    return replace(described, data=choice, classes=known.classes or data.classes, resize=data.resize)

@@ -50,6 +50,7 @@ def inspect(
         normalization=str(known.normalization) if known.normalization else None,
         classes=known.classes or None,
         data=known.data.ref if known.data else None,
+        resize=known.resize,
         history=known.history,
         macs=forecast.macs.total(),
         parameters=forecast.parameters.total(),

@@ -204,6 +204,10 @@ def refusals(rank, ranks):
         fully_shard(model.stem, mesh=half[0])
         fully_shard(model, mesh=half[1])
 
+    def renamed(model):
+        model.stem = nn.Sequential(model.stem)
+        shard(model)
+
     def one_loads():
         model, optimizer, splitting = started("zeros", rank, ranks)
         splitting.step = 5 * (rank == 0)
@@ -212,6 +216,8 @@ def refusals(rank, ranks):
     return {
         "of shards": told(lambda: compressor.Splitting(sharded, IMAGE, **budget, total_steps=STEPS)),
         "shrink": told(lambda: compressor.shrink(sharded, IMAGE)),
+        "save": told(lambda: compressor.save(sharded, "sharded.pt", arch=f"{__file__}:network")),
+        "export": told(lambda: compressor.export_onnx(sharded, IMAGE, "sharded.onnx")),
         "paper": told(lambda: attached({"method": "paper", "penalty": "l1"}, shard)),
         "rvsm": told(lambda: attached({"method": "rvsm"}, shard)),
         "slimming": told(lambda: attached({"method": "slimming", "strength": 1.0, "beta": (2.0, 2.0)}, shard)),
@@ -228,6 +234,7 @@ def refusals(rank, ranks):
             )
         ),
         "meshes": told(lambda: attached(budget, on_two_meshes)),
+        "renamed": told(lambda: attached(budget, renamed)),
         "calibrate": told(lambda: attached(budget, shard).calibrate([])),
         "settle": told(lambda: attached(budget, shard).settle(lambda dropped: 0.0, 1)),
         "another form": told(lambda: attached(budget, shard).project(network(norms=True))),

@@ -153,6 +153,8 @@ def test_batchnorm_statistics_are_those_of_the_batches_of_all_ranks(ranks):
     [
         ("of shards", "make the splitting of the whole network, before fully_shard"),
         ("shrink", "gather it first: get_model_state_dict"),
+        ("save", "gather it first: get_model_state_dict"),
+        ("export", "gather it first: get_model_state_dict"),
         ("paper", "--method paper needs whole weights"),
         ("rvsm", "--method rvsm needs whole weights"),
         ("slimming", "--method slimming needs whole weights"),
@@ -161,6 +163,7 @@ def test_batchnorm_statistics_are_those_of_the_batches_of_all_ranks(ranks):
         ("a part", "call fully_shard on the network itself too"),
         ("columns", "use fully_shard without shard_placement_fn"),
         ("meshes", "call fully_shard with the same mesh for all"),
+        ("renamed", "the network has no parameter stem.0.weight any more"),
         ("calibrate", "call calibrate before fully_shard"),
         ("settle", "call settle before fully_shard"),
         ("another form", "only one lies in shards"),
