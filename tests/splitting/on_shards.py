@@ -29,9 +29,10 @@ from compressor.errors import UsageError
 from compressor.groups import find_groups
 from compressor.penalties import PENALTIES, penalty
 from compressor.saliency import SALIENCIES, saliency
-from compressor.shards import whole
+from compressor.shards import like, local, whole
 from compressor.splitting import SplittingConfig, build_splitting
 from compressor.splitting.auxiliary import AuxiliaryVariables, in_units, units_of
+from compressor.splitting.zero_target import smallest, threshold_of_share
 from compressor.training.batchnorm import reestimate
 
 STEPS, HALF, LOOK = 12, 8, 4
@@ -122,7 +123,8 @@ def ended(name, rank=0, ranks=1, **options):
     with torch.no_grad():
         with splitting.zeroed():
             projected = model(IMAGE)
-        seen = {"gap": splitting.gap(), "zeros": splitting.sparsity(), "outputs": (projected, model(IMAGE))}
+        outputs = projected, model(IMAGE)
+        seen = {"gap": splitting.gap(), "zeros": splitting.sparsity(), "outputs": outputs}
     train(model, optimizer, rank, ranks, LOOK)
     state = splitting.state_dict()
     return finished(model, splitting, rank) | {"seen": seen, "state": state}
@@ -147,6 +149,8 @@ def averaged(rank=0, ranks=1):
     if ranks > 1:
         shard(average)
     train(model, optimizer, rank, ranks)
+    with torch.no_grad():
+        average(IMAGE)
     gap = splitting.project(model=average).gap
     return {"gap": gap, "weights": get_model_state_dict(average, options=StateDictOptions(full_state_dict=True))}
 
@@ -260,6 +264,29 @@ def pulled(rank, ranks):
     return found
 
 
+def chosen(rank, ranks):
+    """The smallest of weights of which many are equal, with and without shards."""
+    found = {}
+    for share in (0.2, 0.5, 0.8):
+        each = []
+        for wrap in (shard, lambda model: None):
+            model = network()
+            with torch.no_grad():
+                for parameter in model.parameters():
+                    parameter.mul_(20).round_()
+            wrap(model)
+            weights = [parameter for parameter in model.parameters() if parameter.ndim > 1]
+            masks = [torch.ones_like(local(weight), dtype=torch.bool) for weight in weights]
+            units = dict.fromkeys(weights, 1.0)
+            smaller = smallest(weights, masks, units, share)
+            each.append(
+                [threshold_of_share(weights, masks, units, share)]
+                + [whole(like(mask, weight)) for mask, weight in zip(smaller, weights, strict=True)]
+            )
+        found[share] = each
+    return found
+
+
 def worth(rank, ranks):
     """What every saliency says of the channels, with and without shards, after the gradients of a batch."""
     plain, model = network(norms=True), network(norms=True)
@@ -310,7 +337,9 @@ def exchanged(rank, ranks):
 def statistics(rank, ranks):
     """BatchNorm's, of the batches of all ranks."""
     model, alone = network(norms=True), network(norms=True)
-    shard(model)
+    shard(model, nested=False)
+    with torch.no_grad():
+        model(IMAGE)
     reestimate(model, (batch(step, rank, ranks)[0] for step in range(3)))
     reestimate(alone, (batch(step, each, ranks)[0] for step in range(3) for each in range(ranks)))
     return {"sharded": dict(model.named_buffers()), "alone": dict(alone.named_buffers())}
@@ -323,6 +352,7 @@ def first(rank, ranks, folder):
         "saved": saved(rank, ranks, folder),
         "averaged": averaged(rank, ranks),
         "pulled": pulled(rank, ranks),
+        "chosen": chosen(rank, ranks),
         "worth": worth(rank, ranks),
         "exchanged": exchanged(rank, ranks),
         "statistics": statistics(rank, ranks),

@@ -102,6 +102,12 @@ def test_every_penalty_pulls_shards_as_it_pulls_whole_weights(ranks):
                 assert torch.allclose(one, other, rtol=0, atol=1e-14), name
 
 
+def test_of_equal_weights_in_shards_the_first_go_first(ranks):
+    for rank in ranks:
+        for share, (sharded, plain) in rank["chosen"].items():
+            assert same(sharded, plain), share
+
+
 def test_every_saliency_values_shards_as_whole_weights(ranks):
     for rank in ranks:
         for name, (sharded, plain) in rank["worth"].items():
