@@ -16,7 +16,7 @@ ROOT = Path(compressor.__file__).parent
 # Lowest first; a module imports from lower floors and from its own package only.
 FLOORS = (
     {"__version__", "errors"},
-    {"foreign", "limits", "locks"},
+    {"foreign", "launcher", "limits", "locks", "stopping"},
     {"processor", "regular_files", "shards"},
     {"files", "methods", "process_memory", "progress", "records", "registry", "teaching", "user_code", "wrappers"},
     {"codec", "hooks", "loggers", "onnx_safety", "structures"},

@@ -59,7 +59,7 @@ class LazyGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
-        from compressor.cli.stopping import signals_as_exceptions
+        from compressor.stopping import signals_as_exceptions
 
         with _failures(), signals_as_exceptions():
             return super().invoke(ctx)
@@ -76,7 +76,7 @@ class LazyGroup(click.Group):
 @contextlib.contextmanager
 def _failures() -> Iterator[None]:
     """Wrong usage is one line, like every other error, and so is being stopped."""
-    from compressor.cli.stopping import exit_code, name_of, what_is_kept
+    from compressor.stopping import exit_code, name_of, what_is_kept
 
     try:
         yield
@@ -115,4 +115,6 @@ def main() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")  # as stderr: no figure is lost to a terminal without its sign
     # Waiting threads that spin make training several times slower when other work shares the processors.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    # What torch's C++ tells its makers, of connections that end above all; what fails is an exception.
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     compress.main(prog_name="compress", args=sys.argv[1:])

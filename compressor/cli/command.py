@@ -8,6 +8,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from contextlib import redirect_stdout
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import click
 from compressor.cli.outputs import written
 from compressor.cli.parsing import Parsed, parse_float, parse_integer, parse_size
 from compressor.errors import CompressorError, UsageError
+from compressor.launcher import Place, forget_fabric, given_place
 from compressor.limits import DEFAULT_MEMORY, memory_limit
 
 SIZE = Parsed("size", parse_size)
@@ -59,18 +61,24 @@ class Command(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the callback; our own errors, the operating system's and an exit of foreign code become one line."""
-        from compressor.cli.console import Console, printable
+        from compressor.cli.console import Console, Silent, printable
         from compressor.cli.library_messages import passed_to
 
-        # It announces every precision, at any verbosity.
-        logging.getLogger("lightning_fabric.utilities.rank_zero").setLevel(logging.WARNING)
+        # They announce every precision and process, at any verbosity.
+        for name in ("rank_zero", "distributed"):
+            logging.getLogger(f"lightning_fabric.utilities.{name}").setLevel(logging.WARNING)
+        forget_fabric()
         debug = ctx.params.pop("debug")
         ctx.obj = Console(as_json=ctx.params.pop("as_json"), quiet=ctx.params.pop("quiet"))
         limit = ctx.params.pop("max_memory") or DEFAULT_MEMORY
+        work = super().invoke
         try:
+            place = given_place()
+            if place is not None and place.rank > 0:
+                ctx.obj, work = Silent(), partial(_follow, place)
             # What a network prints is no result.
             with memory_limit(limit), redirect_stdout(sys.stderr), passed_to(ctx.obj.warn):
-                return super().invoke(ctx)
+                return work(ctx)
         except KeyboardInterrupt as stop:
             if not hasattr(stop, "__notes__"):
                 stop.add_note(written(ctx))
@@ -84,6 +92,14 @@ class Command(click.Command):
             # Who knows what is kept adds it as a note.
             lines = [message, *getattr(error, "__notes__", [])]
             raise Failure("; ".join(map(_one_line, lines)), 2 if isinstance(error, UsageError) else 1) from error
+
+
+def _follow(place: Place, ctx: click.Context) -> None:
+    """Of several processes the first one runs the command, and where it trains the others help."""
+    if "devices" in ctx.params:
+        from compressor.cli.following import follow
+
+        follow(ctx.obj, place, ctx.params)
 
 
 def command(name: str) -> Callable[[Callable[..., Any]], click.Command]:

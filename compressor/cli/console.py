@@ -146,6 +146,16 @@ class Console:
         return update
 
 
+class Silent(Console):
+    """That of a process which is not the first of several: what there is to say that one says."""
+
+    def __init__(self) -> None:
+        super().__init__(quiet=True)
+
+    def warn(self, text: str) -> None:
+        """Nothing."""
+
+
 def table(headers: Sequence[str], rows: Iterable[Sequence[str]], *, words: Sequence[str] = ()) -> Table:
     """A plain table; columns after the first are aligned to the right when they hold figures and no ``words``."""
     drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False)

@@ -121,7 +121,13 @@ device_option = click.option(
 
 training_options = stack(
     click.option("--lr", type=float, help="Peak learning rate.  [default: 0.02 for sgd, 0.001 for adamw]"),
-    click.option("--batch-size", type=int, default=64, show_default=True, help="Samples in a training step."),
+    click.option(
+        "--batch-size",
+        type=int,
+        default=64,
+        show_default=True,
+        help="Samples in a training step, of all processes together.",
+    ),
     click.option(
         "--augment",
         metavar="NAME,...",
@@ -165,6 +171,27 @@ training_options = stack(
     ),
     device_option,
     click.option(
+        "--devices",
+        type=int,
+        metavar="N",
+        help="Processes that train together on this machine, each on a GPU of its own or all on the CPU.  [default: 1, "
+        "or as many as torchrun started]",
+    ),
+    click.option(
+        "--num-nodes",
+        type=int,
+        metavar="N",
+        help="Machines that train together, each with so many --devices: the same command by torchrun on all.  "
+        "[default: 1, or as torchrun says]",
+    ),
+    click.option(
+        "--strategy",
+        type=click.Choice(["auto", "ddp"]),
+        default="auto",
+        show_default=True,
+        help="How processes train together: auto takes ddp, a whole network on each.",
+    ),
+    click.option(
         "--precision",
         type=click.Choice(["auto", "32", "bf16", "16"]),
         default="32",
@@ -197,6 +224,12 @@ training_options = stack(
         show_default=True,
         metavar="EPOCHS",
         help="How often all that was trained is written to disk, so that the same command goes on from there.",
+    ),
+    click.option(
+        "--checkpoint-steps",
+        type=int,
+        metavar="STEPS",
+        help="Write it also after every so many steps of an epoch, for epochs that take hours.",
     ),
 )
 

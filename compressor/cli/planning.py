@@ -11,9 +11,12 @@ from compressor.cli.options import costs_option, runtime_options, stack, teacher
 from compressor.cli.penalty_options import penalty_options
 
 if TYPE_CHECKING:
+    from compressor.checkpoints import Network
+    from compressor.data.feeds import Data
     from compressor.pipeline import RunPlan
 
-PLAN = ("opset", "threads", "provider", "max_seconds", "checkpoint_every", "log", "allow_chance", "allow_fallback")
+STATES = ("checkpoint_every", "checkpoint_steps")
+PLAN = (*STATES, "opset", "threads", "provider", "max_seconds", "log", "allow_chance", "allow_fallback")
 
 
 def run_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -42,6 +45,7 @@ def run_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def plan_of(options: dict[str, Any], command: str) -> RunPlan:
     """The run that the options describe; `UsageError` for what it cannot be."""
+    from compressor.cli.launching import crew_of
     from compressor.cli.training import costs_of, recipe_of
     from compressor.errors import UsageError
     from compressor.methods import method
@@ -56,4 +60,20 @@ def plan_of(options: dict[str, Any], command: str) -> RunPlan:
     recipe = recipe_of(options)
     penalties = SplittingConfig(**{key: options[key] for key in SplittingConfig.__dataclass_fields__})
     others = {key: options[key] for key in PLAN}
-    return RunPlan(recipe=recipe, penalties=penalties, costs=costs_of(options), command=command, **others)
+    crew = crew_of(options)
+    return RunPlan(recipe=recipe, penalties=penalties, costs=costs_of(options), command=command, crew=crew, **others)
+
+
+def notes_of(plan: RunPlan, network: Network, data: Data) -> tuple[str, ...]:
+    """Notes for the reader of its report; from now on the other processes are there that a launcher has started.
+
+    `UsageError` where the processes cannot train ``network`` together.
+    """
+    from compressor.cli.launching import expect
+    from compressor.cli.loading import provenance
+    from compressor.pipeline.teacher_views import asked_live
+    from compressor.training.team import check_together
+
+    check_together(network.model, plan.recipe, data, plan.processes)
+    expect(plan.crew, plan.recipe)
+    return *provenance(network.metadata.data, data), *asked_live(data)

@@ -11,7 +11,7 @@ from compressor.cli.command import command
 from compressor.cli.console import Console
 from compressor.cli.gates import gate_lines, gate_options, require_held
 from compressor.cli.options import data_options, model_options, out_option, overwrite_option
-from compressor.cli.planning import plan_of, run_options
+from compressor.cli.planning import notes_of, plan_of, run_options
 from compressor.cli.searching import search_of, search_options, targets_given
 
 
@@ -53,7 +53,7 @@ def run(console: Console, model: str, **options: Any) -> None:
     from msgspec.structs import replace
 
     from compressor.cli.forecast import show_plan
-    from compressor.cli.loading import load_network, load_samples, provenance
+    from compressor.cli.loading import load_network, load_samples
     from compressor.cli.publishing import show
     from compressor.cli.training import require_met
     from compressor.cli.workers import command_line
@@ -61,7 +61,6 @@ def run(console: Console, model: str, **options: Any) -> None:
     from compressor.pipeline import Callbacks
     from compressor.pipeline import run as work
     from compressor.pipeline.search import missed_drop, search
-    from compressor.pipeline.teacher_views import asked_live
     from compressor.records.run import RunReport
     from compressor.report.gates import check_limits, check_run
     from compressor.report.probe_table import probe_table
@@ -77,7 +76,7 @@ def run(console: Console, model: str, **options: Any) -> None:
     plan = plan_of(options, command_line())
     wanted = search_of(options, plan, given)
     network, data = load_samples(console, load_network(model, options), options)
-    plan = plan.noted((*provenance(network.metadata.data, data), *asked_live(data)))
+    plan = plan.noted(notes_of(plan, network, data))
     if options["plan"]:
         show_plan(console, network, data, plan, runs=1 if wanted is None else wanted.probes)
         return

@@ -14,8 +14,9 @@ from compressor.cli.console import Console
 from compressor.cli.options import data_options, model_options, out_option, overwrite_option
 from compressor.cli.parsing import Parsed, shortened
 from compressor.cli.penalty_options import penalty_options
-from compressor.cli.planning import plan_of, run_options
+from compressor.cli.planning import notes_of, plan_of, run_options
 from compressor.errors import UsageError
+from compressor.launcher import given_place
 from compressor.records.run import TargetKind
 
 if TYPE_CHECKING:
@@ -93,11 +94,10 @@ def sweep(console: Console, model: str, **options: Any) -> None:
     from msgspec.structs import replace
 
     from compressor.benchmarking.environment import allowed_cpus
-    from compressor.cli.loading import load_network, load_samples, provenance
+    from compressor.cli.loading import load_network, load_samples
     from compressor.cli.workers import command_line, end_with_parent, helpers, share_processors
     from compressor.pipeline.sweep import SweepCallbacks, SweepPlan
     from compressor.pipeline.sweep import sweep as work
-    from compressor.pipeline.teacher_views import asked_live
 
     end_with_parent()
     out = options["out"] or Path("sweeps") / Path(model).stem
@@ -107,11 +107,13 @@ def sweep(console: Console, model: str, **options: Any) -> None:
     most = MOST_WORKERS * len(allowed_cpus())
     if not 1 <= options["workers"] <= most:
         raise UsageError(f"--workers must be between 1 and {most}, got {options['workers']}")
+    if options["workers"] > 1 and given_place() is not None:
+        raise UsageError(f"--workers {options['workers']} starts processes itself; give --devices, without torchrun")
     targets = tuple(READERS[kind].convert(text, None, None) for text in options["targets"])
     options[f"target_{kind}"] = max(targets)
     plan = SweepPlan(run=plan_of(options, command_line()), kind=kind, targets=targets)
     network, data = load_samples(console, load_network(model, options), options)
-    plan = plan.noted((*provenance(network.metadata.data, data), *asked_live(data)))
+    plan = plan.noted(notes_of(plan.run, network, data))
 
     def complete(report: SweepReport) -> SweepReport:
         return replace(report, warnings=tuple(dict.fromkeys((*console.warnings, *report.warnings))))

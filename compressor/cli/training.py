@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 def recipe_of(options: dict[str, Any]) -> Recipe:
     """The training options as a recipe; a missing device is told here, before anything is loaded."""
+    from compressor.cli.launching import check_machine
     from compressor.errors import UsageError
     from compressor.loggers import require_loggers
     from compressor.training.recipe import Recipe
@@ -36,7 +37,7 @@ def recipe_of(options: dict[str, Any]) -> Recipe:
         raise UsageError(f"--teacher-share {options['teacher_share']:g} needs a --teacher, whose share it is")
     known = options.keys() & Recipe.__dataclass_fields__.keys()
     recipe = Recipe(**{key: options[key] for key in known if options[key] is not None})
-    recipe.fabric()
+    check_machine(options, recipe)
     require_loggers(options["log"])
     return recipe
 
@@ -87,6 +88,7 @@ def train_to(
     stays until the result is whole.
     """
     from compressor.checkpoints.rehearsal import rehearse_saving
+    from compressor.cli.launching import crew_of, expect
     from compressor.loggers import logging_to
     from compressor.splitting import SplittingConfig
     from compressor.stages.fine_tune import fine_tune
@@ -100,16 +102,20 @@ def train_to(
     else:
         tune = partial(fine_tune, penalties=penalties, costs=costs_of(options), runtime=runtime)
         title, work = "fine-tune", tune
-    settings = dataclasses.asdict(recipe)
+    settings, base = dataclasses.asdict(recipe), out.with_suffix("")
+    crew = crew_of(options)
+    expect(crew, recipe)
+    processes = crew.size if crew is not None else 1
     with (
-        States(out.with_suffix(""), every=options["checkpoint_every"]) as states,
+        States(base, every=options["checkpoint_every"], steps=options["checkpoint_steps"]) as states,
         logging_to(options["log"], out.with_suffix(".logs"), settings) as log,
     ):
         if not options["overwrite"] and (out.exists() or out.with_suffix(".jsonl").exists()):
-            asked = settings_fingerprint(network, data, recipe, penalties or SplittingConfig(), teacher)
+            own = penalties or SplittingConfig()
+            asked = settings_fingerprint(network, data, recipe, own, teacher, processes=processes)
             _require_written_by(states.open(asked), out, recipe)
         with console.progress(title) as progress:
-            tuned = work(network, data, recipe, teacher=teacher, states=states, log=log, progress=progress)
+            tuned = work(network, data, recipe, teacher=teacher, states=states, crew=crew, log=log, progress=progress)
         _write_result(tuned, out, states, overwrite=options["overwrite"])
     states.remove()
     return tuned

@@ -77,7 +77,9 @@ def end_with_parent() -> None:
 
 
 def _wait_for_parent() -> None:
-    sys.stdin.buffer.read()  # it ends with whoever holds the other end
+    # Not by way of `sys.stdin`, whose lock an interpreter that ends would wait for.
+    while os.read(0, 1):
+        pass  # it ends with whoever holds the other end
     os.kill(os.getpid(), signal.SIGTERM)
 
 

@@ -9,7 +9,8 @@ from torch import Generator, Tensor
 
 from compressor.data.device import ahead, drawing_on
 from compressor.data.normalization import Normalization
-from compressor.data.samples import Samples
+from compressor.data.samples import Augmentation, Samples
+from compressor.data.shares import WHOLE, Share
 from compressor.data.variation import Variation
 from compressor.errors import DataError, UsageError
 
@@ -26,12 +27,16 @@ def batches(
     shuffle: Generator | None = None,
     augmentation: Variation | None = None,
     drop_last: bool = False,
+    share: Share = WHOLE,
+    done: int = 0,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield images, float32 (batch, channels, height, width), and labels, int64 (batch,), on ``device``.
 
     An augmentation that mixes samples makes of the labels shares of the classes, float32 (batch, classes).
 
-    ``shuffle`` draws the order and the augmentation; without it the order is that of ``samples``.
+    ``shuffle`` draws the order and the augmentation; without it the order is that of ``samples``. Of every batch only
+    the part of ``share`` is made: crops and mirroring as in the whole one, any other augmentation for itself. The first
+    ``done`` batches are left out.
     Raises ValueError for an augmentation without ``shuffle``, `UsageError` for a batch size that cannot be.
     """
     if augmentation is not None and shuffle is None:
@@ -45,13 +50,24 @@ def batches(
         where, whole = samples.labels.device, Normalizer(normalization, device)
         order = torch.arange(len(samples), device=where) if shuffle is None else shuffled(len(samples), shuffle, where)
         end = len(order) // batch_size * batch_size if drop_last else len(order)
-        drawn = samples.read(order[start : start + batch_size] for start in range(0, end, batch_size))
+        starts, mine = range(0, end, batch_size), share.part(batch_size)
+        own = ahead(samples.read(order[start : start + batch_size][mine] for start in starts[done:]), device)
         if augmentation is None or shuffle is None:
-            yield from ((whole(images), labels) for images, labels in ahead(drawn, device))
-            return
-        draw = drawing_on(device, shuffle) if augmentation.draws_anywhere else shuffle
-        for images, labels in ahead(drawn, device):
-            yield augmentation.mixed(whole(augmentation.apply(images, draw)), labels, draw)
+            yield from ((whole(images), labels) for images, labels in own)
+        elif isinstance(augmentation, Augmentation):
+            draw = drawing_on(device, shuffle)
+            for _ in starts[:done]:
+                augmentation.drawn(batch_size, draw)
+            for images, labels in own:
+                # Drawn for the whole batch, so that it is the same however many processes share it.
+                size = len(images) * share.size
+                yield whole(augmentation.drawn(size, draw).part(share.part(size)).of(images)), labels
+        else:
+            # Each part begins with a seed of its own, so that nothing need be drawn for those before it.
+            begin = int(torch.randint(2**62, (), generator=shuffle))
+            for number, (images, labels) in enumerate(own, start=done):
+                draw = Generator().manual_seed(begin + number * share.size + share.rank)
+                yield augmentation.mixed(whole(augmentation.apply(images, draw)), labels, draw)
 
     return generate()
 

@@ -6,7 +6,7 @@ A batch is what the task of the data reads.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -15,10 +15,11 @@ from torch import Generator, Tensor
 
 from compressor.data.batches import MEASURED, batches
 from compressor.data.device import ahead
-from compressor.data.loaders import Loaders, Part
+from compressor.data.loaders import Loaders, Part, digest_of
 from compressor.data.normalization import Normalization
 from compressor.data.randomness import OwnRandomness
 from compressor.data.samples import DataSet, Samples
+from compressor.data.shares import WHOLE, Share, cut, rounds
 from compressor.errors import DataError
 from compressor.inputs import samples_in
 from compressor.tasks.base import Task
@@ -34,11 +35,23 @@ class Feed(Protocol):
     def task(self) -> Task:
         """What knows what is in a batch."""
 
-    def count(self, batch_size: int) -> int:
-        """Batches of an epoch."""
+    def count(self, batch_size: int, processes: int = 1) -> int:
+        """Batches of an epoch, for each of so many processes."""
 
-    def epoch(self, number: int, *, batch_size: int, device: torch.device, shuffle: Generator) -> Iterator[Any]:
-        """The training part, varied, as the ``number``-th epoch sees it; ``shuffle`` draws where the order is ours."""
+    def epoch(
+        self,
+        number: int,
+        *,
+        batch_size: int,
+        device: torch.device,
+        shuffle: Generator,
+        share: Share = WHOLE,
+        done: int = 0,
+    ) -> Iterator[Any]:
+        """The training part, varied, as the ``number``-th epoch sees it; ``shuffle`` draws where the order is ours.
+
+        Of several processes each gets its ``share``; the first ``done`` batches, which were trained on, are left out.
+        """
 
     def varied(self, *, most: int, batch_size: int, seed: int, device: torch.device) -> Iterator[Any]:
         """Batches of about so many samples of the training part at ``most``, varied as in training."""
@@ -75,13 +88,23 @@ class ImageFeed:
         """That of the data."""
         return self.data.task
 
-    def count(self, batch_size: int) -> int:
-        """The last, smaller batch of an epoch is left out."""
+    def count(self, batch_size: int, processes: int = 1) -> int:
+        """The last, smaller batch of an epoch is left out; of the others each process takes a part."""
         return max(1, len(self.data.train) // batch_size)
 
-    def epoch(self, number: int, *, batch_size: int, device: torch.device, shuffle: Generator) -> Iterator[Any]:
-        """Shuffled and augmented."""
-        for images, labels in self._augmented(self.data.train, batch_size, shuffle, device):
+    def epoch(
+        self,
+        number: int,
+        *,
+        batch_size: int,
+        device: torch.device,
+        shuffle: Generator,
+        share: Share = WHOLE,
+        done: int = 0,
+    ) -> Iterator[Any]:
+        """Shuffled and augmented, as one process would see them; of every batch the part of ``share``."""
+        drawn = self._augmented(self.data.train, batch_size, shuffle, device, share, done)
+        for images, labels in drawn:
             yield channels_last(images), labels
 
     def varied(self, *, most: int, batch_size: int, seed: int, device: torch.device) -> Iterator[Any]:
@@ -120,7 +143,13 @@ class ImageFeed:
         return digest.hexdigest()
 
     def _augmented(
-        self, samples: Samples, batch_size: int, shuffle: Generator, device: torch.device
+        self,
+        samples: Samples,
+        batch_size: int,
+        shuffle: Generator,
+        device: torch.device,
+        share: Share = WHOLE,
+        done: int = 0,
     ) -> Iterator[tuple[Tensor, Tensor]]:
         return batches(
             samples,
@@ -130,6 +159,8 @@ class ImageFeed:
             shuffle=shuffle,
             augmentation=self.data.augmentation,
             drop_last=True,
+            share=share,
+            done=done,
         )
 
     def _samples(self, part: Part) -> Samples:
@@ -147,29 +178,45 @@ class LoaderFeed:
         """That of the data."""
         return self.data.task
 
-    def count(self, batch_size: int) -> int:
-        """As many as the loader gives; its batches have their own size."""
-        return self.data.batches
+    def count(self, batch_size: int, processes: int = 1) -> int:
+        """As many as the loader gives, divided among the processes; its batches have their own size."""
+        return rounds(self.data.batches, processes, self.data.ref)
 
-    def epoch(self, number: int, *, batch_size: int, device: torch.device, shuffle: Generator) -> Iterator[Any]:
+    def epoch(
+        self,
+        number: int,
+        *,
+        batch_size: int,
+        device: torch.device,
+        shuffle: Generator,
+        share: Share = WHOLE,
+        done: int = 0,
+    ) -> Iterator[Any]:
         """Every epoch begins with its own seeds, so that one that is taken up again goes on as it would have.
 
-        `DataError` when there are not as many batches as in other epochs.
+        Of several processes each takes every so-many-th batch. `DataError` when there are not as many batches as in
+        other epochs, or when the processes are given different ones.
         """
-        count = 0
-        for batch in self._drawn("train", device, shuffle.initial_seed() + number):
-            count += 1
-            yield batch
-        if count != self.data.batches:
+        what = f"the train part of {self.data.ref}"
+        own = cut(self.data.train, share, what) if share.size > 1 else None
+        drawn = self._drawn(self.data.train if own is None else own, "train", device, shuffle.initial_seed() + number)
+        count = -1
+        for count, batch in enumerate(drawn):
+            if share.size > 1 and own is None and not count:
+                share.require_equal(digest_of(batch), f"the first batches of {what}")
+            mine, place = (True, count) if own is not None else (share.of(count), count // share.size)
+            if mine and done <= place < self.count(batch_size, share.size):
+                yield batch
+        wanted = self.data.batches if own is None else self.count(batch_size, share.size)
+        if count + 1 != wanted:
             raise DataError(
-                f"the train part of {self.data.ref} gave {count} batches in an epoch, and says {self.data.batches}; "
-                "every epoch needs as many"
+                f"{what} gave {count + 1} batches in an epoch, and says {wanted}; every epoch needs as many"
             )
 
     def varied(self, *, most: int, batch_size: int, seed: int, device: torch.device) -> Iterator[Any]:
         """The first batches, in an order that the loader draws."""
         left = most
-        for batch in self._drawn("train", device, seed):
+        for batch in self._drawn(self.data.train, "train", device, seed):
             yield batch
             left -= samples_in(self.task.inputs(batch))
             if left <= 0:
@@ -177,23 +224,23 @@ class LoaderFeed:
 
     def plain(self, *, batch_size: int, seed: int, device: torch.device) -> Iterator[Any]:
         """The same batches as in training: of what size and how varied is the loader's."""
-        return self._drawn("train", device, seed)
+        return self._drawn(self.data.train, "train", device, seed)
 
     def part(self, part: Part, device: torch.device | str) -> Iterator[Any]:
         """All batches."""
-        return self._drawn(part, device, 0)
+        return self._drawn(getattr(self.data, part), part, device, 0)
 
     def fingerprint(self, part: Part) -> None:
         """Known when the part was gone through."""
         return
 
-    def _drawn(self, part: Part, device: torch.device | str, seed: int) -> Iterator[Any]:
-        return ahead(self._given(part, seed), device)
+    def _drawn(self, loader: Iterable[Any], part: Part, device: torch.device | str, seed: int) -> Iterator[Any]:
+        return ahead(self._given(loader, part, seed), device)
 
-    def _given(self, part: Part, seed: int) -> Iterator[Any]:
+    def _given(self, loader: Iterable[Any], part: Part, seed: int) -> Iterator[Any]:
         own, what = OwnRandomness(seed), f"the {part} part of {self.data.ref} failed to give a batch"
         with own.drawn(), foreign(what):
-            given = iter(getattr(self.data, part))
+            given = iter(loader)
         while True:
             with own.drawn(), foreign(what):
                 batch = next(given, self)

@@ -102,6 +102,13 @@ def add_batch(digest: Any, batch: Any) -> None:
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
 
 
+def digest_of(batch: Any) -> str:
+    """SHA-256 of the tensors of a batch."""
+    digest = hashlib.sha256()
+    add_batch(digest, batch)
+    return digest.hexdigest()
+
+
 def _first(ref: str, part: Part, batches: Any) -> Any:
     """The first batch, for which nobody's random numbers are used up; an error where there is none."""
     what = f"the {part} part of {ref}"

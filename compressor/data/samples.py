@@ -122,6 +122,10 @@ class View:
         """The same on ``device``."""
         return mapped(self, lambda part: part.to(device))  # type: ignore[no-any-return]
 
+    def part(self, places: slice) -> View:
+        """Those of the samples at ``places``, side by side."""
+        return mapped(self, lambda part: part[places])  # type: ignore[no-any-return]
+
     def of(self, images: Tensor) -> Tensor:
         """The samples' ``images``, (samples, channels, height, width), augmented."""
         device = images.device

@@ -19,6 +19,7 @@ from compressor.records.benchmark import BenchmarkSettings
 from compressor.records.costs import Costs
 from compressor.splitting import SplittingConfig
 from compressor.stages.aim import Runtime
+from compressor.stages.jobs import Crew
 from compressor.training.evaluation import named
 from compressor.training.recipe import Recipe
 from compressor.training.states import check_every
@@ -38,7 +39,8 @@ class RunPlan:
     penalty for a sixth of them, and then recovers without its zero channels.
 
     With ``allow_chance`` also for a dense network that is no better than guessing. With ``allow_fallback`` nodes may
-    run on another provider than ``provider``. ``log`` names loggers of `compressor.loggers`.
+    run on another provider than ``provider``. ``log`` names loggers of `compressor.loggers`. Where there is a ``crew``,
+    its processes train together.
     """
 
     penalties: SplittingConfig
@@ -49,6 +51,8 @@ class RunPlan:
     max_seconds: float = 60.0
     costs: Costs | None = None
     checkpoint_every: int = 1
+    checkpoint_steps: int | None = None
+    crew: Crew | None = None
     log: tuple[str, ...] = ()
     command: str = ""
     notes: tuple[str, ...] = ()
@@ -60,7 +64,7 @@ class RunPlan:
             raise UsageError(f"--epochs of a run is the total and must be at least 2, got {self.recipe.epochs}")
         if not self.penalties.targets:
             raise UsageError("a run needs a target: --target-macs, --target-params, --target-latency or --target-size")
-        check_every(self.checkpoint_every)
+        check_every(self.checkpoint_every, self.checkpoint_steps)
         require_loggers(self.log)
         check_opset(self.opset)
         # What the last stage needs is checked before the first one runs.
@@ -74,6 +78,11 @@ class RunPlan:
         total = self.recipe.epochs
         epochs = max(1, round(SPARSE * total))
         return replace(self.recipe, epochs=epochs, after=total - epochs)
+
+    @property
+    def processes(self) -> int:
+        """How many train together."""
+        return self.crew.size if self.crew is not None else 1
 
     @property
     def views(self) -> int:
@@ -116,7 +125,7 @@ def settings_of(network: Network, data: Data, plan: RunPlan) -> dict[str, Any]:
         "provider": plan.provider,
         "max_seconds": plan.max_seconds,
         "data": data.ref,
-        **_parts(data),
+        **_parts(data, plan.processes),
         "architecture": network.metadata.architecture.ref,
         "normalization": str(network.metadata.normalization) if network.metadata.normalization else None,
         "costs": None if plan.costs is None else hashlib.sha256(encode(plan.costs)).hexdigest(),
@@ -125,11 +134,13 @@ def settings_of(network: Network, data: Data, plan: RunPlan) -> dict[str, Any]:
     }
 
 
-def _parts(data: Data) -> dict[str, Any]:
+def _parts(data: Data, processes: int) -> dict[str, Any]:
     """How the samples were divided, and the task where it is not the one that it always was."""
     task = task_fingerprint(data.task)
     others = {} if task is None else {"task": named(data.task), "task_sha256": task}
     if isinstance(data, Loaders):
-        return {"train_samples": data.train_samples, **others}
+        # Each process trains on whole batches of them.
+        known: dict[str, Any] = {"processes": processes} if processes > 1 else {}
+        return {"train_samples": data.train_samples, **known, **others}
     known = {"split_seed": data.split_seed, "val_fraction": data.val_fraction}
     return {**known, "train_samples": len(data.train), "augmentation": str(data.augmentation), **others}

@@ -126,6 +126,7 @@ class _Forecast:
             channels=projection.channels if projection is not None else {},
             layers=shrunk.record.layers,
             steps_measured=tuning.measured + recovering.measured,
+            processes=self.plan.processes,
         )
 
     def _grouped(self) -> tuple[tuple[ChannelGroup, ...], float]:
@@ -162,10 +163,12 @@ class _Forecast:
             views=self._views(data),
             groups=tuple(groups),
             aims=self.aims,
+            crew=self.plan.crew,
         )
 
     def _recover(self, shrunk: ShrunkNetwork, data: DataSet, recipe: Recipe) -> FineTuned:
-        return recover(shrunk.network, data, recipe, teacher=self.network.model, views=self._views(data))
+        views, crew = self._views(data), self.plan.crew
+        return recover(shrunk.network, data, recipe, teacher=self.network.model, views=views, crew=crew)
 
     def _views(self, data: DataSet) -> Views | None:
         """Views of these few samples, of which the dense network was asked about the first alone."""

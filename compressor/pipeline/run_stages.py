@@ -109,6 +109,7 @@ class Stages:
                 states=states,
                 costs=self.plan.costs,
                 runtime=self.plan.runtime,
+                crew=self.plan.crew,
                 log=log,
                 progress=self.progress,
             )
@@ -139,15 +140,15 @@ class Stages:
                 teacher=self.network.model,
                 views=self._views(),
                 before=_plain(shrunk),
+                crew=self.plan.crew,
                 states=states,
                 log=log,
                 progress=self.progress,
             )
             self._save(recovered.network, "recovered.pt")
             write_metrics(self.folder.file("recover.jsonl"), recovered.record.epochs)
-        rows = self._rows(
-            "recover", recovered.network, "recovered.pt", (recovered.record.final, "trained on without a penalty")
-        )
+        note = f"trained on without a penalty{_together(recovered.record)}"
+        rows = self._rows("recover", recovered.network, "recovered.pt", (recovered.record.final, note))
         return Finished(result=recovered.record, rows=rows)
 
     def export(self) -> Finished[tuple[Export, ...]]:
@@ -213,7 +214,7 @@ class Stages:
         """The states of a stage's training, and where its figures go."""
         plan = self.plan
         with (
-            States(self._states(stage), every=plan.checkpoint_every) as states,
+            States(self._states(stage), every=plan.checkpoint_every, steps=plan.checkpoint_steps) as states,
             logging_to(plan.log, self.folder.file(f"logs/{stage}"), vars(plan.recipe)) as log,
         ):
             yield states, log
@@ -239,10 +240,14 @@ def _fine_tuning_steps(record: FineTuning) -> list[tuple[Metric | None, str]]:
     zeros += f", the best of {record.trials.networks} choices that were tried" if record.trials and zeros else ""
     stale = "; BatchNorm statistics still lag behind" if record.reestimated else ""
     return [
-        (record.trained, f"end of sparse training{_computed(record)}{stale}"),
+        (record.trained, f"end of sparse training{_together(record)}{_computed(record)}{stale}"),
         (record.projected, f"{zeros}{stale}"),
         (record.reestimated, "BatchNorm statistics re-estimated, the weights are the same"),
     ]
+
+
+def _together(record: FineTuning) -> str:
+    return f" by {record.processes} processes" if record.processes > 1 else ""
 
 
 def _computed(record: FineTuning) -> str:

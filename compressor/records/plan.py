@@ -25,7 +25,7 @@ class RunForecast(Record, frozen=True, kw_only=True):
     ``runs`` is how many runs a search takes at most; ``seconds`` is the time of all of them. ``disk_bytes`` is what one
     run leaves in its folder and ``peak_disk_bytes`` what it needs on the way; ``memory_bytes`` is the most that this
     process had resident. ``channels`` and ``layers`` are what the target keeps by the weights as they are: training
-    revises that. ``steps_measured`` is how many steps were timed.
+    revises that. ``steps_measured`` is how many steps were timed, of so many ``processes``.
     """
 
     stages: tuple[PlannedStage, ...]
@@ -40,3 +40,4 @@ class RunForecast(Record, frozen=True, kw_only=True):
     channels: Mapping[str, Pair]
     layers: tuple[LayerChange, ...]
     steps_measured: int
+    processes: int = 1

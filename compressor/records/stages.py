@@ -123,6 +123,8 @@ class FineTuning(Record, frozen=True, kw_only=True):
     """What was measured for targets in latency and bytes."""
     trials: Tried | None = None
     """How the channels were spread over the layers; None where the saliency alone decided."""
+    processes: int = 1
+    """How many trained it together, in the end."""
     precision: Precision | None = None
     """What was measured for ``--precision auto``."""
 

@@ -41,13 +41,15 @@ def width_table(forecast: RunForecast) -> Table:
 def plan_lines(forecast: RunForecast) -> list[str]:
     """The sums, one line of plain text each."""
     runs = f" for {forecast.runs} runs, the most that the search may take" if forecast.runs > 1 else ""
+    together = f" of {forecast.processes} processes" if forecast.processes > 1 else ""
     (macs, macs_kept), (parameters, parameters_kept) = forecast.macs, forecast.parameters
     return [
         f"Widths by the weights as they are, which the run revises: {share(macs_kept, macs)} of {count(macs)} MACs "
         f"and {share(parameters_kept, parameters)} of {count(parameters)} parameters would be kept.",
-        f"Time: about {duration(forecast.seconds)}{runs}, by {forecast.steps_measured} measured training steps on this "
-        "machine as it is now.",
-        f"Memory: about {size(forecast.memory_bytes)}. Disk: {size(forecast.peak_disk_bytes)} while it trains, "
+        f"Time: about {duration(forecast.seconds)}{runs}, by {forecast.steps_measured} measured training steps"
+        f"{together} on this machine as it is now.",
+        f"Memory: about {size(forecast.memory_bytes)}{' for each' if together else ''}. "
+        f"Disk: {size(forecast.peak_disk_bytes)} while it trains, "
         f"{size(forecast.disk_bytes)} in the end{' for each run' if forecast.runs > 1 else ''}.",
         "Nothing was trained or written.",
     ]

@@ -9,6 +9,9 @@ from compressor.errors import UsageError
 from compressor.shards import any_sharded, local, summed
 
 if TYPE_CHECKING:
+    from torch import nn
+
+    from compressor.ranks import Ranks
     from compressor.splitting.base import SplittingBase
 
 
@@ -43,19 +46,24 @@ def agree(splitting: SplittingBase) -> None:
 
 def refuse_other_weights(splitting: SplittingBase) -> None:
     """Raise `UsageError`, on all ranks, unless they have the same weights."""
-    if not splitting.ranks.several:
-        return
-    names, parameters = zip(*splitting.model.named_parameters(), strict=True)
-    found = summed([local(parameter).detach().abs().double().sum() for parameter in parameters], parameters)
-    # As text, in which two numbers that are none are equal.
-    sums = {name: str(float(size)) for name, size in zip(names, found, strict=True)}
-    each = splitting.ranks.of_each(sums)
-    other = next((name for name in sums if len({one[name] for one in each}) > 1), None)
+    other = differing(splitting.model, splitting.ranks)
     if other is not None:
         raise UsageError(
             f"after a step the ranks have different weights ({other}), so they do not train one network: wrap it in "
             "DistributedDataParallel, or train a network each without torch.distributed"
         )
+
+
+def differing(model: nn.Module, ranks: Ranks) -> str | None:
+    """The first parameter of ``model`` that is not the same on all ``ranks``; they all ask."""
+    if not ranks.several:
+        return None
+    names, parameters = zip(*model.named_parameters(), strict=True)
+    found = summed([local(parameter).detach().abs().double().sum() for parameter in parameters], parameters)
+    # As text, in which two numbers that are none are equal.
+    sums = {name: str(float(size)) for name, size in zip(names, found, strict=True)}
+    each = ranks.of_each(sums)
+    return next((name for name in sums if len({one[name] for one in each}) > 1), None)
 
 
 def _flat(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

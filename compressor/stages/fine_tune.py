@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -17,10 +17,9 @@ from torch import nn
 from compressor.checkpoints import DataChoice, Metadata, Network
 from compressor.codec import decode, encode, metrics_file
 from compressor.costs import count_macs, count_parameters
-from compressor.data.feeds import Data, feed_of
+from compressor.data.feeds import Data
 from compressor.data.loaders import Loaders
 from compressor.data.normalization import Normalization
-from compressor.equivalence import Inputs
 from compressor.errors import CompressorWarning
 from compressor.files import write_bytes
 from compressor.groups import ChannelGroup
@@ -32,10 +31,11 @@ from compressor.records.costs import Aims, Costs
 from compressor.records.run import Epoch
 from compressor.records.stages import FineTuning, Precision, Projection
 from compressor.regular_files import read_bytes
-from compressor.splitting import Splitting, SplittingConfig, build_splitting
+from compressor.splitting import Splitting, SplittingConfig
 from compressor.splitting.base import SplittingBase
 from compressor.stages import GROUPS
 from compressor.stages.aim import MEASURED, Runtime, aim
+from compressor.stages.jobs import Crew, Job, as_checkpoint, splitting_for
 from compressor.stages.samples import check_fit, rehearse
 from compressor.stages.trials import settle, tried, untrained_splitting
 from compressor.training import train
@@ -45,6 +45,7 @@ from compressor.training.precision import measured_precision
 from compressor.training.recipe import AUTO, OPTIMIZER_TENSORS, Recipe
 from compressor.training.settings import settings_fingerprint
 from compressor.training.states import KEPT, State, States
+from compressor.training.team import Team, check_together
 from compressor.training.views import Views
 
 # In the folder of the states, while the training goes on.
@@ -75,6 +76,7 @@ def fine_tune(
     runtime: Runtime | None = None,
     aims: Aims | None = None,
     before: Metric | None = None,
+    crew: Crew | None = None,
     on_epoch: OnEpoch | None = None,
     log: Log | None = None,
     progress: Progress | None = None,
@@ -87,35 +89,52 @@ def fine_tune(
     from there; on a CPU, with as many threads, it ends with the same bits as one that was not interrupted.
     Targets in latency and bytes are measured in ``runtime`` first, a latency by ``costs`` where they are given,
     unless ``aims`` say what that found. ``before`` is the metric of ``network``, where it is known. ``log`` gets
-    figures of the training as it runs.
+    figures of the training as it runs. The processes of a ``crew`` train together.
 
     `TargetNotMet` is raised before any training when the target cannot be reached, `DataError` when the data do not
     fit the network, `CompressorError` when there is no space for the states, `Diverged` when the training fails.
     """
     check_fit(network, data)
     rehearse(network, data)
+    processes = crew.size if crew is not None else 1
+    check_together(network.model, recipe, data, processes)
     penalties = penalties or SplittingConfig()
     resumed = None
     if states is not None:
-        resumed = states.open(settings_fingerprint(network, data, recipe, penalties, teacher, groups, views))
+        settings = settings_fingerprint(network, data, recipe, penalties, teacher, groups, views, processes)
+        resumed = states.open(settings)
         states.require_space(_space(network.model, recipe))
         if groups is None and penalties.any:
             # Which groups are left out can depend on the clock: a training that goes on must not decide it anew.
             groups = KnownGroups(network, states.folder / GROUPS).kept()
     aims = aims or _aims(network, penalties, groups, costs, runtime, states, progress)
     model, normalization = copy.deepcopy(network.model), network.metadata.normalization
-    precision = _precision(network, data, recipe, states)
+    example, precision = network.example_input(), _precision(network, data, recipe, states)
     recipe = recipe if precision is None else replace(recipe, precision=precision.chosen)
-    splitting = _splitting(model, network.example_input(), data, recipe, penalties, groups, aims)
+    splitting = splitting_for(model, example, data, recipe, penalties, groups, aims, processes=processes)
     if resumed is None and isinstance(splitting, Splitting):
         settle(splitting, network.with_model(model), data, penalties.trials or 0, recipe.seed)
     # Whatever can fail for this network fails now, and not after the training.
-    macs, parameters = count_macs(model, network.example_input()), count_parameters(model)
+    macs, parameters = count_macs(model, example), count_parameters(model)
     if resumed is not None:
         before = resumed.course.before
     elif before is None:
         before = measure(model, data, "test", normalization)
-    with _recorded(states, resumed, on_epoch) as record_epoch:
+
+    def job() -> Job:
+        return Job(
+            network=as_checkpoint(network),
+            recipe=recipe,
+            penalties=penalties,
+            groups=groups,
+            aims=aims,
+            teacher=teacher.state_dict() if teacher is not None and views is None else None,
+            views=views,
+            resumed=resumed,
+        )
+
+    together: AbstractContextManager[Team | None] = nullcontext() if crew is None else crew.training(job, data)
+    with _recorded(states, resumed, on_epoch) as record_epoch, together as team:
         epochs = train(
             model,
             data,
@@ -129,6 +148,8 @@ def fine_tune(
             progress=progress,
             resumed=resumed,
             keep=partial(states.keep, before, recipe.epochs) if states is not None else None,
+            keep_within=partial(states.keep_within, before) if states is not None else None,
+            team=team,
         )
     trained = measure(model, data, "test", normalization, outcomes=True)
     projection, projected, reestimated = _projected(model, data, recipe, normalization, splitting, trained)
@@ -143,6 +164,7 @@ def fine_tune(
         parameters=parameters,
         aims=aims if aims != Aims() else None,
         trials=tried(splitting.spread) if isinstance(splitting, Splitting) else None,
+        processes=processes,
         precision=precision,
     )
     return FineTuned(Network(model, _metadata(network.metadata, data, recipe, penalties, record)), record)
@@ -187,35 +209,13 @@ def _precision(network: Network, data: Data, recipe: Recipe, states: States | No
     return measured
 
 
-def _splitting(
-    model: nn.Module,
-    example: Inputs,
-    data: Data,
-    recipe: Recipe,
-    penalties: SplittingConfig,
-    groups: Sequence[ChannelGroup] | None,
-    aims: Aims,
-) -> SplittingBase | None:
-    if not penalties.any:
-        return None
-    steps = recipe.epoch_steps(feed_of(data, None).count(recipe.batch_size))
-    return build_splitting(
-        model,
-        example,
-        penalties,
-        total_steps=recipe.epochs * steps,
-        epoch_steps=steps,
-        samples=data.train_samples,
-        groups=groups,
-        aims=aims,
-        seed=recipe.seed,
-    )
-
-
 def _space(model: nn.Module, recipe: Recipe) -> int:
-    """Bytes of the result and of three states: two are kept while the next is written."""
+    """Bytes of the result and of three states: two are kept while the next is written.
+
+    One that is written within an epoch also has the weights that the epoch began with.
+    """
     weights = sum(int(tensor.numel()) * int(tensor.element_size()) for tensor in model.state_dict().values())
-    return (1 + (KEPT + 1) * (1 + OPTIMIZER_TENSORS[recipe.optimizer])) * weights
+    return (1 + (KEPT + 1) * (2 + OPTIMIZER_TENSORS[recipe.optimizer])) * weights
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from compressor.loggers import Log
 from compressor.progress import Progress
 from compressor.records import Metric
 from compressor.stages.fine_tune import FineTuned, OnEpoch, fine_tune
+from compressor.stages.jobs import Crew
 from compressor.training.recipe import Recipe
 from compressor.training.states import States
 from compressor.training.views import Views
@@ -24,6 +25,7 @@ def recover(
     views: Views | None = None,
     states: States | None = None,
     before: Metric | None = None,
+    crew: Crew | None = None,
     on_epoch: OnEpoch | None = None,
     log: Log | None = None,
     progress: Progress | None = None,
@@ -31,8 +33,8 @@ def recover(
     """Train a copy of ``network`` on ``data`` so that it wins back what shrinking cost; what is zero stays zero.
 
     ``teacher`` is best the dense network: half of the loss then comes from its soft labels (Hinton et al.,
-    "Distilling the knowledge in a neural network", 2015). ``views``, ``states``, ``before`` and ``log`` are as in
-    `fine_tune`. `DataError` when the data do not fit the network.
+    "Distilling the knowledge in a neural network", 2015). ``views``, ``states``, ``before``, ``crew`` and ``log``
+    are as in `fine_tune`. `DataError` when the data do not fit the network.
     """
     return fine_tune(
         network,
@@ -42,6 +44,7 @@ def recover(
         views=views,
         states=states,
         before=before,
+        crew=crew,
         on_epoch=on_epoch,
         log=log,
         progress=progress,

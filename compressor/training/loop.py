@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import math
 import time
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from functools import partial
 from typing import Any
@@ -21,21 +21,25 @@ from compressor.data.device import resident
 from compressor.data.feeds import Data, channels_last, feed_of
 from compressor.data.normalization import Normalization
 from compressor.data.samples import DataSet
-from compressor.errors import CompressorWarning, Diverged
+from compressor.data.shares import WHOLE
+from compressor.errors import CompressorError, Diverged
 from compressor.inputs import samples_in
 from compressor.layer_kinds import NORMS
 from compressor.loggers import Log
 from compressor.progress import Progress, silent
+from compressor.ranks import Ranks, alone
 from compressor.records import Metric
 from compressor.records.run import Epoch
+from compressor.splitting.agreement import differing
 from compressor.splitting.base import SplittingBase
+from compressor.stopping import Deferred, Stop
 from compressor.training.averaging import WeightAverage
 from compressor.training.batchnorm import reestimate_on
 from compressor.training.compiling import compiled, compiling
-from compressor.training.form import require_optimizer_form, require_rates, require_same_form
 from compressor.training.objective import distilled, loss_of
 from compressor.training.pace import Pace, numbers_of
 from compressor.training.recipe import Recipe
+from compressor.training.team import Team, fabric_of
 from compressor.training.validation import validated
 from compressor.training.views import Views
 from compressor.training.zeros import keep_zeros
@@ -46,6 +50,9 @@ RETRIES = 3
 LOG_EVERY = 50
 # Seconds between lines of progress.
 TELL_EVERY = 0.2
+
+Keep = Callable[[bool], None]
+"""Writes a state where one is due after a step; with True in any case."""
 
 
 class Loop:
@@ -62,15 +69,20 @@ class Loop:
         views: Views | None,
         progress: Progress | None,
         log: Log | None,
+        team: Team | None,
+        signals: Deferred,
     ) -> None:
+        self.team, self.signals = team, signals
+        self.share, self.ranks = (team.share, team.ranks) if team is not None else (WHOLE, Ranks())
         self.model, self.recipe, self.normalization = model, recipe, normalization
-        self.fabric: Fabric = recipe.fabric()
+        self.fabric: Fabric = recipe.fabric() if team is None else fabric_of(recipe, team.place)
         self.data, self.views = resident(data, self.fabric.device), views
         self.splitting, self.progress, self.log = splitting, progress or silent, log
         self.feed = feed_of(self.data, normalization)
-        self.epoch_steps = recipe.epoch_steps(self.feed.count(recipe.batch_size))
+        self.epoch_steps = recipe.epoch_steps(self.feed.count(recipe.batch_size, self.share.size))
         self.total_steps = recipe.epochs * self.epoch_steps
         self.step, self.retries, self.accuracy, self.told = 0, 0, "", -math.inf
+        self.begun: dict[str, Any] | None = None
         self.shuffle = torch.Generator().manual_seed(recipe.seed + recipe.before)
         self.pace = Pace(self.fabric.device)
         # Faster convolutions on CPUs and tensor cores alike; undone in `finish`.
@@ -83,79 +95,35 @@ class Loop:
         self.inner_optimizer: Optimizer = optimizer
         self.wrapped, self.optimizer = self.fabric.setup(compiled(model) if recipe.compile else model, optimizer)
 
-    def epoch(self, number: int) -> Epoch:
-        """Do the ``number``-th, from 1, or undo it where it diverged; `Diverged` where that was once too often."""
-        before = {**self._undoable(), "model": copy.deepcopy(self.model.state_dict())}
-        loss = self._pass(number)
+    def epoch(self, number: int, keep: Keep) -> Epoch:
+        """Do the ``number``-th, from 1, or undo it where it diverged; `Diverged` where that was once too often.
+
+        It goes on with one that was begun. ``keep`` is called after every step, and before a signal is let through.
+        """
+        begun = self.begun = self.begun or self.begin()
+        self._pass(number, begun, keep)
+        loss = float(begun["loss"]) / begun["count"]
         pace = self.pace.figures(self.total_steps - self.step) if self.log is not None else {}
-        diverged = not (math.isfinite(loss) and self._finite())
-        if diverged:
-            self._undo(before, loss)
-        validation = validated(
-            self.model, self.data, self.normalization, self.splitting, self.recipe.seed, average=self.average
-        )
-        self.accuracy = "" if validation is None else _shown(validation)
-        splitting = self.splitting
-        epoch = Epoch(
-            epoch=number,
-            loss=None if diverged else loss,
-            validation=validation,
-            macs_kept=splitting.macs_kept if splitting is not None else None,
-            beta=splitting.beta if splitting is not None and math.isfinite(splitting.beta) else None,
-            gap=splitting.gap() if splitting is not None else None,
-            lr_halved=diverged,
-        )
+        # Which are those of the first rank, with its buffers of norms.
+        if self.ranks.of_first(lambda: not (math.isfinite(loss) and self._finite())):
+            self._undo(begun["before"], loss)
+            epoch = self._figures_of(number, None)
+        else:
+            try:
+                with self.signals.at_once():
+                    epoch = self._figures_of(number, loss)
+            except Stop:
+                keep(True)
+                raise
+        self.begun = None
         if self.log is not None:
             self.log({**numbers_of(epoch), **pace, "learning_rate": self.rate}, self.step)
         return epoch
 
-    def state(self) -> dict[str, Any]:
-        """Everything that the next epoch reads: plain data and tensors, which are not copied."""
-        names, device = self.model.state_dict(), self.fabric.device
-        return {
-            **self._undoable(),
-            "buffers": {name: buffer for name, buffer in self.model.named_buffers() if name not in names},
-            "optimizer": self.inner_optimizer.state_dict(),
-            "rates": list(self.scheduler.base_lrs),
-            "retries": self.retries,
-            "accuracy": self.accuracy,
-            "precision": self.fabric.strategy.precision.state_dict(),
-            "shuffle": self.shuffle.get_state(),
-            "random": torch.get_rng_state(),
-            "random on the device": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
-            "device": device.type,
-        }
-
-    def go_on(self, state: Mapping[str, Any]) -> None:
-        """Begin where ``state`` was taken, in a training with the same arguments."""
-        device = self.fabric.device
-        require_same_form(state, self.state(), beside=("random on the device",))
-        require_optimizer_form(state["optimizer"], self.inner_optimizer)
-        require_rates(state["rates"], self.scheduler.base_lrs)
-        if state["device"] != device.type:
-            warnings.warn(
-                f"the training was begun on {state['device']} and goes on on {device.type}: "
-                "its result is that of neither alone",
-                CompressorWarning,
-                stacklevel=4,
-            )
-        self.model.load_state_dict(state["model"])
-        for name, buffer in state["buffers"].items():
-            owner, _, own = name.rpartition(".")
-            setattr(self.model.get_submodule(owner), own, buffer.to(device))
-        # The wrapper's own, which takes over what the inner one has replaced.
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.scheduler.last_epoch, self.scheduler.base_lrs = state["schedule"], list(state["rates"])
-        self.step, self.retries, self.accuracy = state["step"], state["retries"], state["accuracy"]
-        if self.splitting is not None:
-            self.splitting.load_state_dict(state["splitting"])
-        if self.average is not None:
-            self.average.load_state_dict(state["average"])
-        self.fabric.strategy.precision.load_state_dict(state["precision"])
-        self.shuffle.set_state(state["shuffle"])
-        torch.set_rng_state(state["random"])
-        if device.type == "cuda" and state["random on the device"] is not None:
-            torch.cuda.set_rng_state(state["random on the device"], device)
+    @property
+    def epoch_done(self) -> int:
+        """Steps of the epoch that was begun."""
+        return int(self.begun["steps"]) if self.begun is not None else 0
 
     @property
     def rate(self) -> float:
@@ -163,10 +131,20 @@ class Loop:
         return float(self.scheduler.get_last_lr()[0])
 
     def adopt_average(self) -> None:
-        """End with the average of the weights, where there is one, and with its statistics."""
+        """End with the average of the weights, where there is one, and with its statistics, which one rank finds.
+
+        `CompressorError` where the processes have other weights than each other.
+        """
+        if (name := differing(self.model, self.ranks)) is not None:
+            raise CompressorError(
+                f"the {self.share.size} processes ended with different weights ({name}), so what they computed is not "
+                "one training; the loss or the network does other things on one than on another"
+            )
         if self.average is not None:
             self.average.adopt()
-            reestimate_on(self.model, self.data, self.normalization, self.recipe.seed)
+            if self.speaks:
+                with alone():
+                    reestimate_on(self.model, self.data, self.normalization, self.recipe.seed)
 
     def finish(self) -> None:
         """Leave the network on the CPU, as it came, and in evaluation mode."""
@@ -174,19 +152,37 @@ class Loop:
         self.model.to("cpu").to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         self.model.eval()
 
-    def _pass(self, number: int) -> float:
-        """One pass over the training part; the mean loss."""
+    @property
+    def speaks(self) -> bool:
+        """Whether this is the only process, or the first."""
+        return self.team is None or self.team.first
+
+    def begin(self) -> dict[str, Any]:
+        """An epoch: what it is undone to, how its order is drawn, and what is done of it."""
+        return {
+            "before": {**self.undoable(), "model": copy.deepcopy(self.model.state_dict())},
+            "shuffle": self.shuffle.get_state(),
+            "steps": 0,
+            "loss": torch.zeros((), device=self.fabric.device),
+            "count": 0,
+        }
+
+    def _pass(self, number: int, begun: dict[str, Any], keep: Keep) -> None:
+        """The rest of a pass over the training part, or all of it."""
         self.model.train()
         self.pace.begin()
-        total, count = torch.zeros((), device=self.fabric.device), 0
+        self.shuffle.set_state(begun["shuffle"])
+        done = begun["steps"] * self.recipe.accumulate
         # As many batches as make a step; `zip` leaves out those that make none.
-        for together in zip(*[self._batches(number)] * self.recipe.accumulate, strict=False):
+        for together in zip(*[self._batches(number, done)] * self.recipe.accumulate, strict=False):
+            self._seed_step()
             self.optimizer.zero_grad()
             with self.pace.network(), compiling() if self.recipe.compile else nullcontext():
-                for batch, said in together:
-                    loss = self._loss(batch, said)
-                    self.fabric.backward(loss / len(together))
-                    total, count = total + loss.detach(), count + 1
+                for place, (batch, said) in enumerate(together, start=1):
+                    with self.fabric.no_backward_sync(self.wrapped, enabled=place < len(together)):
+                        loss = self._loss(batch, said)
+                        self.fabric.backward(loss / len(together))
+                    begun["loss"] = begun["loss"] + self._over_ranks(loss.detach())
             if self.recipe.clip is not None:
                 # What is no number is seen after the epoch.
                 limits: dict[str, Any] = {"max_norm": self.recipe.clip, "error_if_nonfinite": False}
@@ -196,22 +192,66 @@ class Loop:
             if self.average is not None:
                 self.average.update()
             self.step += 1
-            self.pace.step(sum(samples_in(self.feed.task.inputs(batch)) for batch, _ in together))
+            begun["steps"], begun["count"] = begun["steps"] + 1, begun["count"] + len(together)
+            samples = sum(samples_in(self.feed.task.inputs(batch)) for batch, _ in together)
+            self.pace.step(samples * self.share.size)
             # Reading the loss makes a GPU wait, so no more often than people can read.
             if time.monotonic() - self.told > TELL_EVERY or self.step == self.total_steps:
-                self.progress(self.step / self.total_steps, self._figures(number, float(total) / count))
+                mean = float(begun["loss"]) / begun["count"]
+                self.progress(self.step / self.total_steps, self._figures(number, mean))
                 self.told = time.monotonic()
             if self.log is not None and self.step % LOG_EVERY == 0:
-                self.log({"loss": float(total) / count, "learning_rate": self.rate}, self.step)
-        return float(total) / count
+                self.log({"loss": float(begun["loss"]) / begun["count"], "learning_rate": self.rate}, self.step)
+            keep(self.signals.came)
+            self.signals.let_through()
 
-    def _batches(self, number: int) -> Iterator[tuple[Any, Any]]:
-        """Batches and, where it was asked before, what the teacher says of them."""
+    def _seed_step(self) -> None:
+        """Other ranks than the first begin each step with random numbers of their own, so that no state has theirs."""
+        if not self.speaks:
+            text = f"{self.recipe.seed} {self.recipe.before} {self.step} {self.share.rank}"
+            torch.manual_seed(int.from_bytes(hashlib.sha256(text.encode()).digest()[:7]))
+
+    def _over_ranks(self, loss: Tensor) -> Tensor:
+        """Its mean over all ranks, which nothing waits for."""
+        if self.team is None:
+            return loss
+        mean = self.fabric.all_reduce(loss.clone(), reduce_op="mean")
+        assert isinstance(mean, Tensor)
+        return mean
+
+    def _figures_of(self, number: int, loss: float | None) -> Epoch:
+        """What there is to say of an epoch, undone where there is no ``loss``.
+
+        The first rank measures, the others wait: so it is the metric of any task, on the same samples in the same order
+        as with one process.
+        """
+        with alone():
+            validation = None
+            if self.speaks:
+                validation = validated(
+                    self.model, self.data, self.normalization, self.splitting, self.recipe.seed, average=self.average
+                )
+            self.accuracy = "" if validation is None else _shown(validation)
+            splitting = self.splitting
+            return Epoch(
+                epoch=number,
+                loss=loss,
+                validation=validation,
+                macs_kept=splitting.macs_kept if splitting is not None else None,
+                beta=splitting.beta if splitting is not None and math.isfinite(splitting.beta) else None,
+                gap=splitting.gap() if splitting is not None else None,
+                lr_halved=loss is None,
+            )
+
+    def _batches(self, number: int, done: int) -> Iterator[tuple[Any, Any]]:
+        """Batches but for the first that are ``done`` and, where it was asked before, what the teacher says of them."""
         epoch = self.recipe.before + number - 1
         known: dict[str, Any] = {
             "batch_size": min(self.recipe.batch_size, self.data.train_samples),
             "device": self.fabric.device,
             "shuffle": self.shuffle,
+            "share": self.share,
+            "done": done,
         }
         if self.views is None or not isinstance(self.data, DataSet):
             return ((batch, None) for batch in self.feed.epoch(epoch, **known))
@@ -230,7 +270,7 @@ class Loop:
         with torch.no_grad(), self.fabric.autocast():
             return self.feed.task.outputs(self.teacher, batch)
 
-    def _undoable(self) -> dict[str, Any]:
+    def undoable(self) -> dict[str, Any]:
         """What an epoch that diverges is undone to; the optimiser begins anew."""
         return {
             "model": self.model.state_dict(),

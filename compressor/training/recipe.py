@@ -143,19 +143,27 @@ class Recipe:
         """The chosen device; `UsageError` when it is not there."""
         return torch.device(pick_device(self.device))
 
-    def fabric(self) -> Fabric:
-        """Lightning Fabric for the chosen device and precision; `UsageError` when they do not go together.
+    @property
+    def arithmetic(self) -> str:
+        """The precision as Fabric calls it; 32 bits while it is not known which one is faster."""
+        return PRECISIONS.get(self.precision, PRECISIONS["32"])
 
-        While it is not known which precision is faster it computes in 32 bits.
-        """
-        accelerator, _, index = pick_device(self.device).partition(":")
-        if accelerator == "cpu" and self.precision == "16":
-            raise UsageError("--precision 16 needs a GPU; on the CPU use bf16 or 32")
+    def fabric(self) -> Fabric:
+        """Lightning Fabric for the chosen device and precision; `UsageError` when they do not go together."""
+        device = pick_device(self.device)
+        refuse_half_on_cpu(self, device)
+        accelerator, _, index = device.partition(":")
         return Fabric(
             accelerator=accelerator,
             devices=[int(index)] if index else 1,
-            precision=PRECISIONS.get(self.precision, PRECISIONS["32"]),  # type: ignore[arg-type]
+            precision=self.arithmetic,  # type: ignore[arg-type]
         )
+
+
+def refuse_half_on_cpu(recipe: Recipe, device: str) -> None:
+    """Raise `UsageError` where ``recipe`` asks for a precision that the ``device`` has not."""
+    if device == "cpu" and recipe.precision == "16":
+        raise UsageError("--precision 16 needs a GPU; on the CPU use bf16 or 32")
 
 
 def pick_device(text: str) -> str:

@@ -17,6 +17,7 @@ from compressor.checkpoints.fingerprints import (
 )
 from compressor.data.feeds import Data
 from compressor.data.loaders import Loaders
+from compressor.data.samples import DataSet
 from compressor.groups import ChannelGroup
 from compressor.splitting import SplittingConfig
 from compressor.training.recipe import Recipe
@@ -31,10 +32,12 @@ def settings_fingerprint(
     teacher: nn.Module | None = None,
     groups: Sequence[ChannelGroup] | None = None,
     views: Views | None = None,
+    processes: int = 1,
 ) -> str:
     """SHA-256 of weights, architecture, versions, samples, recipe, penalties, teacher, and what else was given.
 
-    The device is none of it: a training may go on on another one, though it then ends with other bits.
+    The device is none of it: a training may go on on another one, though it then ends with other bits. Nor is how many
+    ``processes`` share its batches, unless these are a user's, of which each process trains on whole ones.
     """
     known = network.metadata
     settings = {
@@ -48,6 +51,7 @@ def settings_fingerprint(
         "teacher": module_fingerprint(teacher) if teacher is not None else None,
         "groups": _groups_fingerprint(groups) if groups is not None else None,
         **({"task": task} if (task := task_fingerprint(data.task)) is not None else {}),
+        **({"processes": processes} if processes > 1 and not isinstance(data, DataSet) else {}),
         **({"views": fingerprint({"logits": views.logits})} if views is not None else {}),
     }
     return hashlib.sha256(repr(settings).encode()).hexdigest()

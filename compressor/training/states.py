@@ -1,4 +1,4 @@
-"""The states of a training on disk: after every epoch all that the next one reads, so that the training can go on."""
+"""The states of a training on disk: all that its next step reads, so that it can go on."""
 
 from __future__ import annotations
 
@@ -28,15 +28,25 @@ DIGEST_BYTES = hashlib.sha256().digest_size
 
 
 class Course(Record, frozen=True, kw_only=True):
-    """What a training has found so far: the metric before it, and every epoch, undone ones included."""
+    """What a training has found so far: the metric before it, and every epoch, undone ones included.
+
+    ``steps`` are those of the epoch after them, where that was begun.
+    """
 
     before: Metric
     epochs: tuple[Epoch, ...] = ()
+    steps: int = 0
 
     @property
     def done(self) -> int:
         """How many epochs count."""
         return sum(not epoch.lr_halved for epoch in self.epochs)
+
+    def __str__(self) -> str:
+        """For people: how far it is."""
+        steps = f"{self.steps} step{'s'[: self.steps > 1]} of epoch {self.done + 1}" if self.steps else ""
+        epochs = f"epoch {self.done}" if self.done or not steps else ""
+        return " and ".join(part for part in (epochs, steps) if part)
 
 
 @dataclass(frozen=True)
@@ -50,14 +60,15 @@ class State:
 class States:
     """The states of one training, in a folder ``BASE.training-...`` whose name ends with a hash of the settings.
 
-    ``every`` so many epochs one is written, and one after the last epoch; the last two are kept. As a context manager
-    it adds to an exception what is kept, and where; without any state the folder goes. `remove` it when the result is
-    on disk. `UsageError` when ``every`` is less than 1.
+    ``every`` so many epochs one is written, and one after the last epoch; with ``steps`` also after so many steps of an
+    epoch. The last two are kept. As a context manager it adds to an exception what is kept, and where; without any
+    state the folder goes. `remove` it when the result is on disk. `UsageError` when ``every`` or ``steps`` is less than
+    1.
     """
 
-    def __init__(self, base: Path, *, every: int = 1) -> None:
-        check_every(every)
-        self._base, self._every = Path(base), every
+    def __init__(self, base: Path, *, every: int = 1, steps: int | None = None) -> None:
+        check_every(every, steps)
+        self._base, self._every, self._steps = Path(base), every, steps
         self._fingerprint = ""
         self._folder: Path | None = None
         self._newest: Course | None = None
@@ -72,12 +83,11 @@ class States:
             return
         if isinstance(error, DamagedState):
             error.add_note(f"remove {self._folder} to start the training again")
-        elif self._newest is None or not self._newest.done or isinstance(error, Diverged):
+        elif self._newest is None or not (self._newest.done or self._newest.steps) or isinstance(error, Diverged):
             self.remove()
         else:
             error.add_note(
-                f"the training up to epoch {self._newest.done} is kept in {self._folder}, and the same command goes on "
-                "from there"
+                f"the training up to {self._newest} is kept in {self._folder}, and the same command goes on from there"
             )
 
     @property
@@ -115,9 +125,26 @@ class States:
         course = Course(before=before, epochs=epochs)
         if len(epochs) % self._every and course.done < total:
             return
+        self._add(course, run)
+
+    def keep_within(
+        self,
+        before: Metric,
+        epochs: tuple[Epoch, ...],
+        steps: int,
+        run: Callable[[], Mapping[str, Any]],
+        *,
+        now: bool = False,
+    ) -> None:
+        """Write a state after ``steps`` of the epoch that follows ``epochs`` when one is due, or ``now``."""
+        if now or (self._steps is not None and steps % self._steps == 0):
+            self._add(Course(before=before, epochs=epochs, steps=steps), run)
+
+    def _add(self, course: Course, run: Callable[[], Mapping[str, Any]]) -> None:
         header = msgspec.json.encode(course).decode()
         content = {"format": FORMAT, "settings": self._fingerprint, "course": header, "run": dict(run())}
-        _write(self.folder / f"epoch-{len(epochs):06}.state", content)
+        steps = f"-{course.steps:09}" if course.steps else ""
+        _write(self.folder / f"epoch-{len(course.epochs):06}{steps}.state", content)
         self._newest = course
         for old in self._files()[:-KEPT]:
             old.unlink(missing_ok=True)
@@ -131,7 +158,9 @@ class States:
         remove_folder(self.folder)
 
     def _files(self) -> list[Path]:
-        return sorted(path for path in self.folder.glob("epoch-*.state") if path.is_file())
+        # The one after an epoch comes before those within the next.
+        found = [path for path in self.folder.glob("epoch-*.state") if path.is_file()]
+        return sorted(found, key=lambda path: path.stem.split("-"))
 
     def _newest_whole(self) -> State | None:
         for file in reversed(self._files()):
@@ -143,10 +172,12 @@ class States:
         return None
 
 
-def check_every(epochs: int) -> None:
-    """Raise `UsageError` when a state cannot be written every so many ``epochs``."""
+def check_every(epochs: int, steps: int | None = None) -> None:
+    """Raise `UsageError` when a state cannot be written every so many ``epochs``, or ``steps``."""
     if epochs < 1:
         raise UsageError(f"--checkpoint-every must be at least 1, got {epochs}")
+    if steps is not None and steps < 1:
+        raise UsageError(f"--checkpoint-steps must be at least 1, got {steps}")
 
 
 def folder_of(base: Path, fingerprint: str) -> Path:

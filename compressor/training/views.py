@@ -16,6 +16,7 @@ from compressor.data.batches import Normalizer, normalized, shuffled
 from compressor.data.device import ahead
 from compressor.data.normalization import Normalization
 from compressor.data.samples import Augmentation, DataSet, View
+from compressor.data.shares import WHOLE, Share
 from compressor.equivalence import eval_mode
 from compressor.progress import Progress, silent
 
@@ -38,17 +39,20 @@ class Views:
         normalization: Normalization | None,
         device: torch.device,
         shuffle: Generator,
+        share: Share = WHOLE,
+        done: int = 0,
     ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Images, labels and the teacher's logits of the training part as the ``epoch``-th (from 0) sees it.
 
-        ``shuffle`` draws the order; samples that do not fill the last batch are left out.
+        ``shuffle`` draws the order; samples that do not fill the last batch are left out, and so are the first ``done``
+        batches. Of every batch only the part of ``share`` is made.
         """
         turn, samples, whole = epoch % len(self.views), data.train, Normalizer(normalization, device)
         # Where the samples lie: on a GPU, where they fit, so that nothing is copied at a step.
-        where = samples.labels.device
+        where, mine = samples.labels.device, share.part(batch_size)
         view, logits = self.views[turn].to(where), self.logits[turn].to(where)
         order = shuffled(len(samples), shuffle).to(where).split(batch_size)  # type: ignore[no-untyped-call]
-        full = [indices for indices in order if len(indices) == batch_size]
+        full = [indices[mine] for indices in order[done:] if len(indices) == batch_size]
         read = zip(full, samples.read(full), strict=True)
         drawn = ((images, labels, view.take(indices), logits[indices]) for indices, (images, labels) in read)
         for images, labels, own, said in ahead(drawn, device):

@@ -102,6 +102,17 @@ SAMPLES = {
     "--arch-arg width=8": (1, "wrong shape"),
 }
 TRAINING = {
+    "--devices 0": (2, "--devices must be at least 1, got 0"),
+    "--devices 5 --device cpu": (2, "--batch-size must be a multiple of the 5 processes that train, got 64"),
+    "--devices 1000 --device cpu": (2, "--devices must be at most "),
+    "--devices 2 --device cuda:9": (2, "--device cuda:9 is not available"),
+    "--num-nodes 0": (2, "--num-nodes must be at least 1, got 0"),
+    "--num-nodes 2": (
+        2,
+        "--num-nodes 2 needs torchrun on every machine: torchrun --nnodes 2 --nproc-per-node 1 --rdzv-",
+    ),
+    "--strategy ddp": (2, "--strategy ddp needs several processes: --devices, or torchrun"),
+    "--checkpoint-steps 0": (2, "--checkpoint-steps must be at least 1, got 0"),
     "--penalty l1_l2": (2, "Did you mean 'l1-l2'?"),
     "--penalty l1 --strength -1": (2, "--strength must be a finite number of at least 0, got -1"),
     "--penalty l1 --strength nan": (2, "--strength must be a finite number of at least 0, got nan"),

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from compressor.cli.stopping import signals_as_exceptions
 from compressor.errors import CompressorError
+from compressor.stopping import signals_as_exceptions
 
 CODES = {"SIGINT": ("Ctrl-C", 130), "SIGTERM": ("SIGTERM", 143), "SIGHUP": ("SIGHUP", 129)}
 every_signal = pytest.mark.parametrize("name", CODES)

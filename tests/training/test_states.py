@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import io
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -11,15 +13,27 @@ import torch
 from quadrant_samples import samples
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.data import DataLoader
 
 from compressor.checkpoints import Metadata, Network
+from compressor.data.loaders import Loaders
 from compressor.data.samples import Augmentation, DataSet
-from compressor.errors import CheckpointError, CompressorError, CompressorWarning, Diverged, UsageError
+from compressor.errors import (
+    CheckpointError,
+    CompressorError,
+    CompressorWarning,
+    DamagedState,
+    Diverged,
+    UsageError,
+)
 from compressor.records.stages import FineTuning
 from compressor.sources import Architecture
 from compressor.splitting import SplittingConfig
 from compressor.stages.fine_tune import fine_tune
+from compressor.stopping import Stop, signals_as_exceptions
+from compressor.tasks.classification import CLASSIFICATION
 from compressor.training import states as states_module
+from compressor.training.loop import Loop
 from compressor.training.recipe import Recipe
 from compressor.training.states import States, folders_of, remove_states
 
@@ -153,6 +167,147 @@ def test_it_ends_with_the_same_bits_however_often_it_is_killed(name, optimizer, 
         assert undisturbed.record.undone
 
 
+def stopped_at(case, step, monkeypatch):
+    """Train until SIGTERM comes in the loss of step ``step``, counted from here."""
+    steps, real = iter(range(1, step)), Loop._loss
+
+    def counted(self, *args):
+        if next(steps, None) is None:
+            signal.raise_signal(signal.SIGTERM)
+        return real(self, *args)
+
+    with monkeypatch.context() as patch, signals_as_exceptions():
+        patch.setattr(Loop, "_loss", counted)
+        with pytest.raises(Stop) as caught, States(BASE) as states:
+            case.train(states)
+    return states.folder, caught.value
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_it_ends_with_the_same_bits_however_often_it_is_stopped_within_an_epoch(name, monkeypatch):
+    """In the first epoch, again in it, in the second, and before the validation of the third."""
+    case = Case(name, "sgd")
+    undisturbed = case.train()
+    for step, told in ((1, "to 1 step of epoch 1 is"), (2, "to 3 steps of epoch 1 is"), (3, "epoch 1 and 2 steps of")):
+        _, stop = stopped_at(case, step, monkeypatch)
+        assert told in stop.__notes__[0]
+    with States(BASE) as states:
+        assert same(case.train(states), undisturbed)
+
+
+def test_a_signal_while_an_epoch_is_validated_keeps_its_steps(case, undisturbed, monkeypatch):
+    def told(*args, **options):
+        signal.raise_signal(signal.SIGTERM)
+        raise AssertionError("it waits")
+
+    with monkeypatch.context() as patch, signals_as_exceptions():
+        patch.setattr("compressor.training.loop.validated", told)
+        with pytest.raises(Stop), States(BASE) as states:
+            case.train(states)
+    assert [path.name for path in states.folder.glob("*.state")] == ["epoch-000000-000000004.state"]
+    steps, real = [], Loop._loss
+
+    def counted(self, *args):
+        steps.append(1)
+        return real(self, *args)
+
+    monkeypatch.setattr(Loop, "_loss", counted)
+    assert same(case.train(States(BASE)), undisturbed)
+    assert len(steps) == 3 * 4
+
+
+def test_a_signal_between_epochs_keeps_what_was_not_due(case, undisturbed):
+    def told(epoch):
+        signal.raise_signal(signal.SIGTERM)
+
+    with signals_as_exceptions(), pytest.raises(Stop) as caught, States(BASE, every=3) as states:
+        case.train(states, on_epoch=told)
+    assert caught.value.__notes__[0].startswith("the training up to epoch 1 is kept")
+    assert [path.name for path in states.folder.glob("*.state")] == ["epoch-000001.state"]
+    assert same(case.train(States(BASE, every=3)), undisturbed)
+
+
+def test_a_second_signal_does_not_wait(case, monkeypatch):
+    def twice(*args, **options):
+        for _ in range(2):
+            signal.raise_signal(signal.SIGTERM)
+        raise AssertionError("it waits")
+
+    monkeypatch.setattr(F, "cross_entropy", twice)
+    with signals_as_exceptions(), pytest.raises(Stop), States(BASE) as states:
+        case.train(states)
+    assert not states.folder.exists()
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_states_within_an_epoch_cost_a_kill_few_steps(case, undisturbed, steps, monkeypatch):
+    real, losses = Loop._loss, []
+
+    def counted(self, *args):
+        losses.append(1)
+        if len(losses) == 8:
+            raise Killed
+        return real(self, *args)
+
+    monkeypatch.setattr(Loop, "_loss", counted)
+    with pytest.raises(Killed):
+        case.train(States(BASE, steps=steps))
+    (folder,) = folders_of(BASE)
+    names = ["epoch-000001.state", "epoch-000001-000000003.state"]
+    assert sorted(path.name for path in folder.glob("*.state")) == sorted(
+        names if steps == 3 else ["epoch-000001-000000002.state", names[1]]
+    )
+    assert same(case.train(States(BASE, steps=steps)), undisturbed)
+    # Seven were done, and the one in which it was killed is done again.
+    assert len(losses) == 4 * EPOCHS + 1
+
+
+BEGUN = {
+    "no mapping": lambda run: run.update(begun=7),
+    "steps are text": lambda run: run["begun"].update(steps="many"),
+    "nothing to undo to": lambda run: run["begun"].pop("before"),
+    "other weights to undo to": lambda run: run["begun"]["before"]["model"].popitem(),
+    "shuffle": lambda run: run["begun"].update(shuffle=torch.zeros(3)),
+    "loss": lambda run: run["begun"].update(loss="low"),
+}
+
+
+@pytest.mark.parametrize("way", BEGUN)
+def test_a_damaged_epoch_that_was_begun_is_one_line(case, way, monkeypatch):
+    folder, _ = stopped_at(case, 3, monkeypatch)
+    (path,) = folder.glob("*.state")
+    content = torch.load(io.BytesIO(path.read_bytes()[states_module.DIGEST_BYTES :]), weights_only=True)
+    BEGUN[way](content["run"])
+    states_module._write(path, content)
+    with pytest.raises(DamagedState, match="the state of the training"):
+        case.train(States(BASE))
+
+
+def test_a_users_batches_are_gone_through_to_where_it_was(monkeypatch):
+    """What their loader draws goes on as well, and the batches that are done are not trained on again."""
+    drawn = DataLoader(Noisy(), 8, shuffle=True)
+    data = Loaders(ref="own.py:loaders", train=drawn, val=[*drawn][:1], test=[*drawn][:1], task=CLASSIFICATION)
+    monkeypatch.setattr("test_states.DATA", data)
+    case = Case("dropout", "sgd")
+    undisturbed = case.train()
+    stopped_at(case, 3, monkeypatch)
+    stopped_at(case, 7, monkeypatch)
+    with States(BASE) as states:
+        assert same(case.train(states), undisturbed)
+
+
+class Noisy(torch.utils.data.Dataset):
+    """Images with noise that the loader's process draws."""
+
+    def __len__(self):
+        return 40
+
+    def __getitem__(self, index):
+        generator = torch.Generator().manual_seed(index)
+        return torch.rand(1, 8, 8, generator=generator) + 0.1 * torch.rand(1, 8, 8), index % 4
+
+
 @pytest.mark.parametrize("epoch", range(1, EPOCHS + 1))
 def test_it_goes_on_after_every_epoch(epoch):
     case = Case("channels and entries", "sgd")
@@ -263,6 +418,8 @@ def test_rows_of_epochs_beyond_the_state_are_cut_off(case, undisturbed):
 def test_states_are_written_at_least_now_and_then(every):
     with pytest.raises(UsageError, match=f"--checkpoint-every must be at least 1, got {every}"):
         States(BASE, every=every)
+    with pytest.raises(UsageError, match=f"--checkpoint-steps must be at least 1, got {every}"):
+        States(BASE, steps=every)
 
 
 def spoil(path, way):

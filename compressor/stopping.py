@@ -42,6 +42,56 @@ def signals_as_exceptions() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+class Deferred:
+    """Signals that wait until what they would interrupt can be gone on with; one that comes again waits no longer."""
+
+    def __init__(self) -> None:
+        self._came: int | None = None
+        self._at_once = False
+
+    @property
+    def came(self) -> bool:
+        """Whether one waits."""
+        return self._came is not None
+
+    def let_through(self) -> None:
+        """Raise `Stop` where one waits."""
+        if self._came is not None:
+            raise Stop(self._came)
+
+    @contextlib.contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Inside the block, which may end anywhere, none waits."""
+        self.let_through()
+        self._at_once = True
+        try:
+            yield
+        finally:
+            self._at_once = False
+
+    def take(self, number: int, frame: FrameType | None) -> None:
+        """What the signal does."""
+        if self._at_once or self.came:
+            raise Stop(number)
+        self._came = number
+
+
+@contextlib.contextmanager
+def deferred() -> Iterator[Deferred]:
+    """Inside the block what `signals_as_exceptions` makes exceptions waits; elsewhere signals do what they did."""
+    signals, waiting = Deferred(), list[signal.Signals]()
+    try:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGHUP):
+                if signal.getsignal(number) is _stop:
+                    signal.signal(number, signals.take)
+                    waiting.append(number)
+        yield signals
+    finally:
+        for number in waiting:
+            signal.signal(number, _stop)
+
+
 def exit_code(stop: KeyboardInterrupt) -> int:
     """128 and the signal's number, as shells have it."""
     return 128 + _number(stop)

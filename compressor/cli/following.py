@@ -1,0 +1,70 @@
+"""What the processes of a command do that are not the first: they train what that one sends, and nothing else.
+
+They read the same arguments, and load the same network and data.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from compressor.cli.console import Console
+from compressor.cli.launching import LEFT, is_loss, ready
+from compressor.errors import CompressorError
+from compressor.launcher import Place
+
+if TYPE_CHECKING:
+    from torch.distributed import Store  # type: ignore[attr-defined]  # torch says so only by running
+
+
+def follow(console: Console, place: Place, options: dict[str, Any]) -> None:
+    """What a process does that is not the first: train what that one sends, print nothing, write nothing."""
+    # The first one is told as well, and its end is noticed; before they meet a launcher must be able to end this one.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+    if place.started:
+        threading.Thread(target=_end_with_first, daemon=True).start()
+    from compressor.cli.loading import load_network, load_samples
+    from compressor.cli.training import load_teacher, recipe_of
+    from compressor.stages.jobs import serve
+    from compressor.training.team import join
+
+    try:
+        recipe = recipe_of(options)
+        network, data = load_samples(console, load_network(options["model"], options, seed=recipe.seed), options)
+        # That of a run is its dense network.
+        teacher = load_teacher(options) if "teacher" in options else network.model
+    except CompressorError:
+        if place.started or place.local_rank == 0:
+            raise
+        raise click.exceptions.Exit(1) from None  # the first of this machine says it
+    try:
+        team = join(place, recipe, _store(place) if place.started else None)
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        serve(team, network, data, teacher)
+    except Exception as error:
+        if is_loss(error):
+            raise click.exceptions.Exit(LEFT) from error
+        error.add_note(f"rank {place.rank} of {place.size}")
+        raise
+
+
+def _store(place: Place) -> Store:
+    from torch.distributed import TCPStore  # type: ignore[attr-defined]
+
+    store = TCPStore(place.address, place.port, place.size, is_master=False, wait_for_workers=False)
+    store.set(ready(place.rank), "")
+    return store
+
+
+def _end_with_first() -> None:
+    # Not by way of `sys.stdin`, whose lock an interpreter that ends would wait for.
+    while os.read(0, 1):
+        pass  # it ends with whoever holds the other end
+    os._exit(LEFT)
