@@ -132,6 +132,12 @@ def cut(every: Tensor, tensor: Tensor) -> Tensor:
     return like(every[rows(tensor)].clone(), tensor) if sharded(tensor) else every
 
 
+@torch.no_grad()
+def fill(tensor: Tensor, source: Tensor) -> None:
+    """Copy ``source``, which is whole or lies as ``tensor`` does, into that."""
+    local(tensor).copy_(local(source) if sharded(source) else source[rows(tensor)] if sharded(tensor) else source)
+
+
 def whole(tensor: Tensor) -> Tensor:
     """All rows of it, on every rank; the ranks exchange them."""
     if not sharded(tensor):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from compressor.cli.console import Console
-from compressor.cli.launching import LEFT, is_loss, ready
+from compressor.cli.launching import LEFT, in_shards, is_loss, ready
 from compressor.errors import CompressorError
 from compressor.launcher import Place
 
@@ -44,7 +44,8 @@ def follow(console: Console, place: Place, options: dict[str, Any]) -> None:
             raise
         raise click.exceptions.Exit(1) from None  # the first of this machine says it
     try:
-        team = join(place, recipe, _store(place) if place.started else None)
+        store = _store(place) if place.started else None
+        team = join(place, recipe, store, in_shards=in_shards(options))
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
         serve(team, network, data, teacher)

@@ -57,9 +57,14 @@ def processes_of(options: dict[str, Any]) -> int:
                 what = "processes on each machine" if name == "devices" else "machines"
                 raise UsageError(f"--{name} is {value}, and the launcher says {given} {what}; leave --{name} out")
         size = place.size
-    if options["strategy"] == "ddp" and size == 1:
-        raise UsageError("--strategy ddp needs several processes: --devices, or torchrun")
+    if (strategy := options["strategy"]) != "auto" and size == 1:
+        raise UsageError(f"--strategy {strategy} needs several processes: --devices, or torchrun")
     return size
+
+
+def in_shards(options: dict[str, Any]) -> bool:
+    """Whether each process holds a part of the network that is trained."""
+    return bool(options["strategy"] == "fsdp")
 
 
 def check_machine(options: dict[str, Any], recipe: Recipe) -> None:
@@ -72,6 +77,10 @@ def check_machine(options: dict[str, Any], recipe: Recipe) -> None:
     if size == 1:
         recipe.fabric()
         return
+    if in_shards(options):
+        from compressor.training.sharding import refuse_recipe
+
+        refuse_recipe(recipe, options.get("method"))
     here = size if place is None else place.local_size
     check_devices(recipe, here)
     most = MOST * len(allowed_cpus())
@@ -87,7 +96,7 @@ def crew_of(options: dict[str, Any]) -> Crew | None:
     if size == 1:
         return None
     launch = _Started(size) if place is None else _Given(place)
-    crew: Crew = click.get_current_context().with_resource(Crew(size, launch))
+    crew: Crew = click.get_current_context().with_resource(Crew(size, launch, in_shards=in_shards(options)))
     return crew
 
 

@@ -186,10 +186,10 @@ training_options = stack(
     ),
     click.option(
         "--strategy",
-        type=click.Choice(["auto", "ddp"]),
+        type=click.Choice(["auto", "ddp", "fsdp"]),
         default="auto",
         show_default=True,
-        help="How processes train together: auto takes ddp, a whole network on each.",
+        help="How processes train together: auto takes ddp, a whole network on each; in fsdp each holds a part of it.",
     ),
     click.option(
         "--precision",

@@ -72,8 +72,11 @@ def notes_of(plan: RunPlan, network: Network, data: Data) -> tuple[str, ...]:
     from compressor.cli.launching import expect
     from compressor.cli.loading import provenance
     from compressor.pipeline.teacher_views import asked_live
+    from compressor.training.sharding import check_shards
     from compressor.training.team import check_together
 
     check_together(network.model, plan.recipe, data, plan.processes)
+    if plan.crew is not None and plan.crew.in_shards:
+        check_shards(network.model, plan.recipe)
     expect(plan.crew, plan.recipe)
     return *provenance(network.metadata.data, data), *asked_live(data)

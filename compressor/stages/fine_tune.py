@@ -44,6 +44,7 @@ from compressor.training.evaluation import measure
 from compressor.training.precision import measured_precision
 from compressor.training.recipe import AUTO, OPTIMIZER_TENSORS, Recipe
 from compressor.training.settings import settings_fingerprint
+from compressor.training.sharding import check_shards
 from compressor.training.states import KEPT, State, States
 from compressor.training.team import Team, check_together
 from compressor.training.views import Views
@@ -99,6 +100,8 @@ def fine_tune(
     processes = crew.size if crew is not None else 1
     check_together(network.model, recipe, data, processes)
     penalties = penalties or SplittingConfig()
+    if crew is not None and crew.in_shards:
+        check_shards(network.model, recipe, penalties)
     resumed = None
     if states is not None:
         settings = settings_fingerprint(network, data, recipe, penalties, teacher, groups, views, processes)

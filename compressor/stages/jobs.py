@@ -73,8 +73,8 @@ class Launch(Protocol):
 class Crew:
     """The processes that train, as the first of them has them; a training waits for them, and all end with it."""
 
-    def __init__(self, size: int, launch: Launch) -> None:
-        self.size, self._launch = size, launch
+    def __init__(self, size: int, launch: Launch, *, in_shards: bool = False) -> None:
+        self.size, self.in_shards, self._launch = size, in_shards, launch
         self._team: Team | None = None
         self._held: list[str] = []
         self._lost = ""
@@ -97,7 +97,7 @@ class Crew:
             raise CompressorError(f"the processes that train have ended: {self._lost}; the same command goes on")
         if self._team is None:
             place, store = self._launch.begin()
-            team = join(place, recipe, store)
+            team = join(place, recipe, store, in_shards=self.in_shards)
             _, *self._held = team.ranks.of_each("")
             # What this process does besides training it decides alone.
             self._stack.enter_context(alone())

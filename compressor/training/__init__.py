@@ -20,7 +20,7 @@ from compressor.ranks import alone
 from compressor.records.run import Epoch
 from compressor.splitting.base import SplittingBase
 from compressor.stopping import deferred
-from compressor.training.going_on import go_on, state_of
+from compressor.training.going_on import go_on, offer
 from compressor.training.gpu_math import fast_math
 from compressor.training.loop import Loop
 from compressor.training.recipe import Recipe
@@ -79,20 +79,18 @@ def train(
                 go_on(run, resumed.run)
 
         def kept(now: bool) -> None:
-            if keep_within is not None:
-                keep_within(tuple(epochs), run.epoch_done, partial(state_of, run), now=now)
+            offer(run, partial(keep_within, tuple(epochs), run.epoch_done, now=now) if keep_within else None)
 
         try:
             while (done := sum(not epoch.lr_halved for epoch in epochs)) < recipe.epochs:
                 epochs.append(run.epoch(done + 1, kept))
                 if on_epoch is not None:
                     on_epoch(epochs[-1])
-                if keep is not None:
-                    keep(tuple(epochs), partial(state_of, run))
-                if signals.came:
+                offer(run, partial(keep, tuple(epochs)) if keep is not None else None)
+                if run.ranks.of_first(lambda: signals.came):
                     kept(True)
                     signals.let_through()
-            run.adopt_average()
+            run.end()
         finally:
             run.finish()
     return tuple(epochs)

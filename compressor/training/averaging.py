@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from compressor.shards import fill, local
+
 
 class WeightAverage:
     """Of the trainable parameters of ``model``, over about 1 / (1 - ``decay``) steps and at most a tenth of all.
@@ -27,9 +29,11 @@ class WeightAverage:
         self._steps += 1
         # Without the growth what came first would count for longer than all that came after it.
         decay = min(self._decay, self._steps / (10 + self._steps))
-        torch._foreach_lerp_(self._average, self._parameters, 1 - decay)
+        # Asked for each time: the first pass may put the rows of a rank elsewhere.
+        average, parameters = [*map(local, self._average)], [*map(local, self._parameters)]
+        torch._foreach_lerp_(average, parameters, 1 - decay)
         # 1, or 0 where the weight is, without a call for every tensor.
-        torch._foreach_mul_(self._average, torch._foreach_abs(torch._foreach_sign(self._parameters)))
+        torch._foreach_mul_(average, torch._foreach_abs(torch._foreach_sign(parameters)))
 
     @contextmanager
     def shown(self) -> Iterator[None]:
@@ -55,7 +59,6 @@ class WeightAverage:
         self._steps = state["steps"]
 
 
-@torch.no_grad()
 def _copy(source: Sequence[Tensor], target: Sequence[Tensor]) -> None:
     for given, taken in zip(source, target, strict=True):
-        taken.copy_(given)
+        fill(taken, given)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from compressor.errors import CompressorWarning
 from compressor.training.form import require_optimizer_form, require_rates, require_same_form
+from compressor.training.sharding import cut_as, cut_optimizer, other_buffers, set_buffer
 
 if TYPE_CHECKING:
     from compressor.training.loop import Loop
@@ -17,10 +19,10 @@ if TYPE_CHECKING:
 
 def state_of(run: Loop) -> dict[str, Any]:
     """Everything that the next step reads: plain data and tensors, which are not copied."""
-    names, device = run.model.state_dict(), run.fabric.device
+    device = run.fabric.device
     return {
         **run.undoable(),
-        "buffers": {name: buffer for name, buffer in run.model.named_buffers() if name not in names},
+        "buffers": other_buffers(run.model),
         "optimizer": run.inner_optimizer.state_dict(),
         "rates": list(run.scheduler.base_lrs),
         "retries": run.retries,
@@ -33,6 +35,32 @@ def state_of(run: Loop) -> dict[str, Any]:
         "processes": run.share.size,
         "begun": run.begun,
     }
+
+
+def offer(run: Loop, keep: Callable[[Callable[[], dict[str, Any]]], None] | None) -> None:
+    """Give ``keep`` a function that gives the state of ``run``, which only the first rank keeps.
+
+    What lies in shards all ranks bring together, if it is asked for; so they all call this.
+    """
+    if run.sharded is None:
+        if keep is not None:
+            keep(partial(state_of, run))
+        return
+    gathered, asked = run.sharded.gathered, False
+
+    def gather() -> dict[str, Any]:
+        nonlocal asked
+        asked = run.ranks.of_first(lambda: True)
+        whole: dict[str, Any] = gathered(state_of(run))
+        return whole
+
+    if run.speaks:
+        if keep is not None:
+            keep(gather)
+        if not asked:
+            run.ranks.of_first(lambda: False)
+    elif run.ranks.of_first(lambda: False):
+        gathered(state_of(run))
 
 
 def go_on(run: Loop, state: Mapping[str, Any]) -> None:
@@ -59,13 +87,13 @@ def go_on(run: Loop, state: Mapping[str, Any]) -> None:
         )
     if (begun := state["begun"]) is not None:
         require_same_form(begun, run.begin(), beside=("loss",))
-        run.begun = {**begun, "loss": begun["loss"].to(device)}
-    run.model.load_state_dict(state["model"])
+        before = {**begun["before"], "model": cut_as(begun["before"]["model"], run.model.state_dict())}
+        run.begun = {**begun, "before": before, "loss": begun["loss"].to(device)}
+    run.model.load_state_dict(cut_as(state["model"], run.model.state_dict()))
     for name, buffer in state["buffers"].items():
-        owner, _, own = name.rpartition(".")
-        setattr(run.model.get_submodule(owner), own, buffer.to(device))
+        set_buffer(run.model, name, buffer.to(device))
     # The wrapper's own, which takes over what the inner one has replaced.
-    run.optimizer.load_state_dict(state["optimizer"])
+    run.optimizer.load_state_dict(cut_optimizer(state["optimizer"], run.inner_optimizer))
     run.scheduler.last_epoch, run.scheduler.base_lrs = state["schedule"], list(state["rates"])
     run.step, run.retries, run.accuracy = state["step"], state["retries"], state["accuracy"]
     if run.splitting is not None:

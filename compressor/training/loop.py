@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import math
 import time
@@ -30,17 +29,20 @@ from compressor.progress import Progress, silent
 from compressor.ranks import Ranks, alone
 from compressor.records import Metric
 from compressor.records.run import Epoch
+from compressor.shards import local
 from compressor.splitting.agreement import differing
 from compressor.splitting.base import SplittingBase
 from compressor.stopping import Deferred, Stop
+from compressor.structures import mapped
 from compressor.training.averaging import WeightAverage
 from compressor.training.batchnorm import reestimate_on
 from compressor.training.compiling import compiled, compiling
 from compressor.training.objective import distilled, loss_of
 from compressor.training.pace import Pace, numbers_of
 from compressor.training.recipe import Recipe
+from compressor.training.sharding import Sharded
 from compressor.training.team import Team, fabric_of
-from compressor.training.validation import validated
+from compressor.training.validation import validated, validated_as_it_is
 from compressor.training.views import Views
 from compressor.training.zeros import keep_zeros
 
@@ -74,8 +76,12 @@ class Loop:
     ) -> None:
         self.team, self.signals = team, signals
         self.share, self.ranks = (team.share, team.ranks) if team is not None else (WHOLE, Ranks())
+        in_shards = team is not None and team.in_shards
+        self.sharded = Sharded(model, splitting, first=self.speaks) if in_shards else None
+        if self.sharded is not None:
+            model, splitting = self.sharded.model, self.sharded.splitting
         self.model, self.recipe, self.normalization = model, recipe, normalization
-        self.fabric: Fabric = recipe.fabric() if team is None else fabric_of(recipe, team.place)
+        self.fabric: Fabric = recipe.fabric() if team is None else fabric_of(recipe, team.place, in_shards=in_shards)
         self.data, self.views = resident(data, self.fabric.device), views
         self.splitting, self.progress, self.log = splitting, progress or silent, log
         self.feed = feed_of(self.data, normalization)
@@ -86,14 +92,18 @@ class Loop:
         self.shuffle = torch.Generator().manual_seed(recipe.seed + recipe.before)
         self.pace = Pace(self.fabric.device)
         # Faster convolutions on CPUs and tensor cores alike; undone in `finish`.
-        model.to(self.fabric.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if self.sharded is None:  # whose rows must be contiguous, and which goes to its device block by block
+            model.to(self.fabric.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.teacher = teacher.to(self.fabric.device).eval() if teacher is not None else None
+        self.wrapped = self.fabric.setup_module(compiled(model) if recipe.compile else model)
         optimizer = recipe.build_optimizer(model)
-        self.handle = splitting.attach(optimizer) if splitting is not None else keep_zeros(model, optimizer)
+        whole = self.sharded.network if self.sharded is not None else None
+        attach = partial(keep_zeros, model, whole=whole) if splitting is None else splitting.attach
+        self.handle = attach(optimizer)
         self.average = WeightAverage(model, recipe.ema) if recipe.ema is not None else None
         self.scheduler = LambdaLR(optimizer, self._rate)
         self.inner_optimizer: Optimizer = optimizer
-        self.wrapped, self.optimizer = self.fabric.setup(compiled(model) if recipe.compile else model, optimizer)
+        self.optimizer: Any = self.fabric.setup_optimizers(optimizer)
 
     def epoch(self, number: int, keep: Keep) -> Epoch:
         """Do the ``number``-th, from 1, or undo it where it diverged; `Diverged` where that was once too often.
@@ -104,17 +114,20 @@ class Loop:
         self._pass(number, begun, keep)
         loss = float(begun["loss"]) / begun["count"]
         pace = self.pace.figures(self.total_steps - self.step) if self.log is not None else {}
-        # Which are those of the first rank, with its buffers of norms.
-        if self.ranks.of_first(lambda: not (math.isfinite(loss) and self._finite())):
+        if not all(self.ranks.of_each(math.isfinite(loss) and self._finite())):
             self._undo(begun["before"], loss)
-            epoch = self._figures_of(number, None)
+            epoch = self._figures_of(number, None, self._gap())
         else:
+            gap, stopped = self._gap(), None
             try:
                 with self.signals.at_once():
-                    epoch = self._figures_of(number, loss)
-            except Stop:
+                    epoch = self._figures_of(number, loss, gap)
+            except Stop as error:
+                stopped = error
+            if self.ranks.of_first(lambda: stopped is not None):
                 keep(True)
-                raise
+            if stopped is not None:
+                raise stopped
         self.begun = None
         if self.log is not None:
             self.log({**numbers_of(epoch), **pace, "learning_rate": self.rate}, self.step)
@@ -130,8 +143,10 @@ class Loop:
         """The learning rate of the next step."""
         return float(self.scheduler.get_last_lr()[0])
 
-    def adopt_average(self) -> None:
+    def end(self) -> None:
         """End with the average of the weights, where there is one, and with its statistics, which one rank finds.
+
+        What was trained in shards is whole on the first rank then.
 
         `CompressorError` where the processes have other weights than each other.
         """
@@ -142,15 +157,18 @@ class Loop:
             )
         if self.average is not None:
             self.average.adopt()
-            if self.speaks:
-                with alone():
-                    reestimate_on(self.model, self.data, self.normalization, self.recipe.seed)
+        if self.sharded is not None:
+            self.sharded.end()
+        if self.average is not None and self.speaks:
+            with alone():
+                reestimate_on(self._whole(), self.data, self.normalization, self.recipe.seed)
 
     def finish(self) -> None:
         """Leave the network on the CPU, as it came, and in evaluation mode."""
         self.handle.remove()
-        self.model.to("cpu").to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-        self.model.eval()
+        model = self.model if self.sharded is None else self.sharded.network
+        model.to("cpu").to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        model.eval()
 
     @property
     def speaks(self) -> bool:
@@ -160,7 +178,7 @@ class Loop:
     def begin(self) -> dict[str, Any]:
         """An epoch: what it is undone to, how its order is drawn, and what is done of it."""
         return {
-            "before": {**self.undoable(), "model": copy.deepcopy(self.model.state_dict())},
+            "before": {**self.undoable(), "model": mapped(self.model.state_dict(), _copied)},
             "shuffle": self.shuffle.get_state(),
             "steps": 0,
             "loss": torch.zeros((), device=self.fabric.device),
@@ -176,6 +194,8 @@ class Loop:
         # As many batches as make a step; `zip` leaves out those that make none.
         for together in zip(*[self._batches(number, done)] * self.recipe.accumulate, strict=False):
             self._seed_step()
+            if self.sharded is not None:
+                self.sharded.share_buffers()
             self.optimizer.zero_grad()
             with self.pace.network(), compiling() if self.recipe.compile else nullcontext():
                 for place, (batch, said) in enumerate(together, start=1):
@@ -219,18 +239,38 @@ class Loop:
         assert isinstance(mean, Tensor)
         return mean
 
-    def _figures_of(self, number: int, loss: float | None) -> Epoch:
+    def _gap(self) -> float | None:
+        """That of the splitting; what is in shards is brought together, so that the first rank can measure it."""
+        if self.sharded is not None and self.data.validates:
+            self.sharded.shipped(self.average)
+        return self.splitting.gap() if self.splitting is not None else None
+
+    def _whole(self) -> nn.Module:
+        """On the first rank: the network on its device, of what was in shards as it was last brought together."""
+        if self.sharded is None:
+            return self.model
+        whole = self.sharded.network.to(self.fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        assert isinstance(whole, nn.Module)
+        return whole
+
+    def _validated(self) -> Metric | None:
+        known = self.data, self.normalization
+        if self.sharded is None or not self.data.validates:
+            return validated(self.model, *known, self.splitting, self.recipe.seed, average=self.average)
+        changed = self.splitting is not None or self.average is not None
+        try:
+            return validated_as_it_is(self._whole(), *known, self.recipe.seed, reestimated=changed)
+        finally:
+            self.sharded.network.to("cpu")
+
+    def _figures_of(self, number: int, loss: float | None, gap: float | None) -> Epoch:
         """What there is to say of an epoch, undone where there is no ``loss``.
 
         The first rank measures, the others wait: so it is the metric of any task, on the same samples in the same order
         as with one process.
         """
         with alone():
-            validation = None
-            if self.speaks:
-                validation = validated(
-                    self.model, self.data, self.normalization, self.splitting, self.recipe.seed, average=self.average
-                )
+            validation = self._validated() if self.speaks else None
             self.accuracy = "" if validation is None else _shown(validation)
             splitting = self.splitting
             return Epoch(
@@ -239,7 +279,7 @@ class Loop:
                 validation=validation,
                 macs_kept=splitting.macs_kept if splitting is not None else None,
                 beta=splitting.beta if splitting is not None and math.isfinite(splitting.beta) else None,
-                gap=splitting.gap() if splitting is not None else None,
+                gap=gap,
                 lr_halved=loss is None,
             )
 
@@ -306,7 +346,7 @@ class Loop:
     def _finite(self) -> bool:
         # Not every buffer: a mask of attention is infinite from the start.
         norms = [buffer for module in self.model.modules() if isinstance(module, NORMS) for buffer in module.buffers()]
-        finite = [tensor.isfinite().all() for tensor in (*self.model.parameters(), *norms)]
+        finite = [local(tensor).isfinite().all() for tensor in (*self.model.parameters(), *norms)]
         return bool(torch.stack(finite).all())
 
     def _figures(self, number: int, loss: float) -> str:
@@ -314,6 +354,10 @@ class Loop:
         if self.splitting is not None and self.splitting.macs_kept is not None:
             parts.append(f"MACs kept {100 * self.splitting.macs_kept:.0f} %")
         return "  ".join(part for part in parts if part)
+
+
+def _copied(tensor: Tensor) -> Tensor:
+    return tensor.detach().clone()
 
 
 def _shown(metric: Metric) -> str:

@@ -10,6 +10,7 @@ import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from lightning_fabric.strategies.ddp import DDPStrategy
+from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
 from torch import distributed, nn
 from torch.distributed import Store  # type: ignore[attr-defined]  # torch says so only by running
 
@@ -20,6 +21,7 @@ from compressor.errors import UsageError
 from compressor.launcher import Place
 from compressor.ranks import Ranks
 from compressor.training.recipe import Recipe, pick_device, refuse_half_on_cpu
+from compressor.training.sharding import shard
 
 # How long one waits for what the first rank does alone, a whole benchmark for example; who is gone is noticed at once.
 WAIT = timedelta(days=365)
@@ -32,6 +34,8 @@ class Team:
     place: Place
     group: distributed.ProcessGroup = field(repr=False)
     """Of gloo, for what is said on the CPU, whatever the device."""
+    in_shards: bool = False
+    """Whether each holds a part of the network that is trained, not all of it."""
 
     @property
     def first(self) -> bool:
@@ -63,28 +67,31 @@ class Team:
         distributed.destroy_process_group()
 
 
-def join(place: Place, recipe: Recipe, store: Store | None = None) -> Team:
+def join(place: Place, recipe: Recipe, store: Store | None = None, *, in_shards: bool = False) -> Team:
     """Wait until all processes are there; each is on its own device, cuda:LOCAL_RANK or the CPU.
 
-    They meet in ``store`` where it is given, else where the launcher says.
+    They meet in ``store`` where it is given, else where the launcher says. ``in_shards`` they train with a part of the
+    network each.
     """
     if store is not None:
         backend = "gloo" if pick_device(recipe.device) == "cpu" else "nccl"
         distributed.init_process_group(backend, store=store, rank=place.rank, world_size=place.size)
     fabric_of(recipe, place)
-    return Team(place, distributed.new_group(backend="gloo", timeout=WAIT))
+    return Team(place, distributed.new_group(backend="gloo", timeout=WAIT), in_shards)
 
 
-def fabric_of(recipe: Recipe, place: Place) -> Fabric:
-    """Lightning Fabric with DDP for this process, joined with the others."""
+def fabric_of(recipe: Recipe, place: Place, *, in_shards: bool = False) -> Fabric:
+    """Lightning Fabric for this process, joined with the others: with DDP, or with parameters ``in_shards``."""
     accelerator = pick_device(recipe.device).partition(":")[0]
     # A network may have parameters that take no part in a loss; which buffers count is decided by the first rank.
-    strategy = DDPStrategy(cluster_environment=_Given(place), find_unused_parameters=True)
+    whole = DDPStrategy(find_unused_parameters=True)
+    parts = ModelParallelStrategy(shard, data_parallel_size=place.size, tensor_parallel_size=1)
     fabric = Fabric(
         accelerator=accelerator,
         devices=place.local_size,
         num_nodes=place.nodes,
-        strategy=strategy,
+        strategy=parts if in_shards else whole,
+        plugins=[_Given(place)],
         precision=recipe.arithmetic,  # type: ignore[arg-type]
     )
     fabric.launch()

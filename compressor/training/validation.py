@@ -37,27 +37,23 @@ def validated(
     """
     if not data.validates:
         return None
+    changed = splitting is not None or average is not None
+    if changed:
+        with (
+            average.shown() if average is not None else nullcontext(),
+            splitting.zeroed() if splitting is not None else nullcontext(),
+        ):
+            model = copy.deepcopy(model)
+    return validated_as_it_is(model, data, normalization, seed, reestimated=changed)
+
+
+def validated_as_it_is(
+    model: nn.Module, data: Data, normalization: Normalization | None, seed: int, *, reestimated: bool
+) -> Metric:
+    """The metric of ``model`` on the validation part, its BatchNorm statistics ``reestimated`` first."""
     device = next(model.parameters()).device
     # A network may draw random numbers in eval mode as well.
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        if splitting is None and average is None:
-            return measure(model, data, "val", normalization)
-        shipped = _as_shipped(model, data, normalization, splitting, seed, average)
-        return measure(shipped, data, "val", normalization)
-
-
-def _as_shipped(
-    model: nn.Module,
-    data: Data,
-    normalization: Normalization | None,
-    splitting: SplittingBase | None,
-    seed: int,
-    average: WeightAverage | None,
-) -> nn.Module:
-    with (
-        average.shown() if average is not None else nullcontext(),
-        splitting.zeroed() if splitting is not None else nullcontext(),
-    ):
-        shipped = copy.deepcopy(model)
-    reestimate_on(shipped, data, normalization, seed, most=SAMPLES)
-    return shipped
+        if reestimated:
+            reestimate_on(model, data, normalization, seed, most=SAMPLES)
+        return measure(model, data, "val", normalization)

@@ -10,21 +10,29 @@ from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
 from compressor.layer_kinds import MAKERS, NORMS, matrices
+from compressor.shards import local, rows, sharded
 
 
-def keep_zeros(model: nn.Module, optimizer: Optimizer) -> RemovableHandle:
+def keep_zeros(model: nn.Module, optimizer: Optimizer, *, whole: nn.Module | None = None) -> RemovableHandle:
     """Reset to zero, after every step, what is zero now: weights, and the biases of wholly zero channels.
 
-    A layer that is zero altogether is free: it was initialised so, for example in a residual branch.
+    A layer that is zero altogether is free: it was initialised so, for example in a residual branch. Where the
+    parameters of ``model`` lie in shards, ``whole`` is the same network with whole ones.
     """
-    masks = {parameter: mask for parameter, mask in _masks(model) if not bool(mask.all())}
+    found = {parameter: mask for parameter, mask in _masks(whole or model) if not bool(mask.all())}
+    pairs = zip((whole or model).parameters(), model.parameters(), strict=True)
+    masks = {parameter: _here(found[same], parameter) for same, parameter in pairs if same in found}
 
     @torch.no_grad()
     def after_step(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         for parameter, mask in masks.items():
-            parameter.mul_(mask)
+            local(parameter).mul_(mask)
 
     return optimizer.register_step_post_hook(after_step)
+
+
+def _here(mask: Tensor, parameter: Tensor) -> Tensor:
+    return mask[rows(parameter)].to(parameter.device, copy=True) if sharded(parameter) else mask
 
 
 def _masks(model: nn.Module) -> list[tuple[Tensor, Tensor]]:

@@ -46,11 +46,16 @@ RECIPE = Recipe(epochs=3, batch_size=16, lr=0.05, device="cpu", seed=3)
 class Double(nn.Module):
     """Computes in float64; with ``trips``, passes in training whose outputs are infinite, on every rank or on one."""
 
-    def __init__(self, *layers, trips=(), idle=False):
+    def __init__(self, *layers, trips=(), idle=False, zeros=False):
         super().__init__()
         self.layers = nn.Sequential(*layers)
         self.trips, self.passes = trips, 0
         self.idle = nn.Linear(2, 2) if idle else None
+        for layer in layers if zeros else ():
+            for parameter in layer.parameters():
+                parameter.data[::3] = 0
+                if parameter.ndim > 1:
+                    parameter.data[1, 0] = 0
 
     def forward(self, x):
         x = self.layers(x.double())
@@ -79,6 +84,8 @@ CASES = {
     "views": ({}, {}, {}, "views"),
     "idle": ({"idle": True}, {}, {}, None),
     "diverged": ({"trips": (8,)}, {}, {"target_macs": 0.5}, None),
+    "recovered": ({"zeros": True}, {"ema": 0.9}, {}, None),
+    "averaged": ({}, {"optimizer": "adamw", "lr": 1e-3, "ema": 0.9}, {"target_macs": 0.5}, None),
     # These end otherwise than with one process: each part of a batch has its own statistics, or random numbers.
     "norms": ({"norms": True}, {"ema": 0.9}, {"target_macs": 0.5}, None),
     "slimming": ({"norms": True}, {}, {"method": "slimming"}, None),
@@ -198,7 +205,8 @@ def on_rank(rank, ranks, folder):
     team.leave()
 
 
-def main(ranks, folder):
+def forked(on_rank, ranks, folder):
+    """The exit code of so many processes, which each call ``on_rank`` with their rank, their number and the folder."""
     # Forked after the imports, which take longer than the training.
     children = []
     for rank in range(ranks):
@@ -211,4 +219,4 @@ def main(ranks, folder):
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]), sys.argv[2]))
+    sys.exit(forked(on_rank, int(sys.argv[1]), sys.argv[2]))
