@@ -112,6 +112,13 @@ TRAINING = {
         "--num-nodes 2 needs torchrun on every machine: torchrun --nnodes 2 --nproc-per-node 1 --rdzv-",
     ),
     "--strategy ddp": (2, "--strategy ddp needs several processes: --devices, or torchrun"),
+    "--strategy fsdp": (2, "--strategy fsdp needs several processes: --devices, or torchrun"),
+    "--strategy fsdp --devices 2 --device cpu --compile": (2, "--compile is not there with --strategy fsdp; leave it"),
+    "--strategy fsdp --devices 2 --device cpu --precision 16": (
+        2,
+        "--precision 16 scales the loss, which --strategy f",
+    ),
+    "--strategy fsdp --devices 2 --device cpu --method paper": (2, "--method paper needs whole weights: use --strateg"),
     "--checkpoint-steps 0": (2, "--checkpoint-steps must be at least 1, got 0"),
     "--penalty l1_l2": (2, "Did you mean 'l1-l2'?"),
     "--penalty l1 --strength -1": (2, "--strength must be a finite number of at least 0, got -1"),

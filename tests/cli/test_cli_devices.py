@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -16,6 +17,7 @@ import torch
 
 from compressor.cli import launching
 from compressor.errors import UsageError
+from compressor.training import loop
 from compressor.training.loop import Loop
 from compressor.training.states import States
 
@@ -198,6 +200,30 @@ def test_what_is_stopped_goes_on_with_the_same_bits(tune, undisturbed, monkeypat
     done = tune()
     assert done.exit_code == 0, done.stderr
     assert contents() == undisturbed
+
+
+def test_what_is_stopped_in_shards_goes_on(tune, undisturbed, monkeypatch):
+    """While the first rank validates; the bits are held by what trains on several ranks without a command."""
+
+    def told(*args, **kwargs):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "validated_as_it_is", told)
+        assert tune("--strategy", "fsdp").exit_code == 143
+    assert states() == ["epoch-000000-000000016.state"]
+    assert tune("--strategy", "fsdp").exit_code == 0
+    once = torch.load(io.BytesIO(undisturbed["a.pt"]), weights_only=True)["state"]
+    assert all(torch.allclose(one, once[name], atol=1e-5) for name, one in weights("a.pt").items())
+    assert states() == []
+
+
+@pytest.mark.slow
+def test_a_run_in_shards_ends_with_a_report(compress):
+    options = ("--devices", 2, "--device", "cpu", "--strategy", "fsdp", "--target-macs", 0.5, "--epochs", 2)
+    done = compress("run", "digits_lenet", *options, "--out", "run")
+    assert done.exit_code == 0, done.stderr
+    assert json.loads(Path("run/report.json").read_text())
 
 
 def test_images_go_on_with_another_number_of_processes(compress, tiny, monkeypatch):
