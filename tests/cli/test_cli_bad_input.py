@@ -118,7 +118,6 @@ TRAINING = {
         2,
         "--precision 16 scales the loss, which --strategy f",
     ),
-    "--strategy fsdp --devices 2 --device cpu --method paper": (2, "--method paper needs whole weights: use --strateg"),
     "--checkpoint-steps 0": (2, "--checkpoint-steps must be at least 1, got 0"),
     "--penalty l1_l2": (2, "Did you mean 'l1-l2'?"),
     "--penalty l1 --strength -1": (2, "--strength must be a finite number of at least 0, got -1"),

@@ -218,6 +218,11 @@ def test_what_is_stopped_in_shards_goes_on(tune, undisturbed, monkeypatch):
     assert states() == []
 
 
+def test_a_method_that_needs_whole_weights_is_refused(tune):
+    told = "Error: --method paper needs whole weights: use --strategy ddp, or --method budget"
+    assert tune("--strategy", "fsdp", "--method", "paper").error == [told]
+
+
 @pytest.mark.slow
 def test_a_run_in_shards_ends_with_a_report(compress):
     options = ("--devices", 2, "--device", "cpu", "--strategy", "fsdp", "--target-macs", 0.5, "--epochs", 2)

@@ -15,9 +15,11 @@ from compressor.launcher import Place
 from compressor.ranks import alone
 from compressor.records import Metric
 from compressor.records.costs import Aims
+from compressor.shards import local
 from compressor.splitting import SplittingConfig
 from compressor.stages.jobs import splitting_for
 from compressor.training import sharding, train
+from compressor.training.loop import Loop
 from compressor.training.states import Course, State
 from compressor.training.team import join
 
@@ -44,6 +46,19 @@ def kept(team=None, resumed=None):
     return {"weights": model.state_dict(), "channels": projection.channels, "gap": projection.gap, **found}
 
 
+def holding(held):
+    """Let every training note how many numbers this rank has of weights, average and optimiser in the end."""
+    finish = Loop.finish
+
+    def noted(self):
+        states = [value for state in self.inner_optimizer.state.values() for value in state.values() if value.ndim]
+        average = self.average.state_dict()["average"] if self.average is not None else []
+        held.append(sum(local(tensor).numel() for tensor in (*self.model.parameters(), *states, *average)))
+        finish(self)
+
+    Loop.finish = noted
+
+
 def gone_on(found, team):
     """The same from that state."""
     with alone(False):
@@ -59,8 +74,10 @@ def on_rank(rank, ranks, folder):
     place = Place(rank=rank, size=ranks, local_rank=rank, local_size=ranks, address="", port=0)
     team = join(place, RECIPE, FileStore(f"{folder}/store", ranks), in_shards=True)
     with alone():
+        holding(held := [])
         once = kept(team)
         found = {
+            "held": held[0],
             "cases": {name: ended(name, team) for name in TRAINED},
             "kept": once,
             "gone on": gone_on(once, team),

@@ -63,6 +63,12 @@ def test_zeros_are_kept_and_something_is_trained():
         assert not torch.equal(weight, weights[name])
 
 
+def test_each_rank_holds_its_part(team):
+    """Of the weights, their average and the two tensors of AdamW."""
+    numbers = sum(parameter.numel() for parameter in on_team.network(norms=True).parameters())
+    assert {rank["held"] for rank in team} == {4 * numbers // len(team)}
+
+
 def test_a_state_is_that_of_one_process(team):
     """The same names, kinds and shapes."""
 
