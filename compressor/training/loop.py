@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import math
 import time
@@ -33,7 +34,6 @@ from compressor.shards import local
 from compressor.splitting.agreement import differing
 from compressor.splitting.base import SplittingBase
 from compressor.stopping import Deferred, Stop
-from compressor.structures import mapped
 from compressor.training.averaging import WeightAverage
 from compressor.training.batchnorm import reestimate_on
 from compressor.training.compiling import compiled, compiling
@@ -178,7 +178,7 @@ class Loop:
     def begin(self) -> dict[str, Any]:
         """An epoch: what it is undone to, how its order is drawn, and what is done of it."""
         return {
-            "before": {**self.undoable(), "model": mapped(self.model.state_dict(), _copied)},
+            "before": {**self.undoable(), "model": copy.deepcopy(self.model.state_dict())},
             "shuffle": self.shuffle.get_state(),
             "steps": 0,
             "loss": torch.zeros((), device=self.fabric.device),
@@ -354,10 +354,6 @@ class Loop:
         if self.splitting is not None and self.splitting.macs_kept is not None:
             parts.append(f"MACs kept {100 * self.splitting.macs_kept:.0f} %")
         return "  ".join(part for part in parts if part)
-
-
-def _copied(tensor: Tensor) -> Tensor:
-    return tensor.detach().clone()
 
 
 def _shown(metric: Metric) -> str:
