@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -12,6 +13,8 @@ ADDRESS, PORT = "MASTER_ADDR", "MASTER_PORT"
 NUMBERS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", PORT)
 # Set for those that the first rank started itself.
 STARTED = "COMPRESSOR_STARTED"
+# Whether this process has met others.
+_MET = threading.Event()
 # Those of `fabric run`, which would overrule what our own options say of a device.
 OF_FABRIC = "LT_"
 
@@ -75,6 +78,16 @@ def given_place(environment: Mapping[str, str] = os.environ) -> Place | None:
         port=port,
         started=STARTED in environment,
     )
+
+
+def note_meeting() -> None:
+    """This process has met others: it has threads of torch's from now on."""
+    _MET.set()
+
+
+def has_met() -> bool:
+    """Whether this process has met others."""
+    return _MET.is_set()
 
 
 def forget_fabric() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -61,3 +63,16 @@ def test_fabrics_own_variables_are_forgotten(monkeypatch):
     monkeypatch.setenv("LT_DEVICES", "8")
     forget_fabric()
     assert "LT_DEVICES" not in os.environ
+
+
+@pytest.mark.parametrize(("argument", "code"), [("--version", 0), ("--no-such", 2)])
+def test_a_process_that_has_met_others_ends_at_once(argument, code):
+    # With threads of torch's that have not ended yet, an interpreter that ends as usual may abort.
+    script = (
+        "import atexit, sys; from compressor.launcher import note_meeting; from compressor.cli import main; "
+        f"atexit.register(print, 'as usual'); note_meeting(); sys.argv[1:] = [{argument!r}]; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == code
+    assert done.stdout + done.stderr
+    assert "as usual" not in done.stdout

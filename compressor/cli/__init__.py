@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from compressor import __version__
+from compressor.launcher import has_met
 
 # In the order of the pipeline, which is the order of the help text.
 COMMANDS = {
@@ -117,4 +118,12 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     # What torch's C++ tells its makers, of connections that end above all; what fails is an exception.
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
-    compress.main(prog_name="compress", args=sys.argv[1:])
+    try:
+        compress.main(prog_name="compress", args=sys.argv[1:])
+    except SystemExit as ended:
+        if has_met():
+            # Threads of torch's connections that have not ended yet abort an interpreter that ends, now and then.
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(ended.code if isinstance(ended.code, int) else int(ended.code is not None))
+        raise

@@ -18,7 +18,7 @@ from compressor.data.feeds import Data
 from compressor.data.samples import DataSet
 from compressor.data.shares import Share, require_divisible
 from compressor.errors import UsageError
-from compressor.launcher import Place
+from compressor.launcher import Place, note_meeting
 from compressor.ranks import Ranks
 from compressor.training.recipe import Recipe, pick_device, refuse_half_on_cpu
 from compressor.training.sharding import shard
@@ -77,6 +77,7 @@ def join(place: Place, recipe: Recipe, store: Store | None = None, *, in_shards:
         backend = "gloo" if pick_device(recipe.device) == "cpu" else "nccl"
         distributed.init_process_group(backend, store=store, rank=place.rank, world_size=place.size)
     fabric_of(recipe, place)
+    note_meeting()
     return Team(place, distributed.new_group(backend="gloo", timeout=WAIT), in_shards)
 
 
