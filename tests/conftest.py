@@ -1,6 +1,8 @@
 """A tiny network with a tiny data set, and the command line in process."""
 
 import os
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -110,6 +112,20 @@ def tiny(tmp_path_factory):
 def environment():
     """For subprocesses: one thread, because tests run side by side, plain output, and no path of the caller's."""
     return {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "120", "NO_COLOR": "1"}
+
+
+@pytest.fixture(scope="session")
+def left_by_ranks(tmp_path_factory, environment):
+    """The folder in which the processes of ``script RANKS FOLDER`` leave what each of them ended with."""
+
+    def left(script, ranks):
+        folder = tmp_path_factory.mktemp("ranks")
+        command = [sys.executable, script, str(ranks), str(folder)]
+        done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment, timeout=300)
+        assert done.returncode == 0, done.stderr
+        return folder
+
+    return left
 
 
 RUN = ("--epochs", "2", "--max-seconds", "0.5", *QUICK)

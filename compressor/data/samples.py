@@ -78,8 +78,6 @@ class Augmentation(Variation):
     shift: int = 0
     flip: bool = False
 
-    draws_anywhere = True
-
     def __post_init__(self) -> None:
         if self.shift < 0:
             raise UsageError(f"shift must be 0 or more pixels, got {self.shift}")

@@ -17,8 +17,6 @@ class Variation:
     name: ClassVar[str]
     mixes: ClassVar[bool] = False
     """Whether it mixes samples, so that their labels become shares of classes."""
-    draws_anywhere: ClassVar[bool] = False
-    """Whether its generator may lie on a GPU, for which the CPU then need not wait."""
 
     @classmethod
     def for_images(cls, own: Variation, classes: int, shape: tuple[int, int, int]) -> Variation:

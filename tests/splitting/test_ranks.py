@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from functools import cache
 from pathlib import Path
 
@@ -19,12 +17,9 @@ pytestmark = pytest.mark.filterwarnings("ignore::compressor.errors.CompressorWar
 
 
 @pytest.fixture(scope="module", params=[2, pytest.param(4, marks=pytest.mark.slow)])
-def ranks(request, tmp_path_factory, environment):
+def ranks(request, left_by_ranks):
     """What each of so many ranks ended with."""
-    folder = tmp_path_factory.mktemp("ranks")
-    command = [sys.executable, on_ranks.__file__, str(request.param), str(folder)]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment, timeout=300)
-    assert done.returncode == 0, done.stderr
+    folder = left_by_ranks(on_ranks.__file__, request.param)
     return [torch.load(folder / f"{rank}.pt") for rank in range(request.param)], folder
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from functools import cache
 
 import on_shards
@@ -21,12 +19,9 @@ CLOSE = {"rtol": 0, "atol": 1e-10}
 
 
 @pytest.fixture(scope="module", params=RANKS)
-def ranks(request, tmp_path_factory, environment):
+def ranks(request, left_by_ranks):
     """What each of so many ranks ended with."""
-    folder = tmp_path_factory.mktemp("shards")
-    command = [sys.executable, on_shards.__file__, str(request.param), str(folder)]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment, timeout=300)
-    assert done.returncode == 0, done.stderr
+    folder = left_by_ranks(on_shards.__file__, request.param)
     parts = [[torch.load(folder / f"{part}-{rank}.pt", weights_only=False) for part in ("first", "second")]
              for rank in range(request.param)]  # fmt: skip
     return [one | two for one, two in parts]

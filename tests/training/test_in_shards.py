@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from functools import cache
 
 import on_shards_of_team
@@ -24,12 +22,9 @@ pytestmark = pytest.mark.filterwarnings("ignore::compressor.errors.CompressorWar
 
 
 @pytest.fixture(scope="module", params=[2, pytest.param(4, marks=pytest.mark.slow)])
-def team(request, tmp_path_factory, environment):
+def team(request, left_by_ranks):
     """What each of so many ranks ended with."""
-    folder = tmp_path_factory.mktemp("shards")
-    command = [sys.executable, on_shards_of_team.__file__, str(request.param), str(folder)]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment, timeout=300)
-    assert done.returncode == 0, done.stderr
+    folder = left_by_ranks(on_shards_of_team.__file__, request.param)
     return [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in range(request.param)]
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from functools import cache
 
 import on_team
@@ -26,12 +24,9 @@ EPOCH_BATCHES = 13
 
 
 @pytest.fixture(scope="module", params=[2, pytest.param(4, marks=pytest.mark.slow)])
-def team(request, tmp_path_factory, environment):
+def team(request, left_by_ranks):
     """What each of so many ranks ended with."""
-    folder = tmp_path_factory.mktemp("team")
-    command = [sys.executable, on_team.__file__, str(request.param), str(folder)]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment, timeout=300)
-    assert done.returncode == 0, done.stderr
+    folder = left_by_ranks(on_team.__file__, request.param)
     return [torch.load(folder / f"{rank}.pt") for rank in range(request.param)]
 
 
