@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from compressor.cli.console import Console
 from compressor.cli.launching import LEFT, in_shards, is_loss, ready
+from compressor.cli.workers import when_parent_is_gone
 from compressor.errors import CompressorError
 from compressor.launcher import Place
 
@@ -28,7 +29,7 @@ def follow(console: Console, place: Place, options: dict[str, Any]) -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
     if place.started:
-        threading.Thread(target=_end_with_first, daemon=True).start()
+        when_parent_is_gone(partial(os._exit, LEFT))
     from compressor.cli.loading import load_network, load_samples
     from compressor.cli.training import load_teacher, recipe_of
     from compressor.stages.jobs import serve
@@ -62,10 +63,3 @@ def _store(place: Place) -> Store:
     store = TCPStore(place.address, place.port, place.size, is_master=False, wait_for_workers=False)
     store.set(ready(place.rank), "")
     return store
-
-
-def _end_with_first() -> None:
-    # Not by way of `sys.stdin`, whose lock an interpreter that ends would wait for.
-    while os.read(0, 1):
-        pass  # it ends with whoever holds the other end
-    os._exit(LEFT)

@@ -18,7 +18,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from compressor.cli.workers import arguments
+from compressor.cli.workers import arguments, last_words
 from compressor.errors import CompressorError, UsageError, first_line
 from compressor.launcher import Place, given_place
 
@@ -200,10 +200,7 @@ class _Started:
     def _said(self, rank: int, code: int) -> str:
         if code < 0:
             return f"was killed by {signal.Signals(-code).name}"
-        words = self._words[rank - 1]
-        words.seek(0)
-        lines = words.read().decode(errors="replace").strip().splitlines()
-        return f"ended with exit code {code}: {lines[-1].removeprefix('Error: ') if lines else 'no message'}"
+        return f"ended with exit code {code}: {last_words(self._words[rank - 1]).removeprefix('Error: ')}"
 
     def _watch(self) -> None:
         """End this process where it does not notice by itself that another one is gone: a GPU waits for ever."""

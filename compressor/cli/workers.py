@@ -11,6 +11,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import IO
 
 import click
@@ -65,22 +66,32 @@ def helpers(count: int, warn: Callable[[str], None]) -> Iterator[None]:
                 if process.poll() is None:
                     _stop(process)
                 elif process.returncode > 0:
-                    file.seek(0)
-                    last = file.read().decode(errors="replace").strip().splitlines()
-                    warn(f"a worker ended with exit code {process.returncode}: {last[-1] if last else 'no message'}")
+                    warn(f"a worker ended with exit code {process.returncode}: {last_words(file)}")
 
 
 def end_with_parent() -> None:
     """In a helper: stop when the process that started it is gone, however it went."""
     if HELPER in os.environ:
-        threading.Thread(target=_wait_for_parent, daemon=True).start()
+        when_parent_is_gone(partial(os.kill, os.getpid(), signal.SIGTERM))
 
 
-def _wait_for_parent() -> None:
-    # Not by way of `sys.stdin`, whose lock an interpreter that ends would wait for.
-    while os.read(0, 1):
-        pass  # it ends with whoever holds the other end
-    os.kill(os.getpid(), signal.SIGTERM)
+def when_parent_is_gone(act: Callable[[], object]) -> None:
+    """Call ``act``, beside all else, when the process is gone that holds the other end of this one's stdin."""
+
+    def wait() -> None:
+        # Not by way of `sys.stdin`, whose lock an interpreter that ends would wait for.
+        while os.read(0, 1):
+            pass  # it ends with whoever holds the other end
+        act()
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def last_words(file: IO[bytes]) -> str:
+    """The last line of what a process wrote into ``file``."""
+    file.seek(0)
+    lines = file.read().decode(errors="replace").strip().splitlines()
+    return lines[-1] if lines else "no message"
 
 
 def _started(words: IO[bytes]) -> subprocess.Popen[bytes]:
