@@ -31,6 +31,7 @@ class Subject(Record, frozen=True, kw_only=True):
     epochs: int = 6
     batch_size: int = 64
     lr: float = 0.02
+    precision: str = "32"
 
 
 class Accuracy(Record, frozen=True, kw_only=True):

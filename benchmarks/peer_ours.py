@@ -101,6 +101,7 @@ def _run(key: Key, bench: Bench, folder: Path, target: Sequence[str]) -> tuple[R
             "--epochs": subject.epochs,
             "--batch-size": subject.batch_size,
             "--lr": subject.lr,
+            "--precision": subject.precision,
             "--seed": key.seed,
             "--max-seconds": BENCHMARK_SECONDS,
             "--device": "cpu",

@@ -75,7 +75,14 @@ class Bench:
     def plan(self, seed: int) -> RunPlan:
         """A run of ours: its epochs and views are those of every method."""
         subject = self.subject
-        recipe = Recipe(epochs=subject.epochs, lr=subject.lr, batch_size=subject.batch_size, seed=seed, device="cpu")
+        recipe = Recipe(
+            epochs=subject.epochs,
+            lr=subject.lr,
+            batch_size=subject.batch_size,
+            seed=seed,
+            device="cpu",
+            precision=subject.precision,
+        )
         return RunPlan(recipe=recipe, penalties=SplittingConfig(target_macs=0.5))
 
     def train(self, model: nn.Module, recipe: Recipe) -> Seconds:
@@ -115,7 +122,7 @@ class Bench:
         export(self.dense.with_model(model), onnx, self.data)
         subject = self.subject
         common = {"epochs": subject.epochs, "batch_size": subject.batch_size, "lr": subject.lr}
-        common |= {"max_train": subject.max_train, "checkpoint": self.fingerprint}
+        common |= {"max_train": subject.max_train, "precision": subject.precision, "checkpoint": self.fingerprint}
         return Cell(
             key=key,
             accuracy=Accuracy(

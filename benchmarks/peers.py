@@ -169,7 +169,7 @@ def parser() -> argparse.ArgumentParser:
     for name in ("name", "checkpoint", "data"):
         each["add"].add_argument(name)
     each["add"].add_argument("--held", nargs="*", default=[], help="the layers that Torch-Pruning prunes rightly")
-    for name, kind in (("max_train", int), ("epochs", int), ("batch_size", int), ("lr", float)):
+    for name, kind in (("max_train", int), ("epochs", int), ("batch_size", int), ("lr", float), ("precision", str)):
         default = getattr(Subject(checkpoint="", data=""), name)
         each["add"].add_argument(f"--{name.replace('_', '-')}", type=kind, default=default)
     running = each["run"]
