@@ -4,11 +4,13 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from torch.onnx._internal.exporter._registration import onnxscript_apis
 
 FACTORY = '''
 from torch import nn
@@ -67,6 +69,16 @@ def _same_processor():
     """Widths that the processor rewards are those of one without AVX-512, whichever runs the tests."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("compressor.alignment.channel_block", lambda: 8)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _without_waiting():
+    """No test is about a power cut, who else works here, or the list of translations that every export makes anew."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("compressor.benchmarking.load.WATCH_SECONDS", 0.05)
+        patch.setattr("os.fsync", lambda descriptor: None)
+        patch.setattr(onnxscript_apis, "get_torchlib_ops", cache(onnxscript_apis.get_torchlib_ops))
         yield
 
 

@@ -75,7 +75,6 @@ def benchmark(
     than asked for and ``allow_fallback`` is not set. Without ``details`` it is not measured where the time goes, nor
     what widths off the fast path cost.
     """
-    started, clock, load, busy = datetime.now(UTC), time.monotonic(), load_average(), busy_processors()
     settings = BenchmarkSettings(
         provider=provider,
         threads=threads,
@@ -88,7 +87,9 @@ def benchmark(
     )
     check_settings(settings)
     paths = [Path(file).absolute() for file in files]
-    measured = measure(paths, labels_of(paths, names), settings, progress or silent, details=details)
+    labels = labels_of(paths, names)
+    started, clock, load, busy = datetime.now(UTC), time.monotonic(), load_average(), busy_processors()
+    measured = measure(paths, labels, settings, progress or silent, details=details)
     environment = describe(load, busy, measured.busy)
     return BenchmarkReport(
         started=started.isoformat(timespec="seconds"),

@@ -9,6 +9,7 @@ import time
 import pytest
 
 from compressor.benchmarking import affinity, load
+from compressor.benchmarking.affinity import WATCH_SECONDS
 from compressor.benchmarking.load import Watch, busy_processors, own_ticks
 
 FOREVER = "while True: pass"
@@ -75,7 +76,8 @@ def test_parents_in_a_ring_end(machine):
 
 
 @linux
-def test_a_busy_process_that_is_not_ours_is_seen_and_is_not_counted_as_ours():
+def test_a_busy_process_that_is_not_ours_is_seen_and_is_not_counted_as_ours(monkeypatch):
+    monkeypatch.setattr("compressor.benchmarking.load.WATCH_SECONDS", WATCH_SECONDS)
     # The shell between us ends at once, so that nobody knows any more whose it was.
     command = ["sh", "-c", f"{sys.executable} -c '{FOREVER}' >/dev/null 2>&1 & echo $!"]
     stranger = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)

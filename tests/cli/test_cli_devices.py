@@ -202,6 +202,7 @@ def test_what_is_stopped_goes_on_with_the_same_bits(tune, undisturbed, monkeypat
     assert contents() == undisturbed
 
 
+@pytest.mark.slow
 def test_what_is_stopped_in_shards_goes_on(tune, undisturbed, monkeypatch):
     """While the first rank validates; the bits are held by what trains on several ranks without a command."""
 
