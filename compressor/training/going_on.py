@@ -26,7 +26,7 @@ def state_of(run: Loop) -> dict[str, Any]:
         "optimizer": run.inner_optimizer.state_dict(),
         "rates": list(run.scheduler.base_lrs),
         "retries": run.retries,
-        "accuracy": run.accuracy,
+        "accuracy": run.telling.accuracy,
         "precision": run.fabric.strategy.precision.state_dict(),
         "shuffle": run.shuffle.get_state(),
         "random": torch.get_rng_state(),
@@ -95,7 +95,7 @@ def go_on(run: Loop, state: Mapping[str, Any]) -> None:
     # The wrapper's own, which takes over what the inner one has replaced.
     run.optimizer.load_state_dict(cut_optimizer(state["optimizer"], run.inner_optimizer))
     run.scheduler.last_epoch, run.scheduler.base_lrs = state["schedule"], list(state["rates"])
-    run.step, run.retries, run.accuracy = state["step"], state["retries"], state["accuracy"]
+    run.step, run.retries, run.telling.accuracy = state["step"], state["retries"], state["accuracy"]
     if run.splitting is not None:
         run.splitting.load_state_dict(state["splitting"])
     if run.average is not None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import hashlib
 import math
-import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from functools import partial
@@ -38,20 +37,16 @@ from compressor.training.averaging import WeightAverage
 from compressor.training.batchnorm import reestimate_on
 from compressor.training.compiling import compiled, compiling
 from compressor.training.objective import distilled, loss_of
-from compressor.training.pace import Pace, numbers_of
 from compressor.training.recipe import Recipe
 from compressor.training.sharding import Sharded
 from compressor.training.team import Team, fabric_of
+from compressor.training.telling import Telling
 from compressor.training.validation import validated, validated_as_it_is
 from compressor.training.views import Views
 from compressor.training.zeros import keep_zeros
 
 # How often a diverged training goes back one epoch and halves its learning rate before it gives up.
 RETRIES = 3
-# Steps between figures for loggers, besides those of every epoch.
-LOG_EVERY = 50
-# Seconds between lines of progress.
-TELL_EVERY = 0.2
 
 Keep = Callable[[bool], None]
 """Writes a state where one is due after a step; with True in any case."""
@@ -83,14 +78,14 @@ class Loop:
         self.model, self.recipe, self.normalization = model, recipe, normalization
         self.fabric: Fabric = recipe.fabric() if team is None else fabric_of(recipe, team.place, in_shards=in_shards)
         self.data, self.views = resident(data, self.fabric.device), views
-        self.splitting, self.progress, self.log = splitting, progress or silent, log
+        self.splitting = splitting
         self.feed = feed_of(self.data, normalization)
         self.epoch_steps = recipe.epoch_steps(self.feed.count(recipe.batch_size, self.share.size))
         self.total_steps = recipe.epochs * self.epoch_steps
-        self.step, self.retries, self.accuracy, self.told = 0, 0, "", -math.inf
+        self.step, self.retries = 0, 0
         self.begun: dict[str, Any] | None = None
         self.shuffle = torch.Generator().manual_seed(recipe.seed + recipe.before)
-        self.pace = Pace(self.fabric.device)
+        self.telling = Telling(recipe.epochs, self.total_steps, self.fabric.device, splitting, progress or silent, log)
         # Faster convolutions on CPUs and tensor cores alike; undone in `finish`.
         if self.sharded is None:  # whose rows must be contiguous, and which goes to its device block by block
             model.to(self.fabric.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -112,8 +107,8 @@ class Loop:
         """
         begun = self.begun = self.begun or self.begin()
         self._pass(number, begun, keep)
-        loss = float(begun["loss"]) / begun["count"]
-        pace = self.pace.figures(self.total_steps - self.step) if self.log is not None else {}
+        loss = _mean(begun)
+        self.telling.passed(self.step)
         if not all(self.ranks.of_each(math.isfinite(loss) and self._finite())):
             self._undo(begun["before"], loss)
             epoch = self._figures_of(number, None, self._gap())
@@ -129,8 +124,7 @@ class Loop:
             if stopped is not None:
                 raise stopped
         self.begun = None
-        if self.log is not None:
-            self.log({**numbers_of(epoch), **pace, "learning_rate": self.rate}, self.step)
+        self.telling.epoch(epoch, self.step, self.rate)
         return epoch
 
     @property
@@ -188,7 +182,7 @@ class Loop:
     def _pass(self, number: int, begun: dict[str, Any], keep: Keep) -> None:
         """The rest of a pass over the training part, or all of it."""
         self.model.train()
-        self.pace.begin()
+        self.telling.pace.begin()
         self.shuffle.set_state(begun["shuffle"])
         done = begun["steps"] * self.recipe.accumulate
         # As many batches as make a step; `zip` leaves out those that make none.
@@ -197,7 +191,7 @@ class Loop:
             if self.sharded is not None:
                 self.sharded.share_buffers()
             self.optimizer.zero_grad()
-            with self.pace.network(), compiling() if self.recipe.compile else nullcontext():
+            with self.telling.pace.network(), compiling() if self.recipe.compile else nullcontext():
                 for place, (batch, said) in enumerate(together, start=1):
                     with self.fabric.no_backward_sync(self.wrapped, enabled=place < len(together)):
                         loss = self._loss(batch, said)
@@ -214,14 +208,7 @@ class Loop:
             self.step += 1
             begun["steps"], begun["count"] = begun["steps"] + 1, begun["count"] + len(together)
             samples = sum(samples_in(self.feed.task.inputs(batch)) for batch, _ in together)
-            self.pace.step(samples * self.share.size)
-            # Reading the loss makes a GPU wait, so no more often than people can read.
-            if time.monotonic() - self.told > TELL_EVERY or self.step == self.total_steps:
-                mean = float(begun["loss"]) / begun["count"]
-                self.progress(self.step / self.total_steps, self._figures(number, mean))
-                self.told = time.monotonic()
-            if self.log is not None and self.step % LOG_EVERY == 0:
-                self.log({"loss": float(begun["loss"]) / begun["count"], "learning_rate": self.rate}, self.step)
+            self.telling.step(number, self.step, partial(_mean, begun), self.rate, samples * self.share.size)
             keep(self.signals.came)
             self.signals.let_through()
 
@@ -271,7 +258,7 @@ class Loop:
         """
         with alone():
             validation = self._validated() if self.speaks else None
-            self.accuracy = "" if validation is None else _shown(validation)
+            self.telling.validated(validation)
             splitting = self.splitting
             return Epoch(
                 epoch=number,
@@ -349,15 +336,8 @@ class Loop:
         finite = [local(tensor).isfinite().all() for tensor in (*self.model.parameters(), *norms)]
         return bool(torch.stack(finite).all())
 
-    def _figures(self, number: int, loss: float) -> str:
-        parts = [f"epoch {number}/{self.recipe.epochs}", f"loss {loss:.3f}", self.accuracy]
-        if self.splitting is not None and self.splitting.macs_kept is not None:
-            parts.append(f"MACs kept {100 * self.splitting.macs_kept:.0f} %")
-        return "  ".join(part for part in parts if part)
 
-
-def _shown(metric: Metric) -> str:
-    """A metric in the line of progress."""
-    if metric.unit == "share":
-        return f"{metric.name} {100 * metric.value:.1f} %"
-    return f"{metric.name} {metric.value:.4g} {metric.unit}".rstrip()
+def _mean(begun: dict[str, Any]) -> float:
+    """The loss of what was done of an epoch."""
+    mean: float = float(begun["loss"]) / begun["count"]
+    return mean

@@ -78,7 +78,7 @@ def counted(splitting, **options):
         return loss(self, batch, said)
 
     recipe = Recipe(epochs=1, batch_size=BATCH, seed=0, **options)
-    with patch.object(Loop, "_loss", marked), patch("compressor.training.loop.TELL_EVERY", 1e9), calls:
+    with patch.object(Loop, "_loss", marked), patch("compressor.training.telling.TELL_EVERY", 1e9), calls:
         train(splitting.model if splitting else resnet20(), DATA, recipe, normalization=None, splitting=splitting)
     return steps[2:]
 
@@ -250,7 +250,7 @@ def test_on_a_gpu_a_step_waits_for_nothing(penalty, groups):
     model = splitting.model if splitting else resnet20()
     recipe = Recipe(epochs=1, batch_size=BATCH, device="cuda")
     try:
-        with patch.object(Loop, "_loss", strict), patch("compressor.training.loop.TELL_EVERY", 1e9):
+        with patch.object(Loop, "_loss", strict), patch("compressor.training.telling.TELL_EVERY", 1e9):
             train(model, DATA, recipe, normalization=None, splitting=splitting)
     finally:
         torch.cuda.set_sync_debug_mode("default")

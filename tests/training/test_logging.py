@@ -15,7 +15,7 @@ from test_loop import DATA, network, recipe
 from compressor.errors import CompressorError, UnknownName, UsageError
 from compressor.loggers import LOGGERS, NEEDS, logging_to, require_loggers
 from compressor.training import train
-from compressor.training.loop import LOG_EVERY
+from compressor.training.telling import LOG_EVERY
 
 QUICK = ("--epochs", 2, "--lr", 0.1, "--batch-size", 32)
 
