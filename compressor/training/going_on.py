@@ -12,6 +12,7 @@ import torch
 from compressor.errors import CompressorWarning
 from compressor.training.form import require_optimizer_form, require_rates, require_same_form
 from compressor.training.sharding import cut_as, cut_optimizer, other_buffers, set_buffer
+from compressor.training.undoing import undoable
 
 if TYPE_CHECKING:
     from compressor.training.loop import Loop
@@ -21,7 +22,7 @@ def state_of(run: Loop) -> dict[str, Any]:
     """Everything that the next step reads: plain data and tensors, which are not copied."""
     device = run.fabric.device
     return {
-        **run.undoable(),
+        **undoable(run),
         "buffers": other_buffers(run.model),
         "optimizer": run.inner_optimizer.state_dict(),
         "rates": list(run.scheduler.base_lrs),

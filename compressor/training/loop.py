@@ -1,4 +1,4 @@
-"""One training as it goes: its epochs, what undoes one that diverged, and the state with which the next begins."""
+"""One training as it goes: its epochs, and what there is to say of each."""
 
 from __future__ import annotations
 
@@ -21,15 +21,13 @@ from compressor.data.feeds import Data, channels_last, feed_of
 from compressor.data.normalization import Normalization
 from compressor.data.samples import DataSet
 from compressor.data.shares import WHOLE
-from compressor.errors import CompressorError, Diverged
+from compressor.errors import CompressorError
 from compressor.inputs import samples_in
-from compressor.layer_kinds import NORMS
 from compressor.loggers import Log
 from compressor.progress import Progress, silent
 from compressor.ranks import Ranks, alone
 from compressor.records import Metric
 from compressor.records.run import Epoch
-from compressor.shards import local
 from compressor.splitting.agreement import differing
 from compressor.splitting.base import SplittingBase
 from compressor.stopping import Deferred, Stop
@@ -41,12 +39,10 @@ from compressor.training.recipe import Recipe
 from compressor.training.sharding import Sharded
 from compressor.training.team import Team, fabric_of
 from compressor.training.telling import Telling
+from compressor.training.undoing import finite, undo, undoable
 from compressor.training.validation import validated, validated_as_it_is
 from compressor.training.views import Views
 from compressor.training.zeros import keep_zeros
-
-# How often a diverged training goes back one epoch and halves its learning rate before it gives up.
-RETRIES = 3
 
 Keep = Callable[[bool], None]
 """Writes a state where one is due after a step; with True in any case."""
@@ -96,7 +92,7 @@ class Loop:
         attach = partial(keep_zeros, model, whole=whole) if splitting is None else splitting.attach
         self.handle = attach(optimizer)
         self.average = WeightAverage(model, recipe.ema) if recipe.ema is not None else None
-        self.scheduler = LambdaLR(optimizer, self._rate)
+        self.scheduler = LambdaLR(optimizer, self.factor)
         self.inner_optimizer: Optimizer = optimizer
         self.optimizer: Any = self.fabric.setup_optimizers(optimizer)
 
@@ -109,8 +105,8 @@ class Loop:
         self._pass(number, begun, keep)
         loss = _mean(begun)
         self.telling.passed(self.step)
-        if not all(self.ranks.of_each(math.isfinite(loss) and self._finite())):
-            self._undo(begun["before"], loss)
+        if not all(self.ranks.of_each(math.isfinite(loss) and finite(self.model))):
+            undo(self, begun["before"], loss)
             epoch = self._figures_of(number, None, self._gap())
         else:
             gap, stopped = self._gap(), None
@@ -172,7 +168,7 @@ class Loop:
     def begin(self) -> dict[str, Any]:
         """An epoch: what it is undone to, how its order is drawn, and what is done of it."""
         return {
-            "before": {**self.undoable(), "model": copy.deepcopy(self.model.state_dict())},
+            "before": {**undoable(self), "model": copy.deepcopy(self.model.state_dict())},
             "shuffle": self.shuffle.get_state(),
             "steps": 0,
             "loss": torch.zeros((), device=self.fabric.device),
@@ -297,44 +293,9 @@ class Loop:
         with torch.no_grad(), self.fabric.autocast():
             return self.feed.task.outputs(self.teacher, batch)
 
-    def undoable(self) -> dict[str, Any]:
-        """What an epoch that diverges is undone to; the optimiser begins anew."""
-        return {
-            "model": self.model.state_dict(),
-            "schedule": self.scheduler.last_epoch,
-            "step": self.step,
-            "splitting": self.splitting.state_dict() if self.splitting is not None else {},
-            "average": self.average.state_dict() if self.average is not None else {},
-        }
-
-    def _undo(self, before: dict[str, Any], loss: float) -> None:
-        self.model.load_state_dict(before["model"])
-        if self.retries == RETRIES:
-            raise Diverged(
-                f"training diverged {RETRIES + 1} times (loss {loss:g}), at last with a learning rate of "
-                f"{self.recipe.learning_rate / 2**RETRIES:g}; use a smaller --lr"
-            )
-        self.retries += 1
-        if self.splitting is not None:
-            self.splitting.load_state_dict(before["splitting"])
-        if self.average is not None:
-            self.average.load_state_dict(before["average"])
-        self.inner_optimizer.state.clear()
-        self.step, self.scheduler.last_epoch = before["step"], before["schedule"]
-        self.scheduler.base_lrs = [rate / 2 for rate in self.scheduler.base_lrs]
-        factor = self._rate(before["schedule"])
-        for group, rate in zip(self.inner_optimizer.param_groups, self.scheduler.base_lrs, strict=True):
-            # The scheduler sets the rate only after the next step.
-            group["lr"] = rate * factor
-
-    def _rate(self, step: int) -> float:
+    def factor(self, step: int) -> float:
+        """That of the learning rate in a step."""
         return self.recipe.rate(step, self.epoch_steps)
-
-    def _finite(self) -> bool:
-        # Not every buffer: a mask of attention is infinite from the start.
-        norms = [buffer for module in self.model.modules() if isinstance(module, NORMS) for buffer in module.buffers()]
-        finite = [local(tensor).isfinite().all() for tensor in (*self.model.parameters(), *norms)]
-        return bool(torch.stack(finite).all())
 
 
 def _mean(begun: dict[str, Any]) -> float:

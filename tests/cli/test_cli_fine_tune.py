@@ -85,7 +85,7 @@ def test_a_failed_training_can_be_given_again(tiny, compress):
 
 def test_epochs_that_were_undone_are_warned_about(tiny, compress, monkeypatch):
     answers = iter([False])
-    monkeypatch.setattr("compressor.training.loop.Loop._finite", lambda run: next(answers, True))
+    monkeypatch.setattr("compressor.training.loop.finite", lambda model: next(answers, True))
     done = compress("fine-tune", tiny.checkpoint, "--arch", tiny.arch, "--epochs", 1, "--out", "a.pt")
     assert done.exit_code == 0
     told = "Warning: training diverged in epoch 1, which was undone and repeated with half the learning rate"

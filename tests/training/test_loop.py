@@ -16,8 +16,8 @@ from compressor.splitting import Splitting
 from compressor.training import train
 from compressor.training.batchnorm import reestimate_on
 from compressor.training.evaluation import model_accuracy
-from compressor.training.loop import RETRIES
 from compressor.training.recipe import Recipe
+from compressor.training.undoing import RETRIES
 
 IMAGE = torch.rand(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
 
