@@ -1,15 +1,15 @@
-"""This project's methods in the comparison: ``compress run`` as its users have it, and what its report says."""
+"""This project's methods in the comparison: ``compress run`` as its users have it, and ``prune`` before a recovery."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from msgspec.structs import replace
-from peer_cells import Cell, Key, Seconds, read_cells
+import msgspec
+from peer_cells import Cell, Key, Seconds, read_cells, stopwatch
 from peer_training import Bench
 
 from compressor import load
@@ -19,6 +19,7 @@ from compressor.files import remove_folder
 from compressor.records.run import RunReport
 from compressor.regular_files import read_bytes
 from compressor.splitting import Splitting, SplittingConfig, build_splitting
+from compressor.stages.prune import prune
 from compressor.training.calibration import sample_losses
 
 TIMED_RUN = Path(__file__).with_name("peer_timed_run.py")
@@ -30,6 +31,8 @@ BENCHMARK_SECONDS = 10.0
 class Ours:
     """What is asked for: MACs, or the latency that the network of as many MACs, of the same seed, was measured at.
 
+    With ``prune`` as many MACs are left before the training, all of which is recovery.
+
     ``held`` keeps to the groups that the other tools can remove.
     """
 
@@ -37,7 +40,12 @@ class Ours:
     held: bool = False
 
 
-OURS = {"ours-macs": Ours("macs"), "ours-latency": Ours("latency"), "ours-macs-held": Ours("macs", held=True)}
+OURS = {
+    "ours-macs": Ours("macs"),
+    "ours-latency": Ours("latency"),
+    "ours-macs-held": Ours("macs", held=True),
+    "ours-prune": Ours("prune"),
+}
 SETTING = "default"
 
 
@@ -47,6 +55,8 @@ def run(key: Key, bench: Bench, results: Path, *, again: bool = False) -> Cell:
     if ours.held and not subject.held:
         raise UsageError(f"the other tools can remove all channels of {bench.name}: that is ours-macs")
     patterns = [option for name in subject.held for option in ("--layers", name)] if ours.held else []
+    if ours.kind == "prune":
+        return _pruned(key, bench, results)
     folder = key.path(results, "")
     if again and folder.exists():
         remove_folder(folder)
@@ -68,12 +78,26 @@ def run(key: Key, bench: Bench, results: Path, *, again: bool = False) -> Cell:
     )
 
 
+def _pruned(key: Key, bench: Bench, results: Path) -> Cell:
+    """``compress prune``, and the training of everything that is pruned at once."""
+    data = replace(bench.data, test=bench.data.val)  # it shows how it does on a test part, which is no part of its work
+    with stopwatch() as taken:
+        pruned = prune(bench.dense, data, SplittingConfig(target_macs=1 / key.target), seed=key.seed)
+    model = pruned.network.model
+    removed = bench.accuracy(model)
+    seconds = taken[0] + bench.train(model, bench.plan(key.seed).recipe) + bench.asked(key.seed)[1]
+    steps = {"untrained": None, "sparse": None, "removed": removed}
+    return bench.cell(
+        key, model, key.path(results, ".onnx"), seconds, steps, {"target": f"--target-macs {1 / key.target:g}"}
+    )
+
+
 def _target(ours: Ours, key: Key, bench: Bench, results: Path) -> list[str]:
     if ours.kind == "macs":
         return ["--target-macs", f"{1 / key.target:.6f}"]
     like = Key(network=key.network, method="ours-macs", setting=SETTING, target=key.target, seed=key.seed)
     cells = read_cells(results)
-    known = cells.get(like) or cells.get(replace(like, seed=0))
+    known = cells.get(like) or cells.get(msgspec.structs.replace(like, seed=0))
     if known is None:
         raise CompressorError(f"ours-latency needs a cell of ours-macs at {key.target:g}x first, of its seed or of 0")
     # Best as it was timed beside all others; the run itself had other work beside it, perhaps.
