@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from typing import Any
 
 from torch import Tensor
@@ -49,19 +49,14 @@ class Selection:
         if not prunable.groups:
             why = prunable.obstacles(_counted(targets[0].kind)) or ": it has no convolution, linear or recurrent layer"
             raise TargetNotMet(f"no channel of this network can be removed{why}")
-        self._prunable, self._ranks = prunable, ranks
+        self.prunable, self._ranks = prunable, ranks
         self.limits = [prunable.limit(target, aims or Aims()) for target in targets]
         blocks = branches(prunable.groups)
         droppable = () if keep_blocks else tuple(blocks.values())
         self.budget = Budget([limit.cost for limit in self.limits], align, ties(prunable.groups), droppable)
-        for limit in self.limits:
-            least = limit.reached(self.budget.least)
-            if not limit.outcome(self.budget.least).met:
-                raise TargetNotMet(
-                    f"{limit.target} asked, {limit.target.shown(least)} is the least that can be reached with --align "
-                    f"{align}, which keeps {align.steps} channels of every group{_kept(keep_blocks, len(blocks))}"
-                    f"{prunable.obstacles(_counted(limit.target.kind))}"
-                )
+        self._least = f"with --align {align}, which keeps {align.steps} channels of every group"
+        self._least += _kept(keep_blocks, len(blocks))
+        self._check_limits()
         self.saliency: Saliency = saliency(config.saliency or DEFAULT, prunable.model, prunable.groups, seed=seed)
         self._weights = Weights(prunable.model, prunable.groups)
         self.channels = DroppedChannels(prunable.model, prunable.groups)
@@ -70,6 +65,21 @@ class Selection:
         # By whose scores channels are chosen, whatever the training says, once it was tried out.
         self.spread: Spread | None = None
         self._ties, self._seed = ties(prunable.groups), seed
+
+    def _check_limits(self) -> None:
+        for limit in self.limits:
+            if not limit.outcome(self.budget.least).met:
+                least = limit.target.shown(limit.reached(self.budget.least))
+                raise TargetNotMet(
+                    f"{limit.target} asked, {least} is the least that can be reached {self._least}"
+                    f"{self.prunable.obstacles(_counted(limit.target.kind))}"
+                )
+
+    def within(self, aims: Aims) -> Selection:
+        """Itself, from now on within what ``aims`` allow; `TargetNotMet` where that is too little."""
+        self.limits = [replace(one, share=aims.shares.get(one.target.kind, one.share)) for one in self.limits]
+        self._check_limits()
+        return self
 
     @property
     def shares(self) -> dict[TargetKind, float]:
@@ -117,7 +127,7 @@ class Selection:
     def follow(self) -> None:
         """Go on with the parameters that the network has now: `fully_shard` has put others in their place."""
         dropped = self.channels.dropped()
-        self.channels = DroppedChannels(self._prunable.model, self._prunable.groups)
+        self.channels = DroppedChannels(self.prunable.model, self.prunable.groups)
         self.channels.set(dropped)
         self.saliency.follow()
 
@@ -143,7 +153,7 @@ class Selection:
 
     def outcomes(self, kept: Sequence[int]) -> list[Outcome]:
         """What ``kept`` channels come to in every target, and what the next wider network would have."""
-        groups, wider = self._prunable.groups, list(self.budget.wider(kept))
+        groups, wider = self.prunable.groups, list(self.budget.wider(kept))
         found = []
         for limit in self.limits:
             above = [(limit.reached(more), more) for more in wider if not limit.outcome(more).met]

@@ -139,6 +139,11 @@ class Splitting(SplittingBase):
             self._selection.settle(loss, most)
 
     @property
+    def selection(self) -> Selection | None:
+        """Which channels stay; None without a target."""
+        return self._selection
+
+    @property
     def spread(self) -> Spread | None:
         """What `settle` found."""
         return None if self._selection is None else self._selection.spread

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,7 +70,7 @@ def aim(
 
     Raises `TargetNotMet` when the smallest network misses a target, and what `measure_costs` raises.
     """
-    asked = {target.kind: target for target in penalties.targets if target.kind in MEASURED}
+    asked = _asked(penalties)
     if not asked:
         return Aims()
     runtime, tell = runtime or Runtime(), progress or silent
@@ -78,14 +78,54 @@ def aim(
     groups = find_groups(network.model, example) if groups is None else groups
     if "latency" in asked and costs is None:
         costs = costs_in(runtime, network, groups, lambda share, text: tell(share / 2, text))
-    if costs is not None and made_elsewhere(costs.environment.cpu_model):
-        asked.pop("latency", None)
+    asked = _asked(penalties, costs)
     if not asked:
         return Aims(costs=costs)
     prunable = Prunable(network.model, example, groups, penalties)
+
+    def selected(aims: Aims) -> Selection:
+        return Selection(prunable, penalties, aims, seed=runtime.seed)
+
     with tempfile.TemporaryDirectory() as folder:
-        trials = _Trials(network, prunable, penalties, asked, runtime, Path(folder))
+        trials = _Trials(network, prunable, selected, penalties, asked, runtime, Path(folder))
         return trials.run(Aims(costs=costs), lambda share, text: tell(0.5 + share / 2, text))
+
+
+def aim_settled(
+    network: Network,
+    penalties: SplittingConfig,
+    selection: Selection,
+    aims: Aims,
+    *,
+    runtime: Runtime | None = None,
+    progress: Progress | None = None,
+) -> Aims:
+    """``aims`` with which the channels that were settled on meet the targets; ``selection`` keeps to them from now on.
+
+    `aim` has measured what the weights alone would leave, and another network may take another time for the same
+    foretold cost. These are the channels that stay, so the largest network that was measured to meet the targets is
+    that which is trained.
+
+    Raises `TargetNotMet` when the smallest network misses a target.
+    """
+    asked = _asked(penalties, aims.costs)
+    if not asked:
+        return aims
+    with tempfile.TemporaryDirectory() as folder:
+        trials = _Trials(
+            network, selection.prunable, selection.within, penalties, asked, runtime or Runtime(), Path(folder)
+        )
+        found = trials.run(aims, progress or silent, exactly=True)
+    selection.within(found)
+    return found
+
+
+def _asked(penalties: SplittingConfig, costs: Costs | None = None) -> dict[TargetKind, Target]:
+    """The targets that are to be measured here: costs of another processor are believed."""
+    asked = {target.kind: target for target in penalties.targets if target.kind in MEASURED}
+    if costs is not None and made_elsewhere(costs.environment.cpu_model):
+        asked.pop("latency", None)
+    return asked
 
 
 def costs_in(runtime: Runtime, network: Network, groups: Sequence[ChannelGroup] | None, progress: Progress) -> Costs:
@@ -111,29 +151,39 @@ def made_elsewhere(cpu_model: str | None) -> bool:
 class _Trials:
     network: Network
     prunable: Prunable
+    selected: Callable[[Aims], Selection]
     penalties: SplittingConfig
     asked: Mapping[TargetKind, Target]
     runtime: Runtime
     folder: Path
 
-    def run(self, aims: Aims, tell: Progress) -> Aims:
-        """The aims with which a measured network met all targets, the largest of those that were tried."""
+    def run(self, aims: Aims, tell: Progress, *, exactly: bool = False) -> Aims:
+        """The aims with which a measured network met all targets, the largest of those that were tried.
+
+        They are corrected by how far it stayed below, unless ``exactly`` that network is wanted.
+        """
         dense = self.folder / "dense.onnx"
         self._export(self.network.model, dense)
         if "size" in self.asked:
             share = self.asked["size"].asked / stored_bytes(dense, compressed=self.asked["size"].compressed)
             aims = replace(aims, shares={"size": min(1.0, share)})
-        met, shares = None, dict[TargetKind, float]()
+        met, most, shares = None, 0.0, dict[TargetKind, float]()
         for number in range(TRIALS):
             tell(number / TRIALS, f"network {number + 1} of at most {TRIALS} for the target")
             selection = self._selection(aims)
             if selection is None:
                 break
-            trial = self._measured(selection, dense)
+            kept = {group.name: count for group, count in zip(self.prunable.groups, selection.kept, strict=True)}
+            known = next((trial for trial in aims.trials if trial.kept == kept), None)
+            trial = known or self._measured(selection, kept, dense)
             shares = self._corrected(selection, trial, shares)
-            aims = Aims(costs=aims.costs, shares=shares, trials=(*aims.trials, trial))
+            own = {kind: selection.shares[kind] for kind in self.asked}
+            aims = Aims(costs=aims.costs, shares=shares, trials=aims.trials if known else (*aims.trials, trial))
             if all(_holds(target, trial) for target in self.asked.values()):
-                met = aims
+                if not exactly:
+                    met = aims
+                elif sum(own.values()) > most:
+                    met, most = replace(aims, shares=own), sum(own.values())
                 if all(shares[kind] <= selection.shares[kind] * (1 + CLOSE) for kind in shares):
                     break
         if met is None:
@@ -157,9 +207,9 @@ class _Trials:
         return found
 
     def _selection(self, aims: Aims) -> Selection | None:
-        """What the weights as they are leave within the shares; None when a corrected share is out of reach."""
+        """What is left within the shares; None when a corrected share is out of reach."""
         try:
-            selection = Selection(self.prunable, self.penalties, aims, seed=self.runtime.seed)
+            selection = self.selected(aims)
         except TargetNotMet:
             if aims.trials:
                 return None
@@ -167,11 +217,10 @@ class _Trials:
         selection.select()
         return selection
 
-    def _measured(self, selection: Selection, dense: Path) -> Trial:
+    def _measured(self, selection: Selection, kept: Mapping[str, int], dense: Path) -> Trial:
         """Bytes and latency of the network with the selected channels."""
         file = self.folder / "small.onnx"
         self._export(self._small(selection), file)
-        kept = {group.name: count for group, count in zip(self.prunable.groups, selection.kept, strict=True)}
         trial = Trial(kept=kept)
         if "size" in self.asked:
             trial = replace(trial, size=float(stored_bytes(file, compressed=self.asked["size"].compressed)))

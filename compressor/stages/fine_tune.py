@@ -34,7 +34,7 @@ from compressor.regular_files import read_bytes
 from compressor.splitting import Splitting, SplittingConfig
 from compressor.splitting.base import SplittingBase
 from compressor.stages import GROUPS
-from compressor.stages.aim import MEASURED, Runtime, aim
+from compressor.stages.aim import MEASURED, Runtime, aim, aim_settled
 from compressor.stages.jobs import Crew, Job, as_checkpoint, splitting_for
 from compressor.stages.samples import check_fit, rehearse
 from compressor.stages.trials import settle, tried, untrained_splitting
@@ -117,6 +117,9 @@ def fine_tune(
     splitting = splitting_for(model, example, data, recipe, penalties, groups, aims, processes=processes)
     if resumed is None and isinstance(splitting, Splitting):
         settle(splitting, network.with_model(model), data, penalties.trials or 0, recipe.seed)
+        if splitting.selection is not None and splitting.spread is not None:
+            aims = aim_settled(network, penalties, splitting.selection, aims, runtime=runtime, progress=progress)
+            _keep(aims, states)
     # Whatever can fail for this network fails now, and not after the training.
     macs, parameters = count_macs(model, example), count_parameters(model)
     if resumed is not None:
@@ -194,9 +197,13 @@ def _aims(
     if known is not None and known.exists():
         return decode(read_bytes(known), Aims, str(known))
     aims = aim(network, penalties, groups=groups, costs=costs, runtime=runtime, progress=progress)
-    if known is not None and aims != Aims():
-        write_bytes(known, encode(aims))
+    _keep(aims, states)
     return aims
+
+
+def _keep(aims: Aims, states: States | None) -> None:
+    if states is not None and aims != Aims():
+        write_bytes(states.folder / AIMS, encode(aims))
 
 
 def _precision(network: Network, data: Data, recipe: Recipe, states: States | None) -> Precision | None:

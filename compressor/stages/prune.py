@@ -24,7 +24,7 @@ from compressor.splitting import SplittingConfig
 from compressor.splitting.config import TARGETS
 from compressor.splitting.prunable import Prunable
 from compressor.splitting.selection import Selection
-from compressor.stages.aim import Runtime, aim
+from compressor.stages.aim import Runtime, aim, aim_settled
 from compressor.stages.likeness import Outputs
 from compressor.stages.own_losses import own_losses
 from compressor.stages.samples import check_fit, varied_batches
@@ -35,8 +35,8 @@ from compressor.training.batchnorm import reestimate_on
 # Images by which layers are fitted, and of them those by which channels are chosen.
 SAMPLES, CHOSEN_BY = 1024, 512
 SALIENCY = "fisher"
-# Shares of the progress when fitting begins and ends.
-FIT, FITTED = 0.4, 0.9
+# Shares of the progress when measuring and fitting begin, and when fitting ends.
+MEASURED, FIT, FITTED = 0.3, 0.4, 0.9
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,7 @@ def prune(
     if target.trials:
         trials = Trials(network, prunable.groups, drawn, target.align, data.task)
         selection.settle(trials.loss, target.trials)
+        aims = aim_settled(network, target, selection, aims, runtime=runtime, progress=_measuring(tell))
     selection.select()
     shrunk = without(network.model, prunable.groups, selection.channels.dropped(), example, target.align)
     dense_outputs = Outputs(network, data)
@@ -129,6 +130,11 @@ def _costs(dense: nn.Module, small: nn.Module, example: Inputs) -> dict[str, Any
         "parameters": (count_parameters(dense), count_parameters(small)),
         "layers": layer_changes(dense, small, example),
     }
+
+
+def _measuring(tell: Progress) -> Progress:
+    """Where it lies in the whole that the chosen network is measured."""
+    return lambda share, text: tell(MEASURED + (FIT - MEASURED) * share, text)
 
 
 def _fitting(tell: Progress) -> Progress:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 from pathlib import Path
 
@@ -21,7 +22,9 @@ from compressor.progress import silent
 from compressor.records.costs import MOST_COPIES, Aims
 from compressor.sources import Architecture
 from compressor.splitting import Splitting, SplittingConfig
-from compressor.stages.aim import Runtime, aim, costs_in, stored_bytes
+from compressor.splitting.prunable import Prunable
+from compressor.splitting.selection import Selection
+from compressor.stages.aim import Runtime, aim, aim_settled, costs_in, stored_bytes
 from compressor.stages.costs import measure_costs, require_same
 
 
@@ -217,3 +220,55 @@ def test_nothing_to_prune_is_nothing_to_measure():
     assert not [g for g in find_groups(net.model, net.example_input()) if g.prunable]
     with pytest.raises(UsageError, match="no channel of this network can be removed"):
         measure_costs(net)
+
+
+def settled(net, aims):
+    """A selection whose spread is that of the weights, turned upside down."""
+    wanted = SplittingConfig(target_latency=0.7, saliency="weights")
+    prunable = Prunable(net.model, net.example_input(), find_groups(net.model, net.example_input()), wanted)
+    selection = Selection(prunable, wanted, aims)
+    losses = itertools.count(0, -1)
+    selection.settle(lambda dropped: next(losses), 3)
+    return wanted, selection
+
+
+@pytest.mark.parametrize(
+    ("ratios", "ends"),
+    [([0.69], 0), ([0.8, 0.7], 1), ([0.5, 0.9, 0.72, 0.71], 0), ([0.5, 0.69], 1)],
+    ids=["met", "missed", "the others missed", "far below"],
+)
+def test_the_network_that_was_settled_on_is_measured_until_it_meets_the_target(monkeypatch, costs, ratios, ends):
+    """And then trained as it was measured, the largest of those that met it."""
+    net, aims = network(), Aims(costs=costs, shares={"latency": 0.9})
+    fake_benchmark(monkeypatch, ratios)
+    wanted, selection = settled(net, aims)
+    found = aim_settled(net, wanted, selection, aims)
+    told = [trial.latency for trial in found.trials]
+    assert told == ratios[: len(told)]  # none is measured twice
+    assert len(told) > ends
+    selection.select()
+    kept = dict(zip((group.name for group in selection.prunable.groups), selection.kept, strict=True))
+    assert found.trials[ends].kept == kept
+    assert found.shares == {"latency": selection.shares["latency"]}
+
+
+def test_a_network_that_was_measured_already_is_not_measured_again(monkeypatch, costs):
+    net, aims = network(), Aims(costs=costs, shares={"latency": 0.9})
+    fake_benchmark(monkeypatch, [0.69])
+    wanted, selection = settled(net, aims)
+    found = aim_settled(net, wanted, selection, aims)
+    assert aim_settled(net, wanted, selection, found) == found
+
+
+def test_a_settled_network_that_cannot_meet_the_target_is_refused(monkeypatch, costs):
+    net, aims = network(), Aims(costs=costs, shares={"latency": 0.9})
+    fake_benchmark(monkeypatch, [1.2] * 4)
+    with pytest.raises(TargetNotMet, match=r"--target-latency 0.7 asked, 1.200 measured"):
+        aim_settled(net, *settled(net, aims), aims)
+
+
+def test_a_target_that_needs_no_measurement_is_left_alone(monkeypatch):
+    fake_benchmark(monkeypatch, [])
+    net, wanted = network(), SplittingConfig(target_macs=0.5)
+    prunable = Prunable(net.model, net.example_input(), find_groups(net.model, net.example_input()), wanted)
+    assert aim_settled(net, wanted, Selection(prunable, wanted), Aims()) == Aims()
