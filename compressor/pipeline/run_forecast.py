@@ -28,7 +28,7 @@ from compressor.progress import Progress, silent
 from compressor.records.costs import Aims
 from compressor.records.plan import PlannedStage, RunForecast
 from compressor.stages import GROUPS, TITLES
-from compressor.stages.aim import aim
+from compressor.stages.aim import aim, costs_in
 from compressor.stages.evaluate import evaluate
 from compressor.stages.export import export
 from compressor.stages.fine_tune import FineTuned, check_target, fine_tune
@@ -89,7 +89,7 @@ class _Forecast:
 
     def record(self, runs: int) -> RunForecast:
         groups, grouping = self._grouped()
-        self.aims, aiming = _timed(lambda: self._aim(groups))
+        self.aims, aiming = self._aim(groups)
         passing = self._pass(self.network)
         tuned, tuning = self._trained(lambda data, recipe: self._tune(data, recipe, groups), passing, TUNING)
         self.progress(0.5, "removing channels")
@@ -135,17 +135,20 @@ class _Forecast:
         check_target(self.network, self.plan.penalties, groups)
         return groups, seconds
 
-    def _aim(self, groups: Sequence[ChannelGroup]) -> Aims:
-        """What a target in latency or bytes needs to be measured; nothing for others."""
-        plan = self.plan
-        return aim(
-            self.network,
-            plan.penalties,
-            groups=groups,
-            costs=plan.costs,
-            runtime=plan.runtime,
-            progress=self.progress,
+    def _aim(self, groups: Sequence[ChannelGroup]) -> tuple[Aims, float]:
+        """What a target in latency or bytes needs to be measured, nothing for others; the seconds that a run measures.
+
+        It measures networks again once their channels were tried out.
+        """
+        plan, costs, costing = self.plan, self.plan.costs, 0.0
+        if costs is None and plan.penalties.target_latency is not None:
+            costs, costing = _timed(lambda: costs_in(plan.runtime, self.network, groups, self.progress))
+        aims, aiming = _timed(
+            lambda: aim(
+                self.network, plan.penalties, groups=groups, costs=costs, runtime=plan.runtime, progress=self.progress
+            )
         )
+        return aims, costing + aiming * (2 if plan.penalties.trials else 1)
 
     def _pass(self, network: Network) -> float:
         """Seconds that one sample takes to be evaluated."""
