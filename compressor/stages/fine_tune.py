@@ -50,7 +50,7 @@ from compressor.training.team import Team, check_together
 from compressor.training.views import Views
 
 # In the folder of the states, while the training goes on.
-METRICS, AIMS, PRECISION = "metrics.jsonl", "aims.json", "precision.json"
+METRICS, AIMS, SETTLED, PRECISION = "metrics.jsonl", "aims.json", "settled.json", "precision.json"
 
 OnEpoch = Callable[[Epoch], None]
 
@@ -111,6 +111,9 @@ def fine_tune(
             # Which groups are left out can depend on the clock: a training that goes on must not decide it anew.
             groups = KnownGroups(network, states.folder / GROUPS).kept()
     aims = aims or _aims(network, penalties, groups, costs, runtime, states, progress)
+    settled = _kept(states, SETTLED)
+    if resumed is not None and settled is not None:
+        aims = settled
     model, normalization = copy.deepcopy(network.model), network.metadata.normalization
     example, precision = network.example_input(), _precision(network, data, recipe, states)
     recipe = recipe if precision is None else replace(recipe, precision=precision.chosen)
@@ -118,8 +121,10 @@ def fine_tune(
     if resumed is None and isinstance(splitting, Splitting):
         settle(splitting, network.with_model(model), data, penalties.trials or 0, recipe.seed)
         if splitting.selection is not None and splitting.spread is not None:
-            aims = aim_settled(network, penalties, splitting.selection, aims, runtime=runtime, progress=progress)
-            _keep(aims, states)
+            # What was measured before an interruption is not measured again, so the same network follows.
+            known = aims if settled is None else msgspec.structs.replace(aims, trials=settled.trials)
+            aims = aim_settled(network, penalties, splitting.selection, known, runtime=runtime, progress=progress)
+            _keep(aims, states, SETTLED)
     # Whatever can fail for this network fails now, and not after the training.
     macs, parameters = count_macs(model, example), count_parameters(model)
     if resumed is not None:
@@ -193,17 +198,22 @@ def _aims(
     progress: Progress | None,
 ) -> Aims:
     """What was measured for the targets; a training that goes on keeps to what it began with."""
-    known = states.folder / AIMS if states is not None else None
-    if known is not None and known.exists():
-        return decode(read_bytes(known), Aims, str(known))
+    known = _kept(states, AIMS)
+    if known is not None:
+        return known
     aims = aim(network, penalties, groups=groups, costs=costs, runtime=runtime, progress=progress)
-    _keep(aims, states)
+    _keep(aims, states, AIMS)
     return aims
 
 
-def _keep(aims: Aims, states: States | None) -> None:
+def _kept(states: States | None, name: str) -> Aims | None:
+    known = states.folder / name if states is not None else None
+    return decode(read_bytes(known), Aims, str(known)) if known is not None and known.exists() else None
+
+
+def _keep(aims: Aims, states: States | None, name: str) -> None:
     if states is not None and aims != Aims():
-        write_bytes(states.folder / AIMS, encode(aims))
+        write_bytes(states.folder / name, encode(aims))
 
 
 def _precision(network: Network, data: Data, recipe: Recipe, states: States | None) -> Precision | None:

@@ -1,6 +1,7 @@
 """A target in latency: what is trained, or fitted, is a network that was timed and met it."""
 
 import json
+from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
@@ -9,6 +10,7 @@ from compressor.benchmarking import benchmark as really_benchmark
 from compressor.checkpoints import load
 from compressor.codec import write_costs
 from compressor.stages.costs import measure_costs
+from compressor.training.states import States
 
 
 @pytest.fixture(scope="module")
@@ -43,9 +45,13 @@ def timed(monkeypatch):
     return told
 
 
+def target(costs):
+    return ("--target-latency", 0.75, "--costs", costs, "--trials", 12, "--align", "auto:8")
+
+
 def asked(compress, tiny, costs, command, *options):
-    target = ("--target-latency", 0.75, "--costs", costs, "--trials", 12, "--align", "auto:8")
-    done = compress(command, tiny.checkpoint, "--arch", tiny.arch, *target, *options, "--out", "a.pt", "--json", "-q")
+    target_of = ("--arch", tiny.arch, *target(costs))
+    done = compress(command, tiny.checkpoint, *target_of, *options, "--out", "a.pt", "--json", "-q")
     assert done.exit_code == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -64,3 +70,26 @@ def test_the_network_that_is_made_is_one_that_was_timed(compress, tiny, costs, t
     assert second["0"] < first["0"]
     channels = found["channels"] if command == "prune" else found["projection"]["channels"]
     assert {name: kept for name, (_, kept) in channels.items()} == first
+
+
+@pytest.mark.usefixtures("others")
+def test_what_was_measured_is_not_measured_again_after_an_interruption(compress, tiny, costs, timed, monkeypatch):
+    timed += [0.5, 0.9]
+    undisturbed = asked(compress, tiny, costs, "fine-tune", "--epochs", 2)
+    for path in (Path("a.pt"), Path("a.jsonl")):
+        path.unlink()
+    timed[:] = [0.5, 0.9]
+    keep = States.keep
+
+    def interrupted(*args):
+        keep(*args)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(States, "keep", interrupted)
+        command = ("--arch", tiny.arch, *target(costs), "--epochs", 2, "--out", "a.pt", "-q")
+        assert compress("fine-tune", tiny.checkpoint, *command).exit_code == 130
+    timed[:] = [9.0]  # which nothing would meet
+    found = asked(compress, tiny, costs, "fine-tune", "--epochs", 2)
+    assert found["projection"]["channels"] == undisturbed["projection"]["channels"]
+    assert found["aims"] == undisturbed["aims"]
