@@ -164,9 +164,9 @@ class _Trials:
         """
         dense = self.folder / "dense.onnx"
         self._export(self.network.model, dense)
-        if "size" in self.asked:
+        if "size" in self.asked and "size" not in aims.shares:
             share = self.asked["size"].asked / stored_bytes(dense, compressed=self.asked["size"].compressed)
-            aims = replace(aims, shares={"size": min(1.0, share)})
+            aims = replace(aims, shares={**aims.shares, "size": min(1.0, share)})
         met, most, shares = None, 0.0, dict[TargetKind, float]()
         for number in range(TRIALS):
             tell(number / TRIALS, f"network {number + 1} of at most {TRIALS} for the target")
@@ -179,7 +179,9 @@ class _Trials:
             shares = self._corrected(selection, trial, shares)
             own = {kind: selection.shares[kind] for kind in self.asked}
             aims = Aims(costs=aims.costs, shares=shares, trials=aims.trials if known else (*aims.trials, trial))
-            if all(_holds(target, trial) for target in self.asked.values()):
+            # What is trained exactly so will compress less well, so that much must be spared already.
+            spare = {kind: self._spare(target) if exactly else 0.0 for kind, target in self.asked.items()}
+            if all(_holds(target, trial, spare[kind]) for kind, target in self.asked.items()):
                 if not exactly:
                     met = aims
                 elif sum(own.values()) > most:
@@ -276,10 +278,10 @@ class _Trials:
         return f"{reached} of the smallest network that was tried{self.prunable.obstacles('macs')}"
 
 
-def _holds(target: Target, trial: Trial) -> bool:
+def _holds(target: Target, trial: Trial, spare: float) -> bool:
     if target.kind == "latency":
         return trial.latency_ci95 is not None and latency_holds(target.asked, trial.latency_ci95)
-    return trial.size is not None and trial.size <= target.asked
+    return trial.size is not None and trial.size <= target.asked * (1 - spare)
 
 
 def _corrected(share: float, target: Target, trial: Trial, spare: float) -> float:

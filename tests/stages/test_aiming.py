@@ -24,7 +24,7 @@ from compressor.sources import Architecture
 from compressor.splitting import Splitting, SplittingConfig
 from compressor.splitting.prunable import Prunable
 from compressor.splitting.selection import Selection
-from compressor.stages.aim import Runtime, aim, aim_settled, costs_in, stored_bytes
+from compressor.stages.aim import SPARE, SPARE_COMPRESSED, Runtime, aim, aim_settled, costs_in, stored_bytes
 from compressor.stages.costs import measure_costs, require_same
 
 
@@ -250,6 +250,23 @@ def test_the_network_that_was_settled_on_is_measured_until_it_meets_the_target(m
     kept = dict(zip((group.name for group in selection.prunable.groups), selection.kept, strict=True))
     assert found.trials[ends].kept == kept
     assert found.shares == {"latency": selection.shares["latency"]}
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_a_settled_size_leaves_room_for_what_training_changes(tmp_path, compressed):
+    net = network()
+    asked = 0.6 * dense_bytes(net, tmp_path, compressed=compressed)
+    wanted = SplittingConfig(target_size=asked, compressed=compressed, saliency="weights")
+    aims = aim(net, wanted)
+    prunable = Prunable(net.model, net.example_input(), find_groups(net.model, net.example_input()), wanted)
+    selection = Selection(prunable, wanted, aims)
+    losses = itertools.count(0, -1)
+    selection.settle(lambda dropped: next(losses), 3)
+    found = aim_settled(net, wanted, selection, aims)
+    selection.select()
+    kept = dict(zip((group.name for group in prunable.groups), selection.kept, strict=True))
+    (size,) = (trial.size for trial in found.trials if trial.kept == kept)
+    assert 0.7 * asked < size <= (1 - (SPARE_COMPRESSED if compressed else SPARE)) * asked
 
 
 def test_a_network_that_was_measured_already_is_not_measured_again(monkeypatch, costs):
